@@ -1,0 +1,70 @@
+"""Record what a PyTorch model really did, without changing what it does, and hand it to any exporter.
+
+    from recorder import Recorder
+
+    with Recorder(net) as r:
+        criterion(net(x), y).backward()
+    r.save("net.svg")
+
+Importing this package does not import torch, so that graphs are drawn where torch is not needed: `Recorder` loads it
+on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from recorder.assemble import assemble
+from recorder.errors import (
+    ExportError,
+    FormatError,
+    GraphError,
+    OptionError,
+    PluginError,
+    RecorderError,
+    StreamError,
+)
+from recorder.export import export, formats, save
+from recorder.graph import Edge, Graph, Node, Scope, Value
+from recorder.hookspecs import Exporter, hookimpl
+from recorder.serde import dumps, json_schema, loads
+from recorder.stream import EventStream
+from recorder.views import collapse
+
+if TYPE_CHECKING:
+    from recorder.recorder import Recorder
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Edge",
+    "EventStream",
+    "ExportError",
+    "Exporter",
+    "FormatError",
+    "Graph",
+    "GraphError",
+    "Node",
+    "OptionError",
+    "PluginError",
+    "Recorder",
+    "RecorderError",
+    "Scope",
+    "StreamError",
+    "Value",
+    "assemble",
+    "collapse",
+    "dumps",
+    "export",
+    "formats",
+    "hookimpl",
+    "json_schema",
+    "loads",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recorder":
+        from recorder.recorder import Recorder
+
+        return Recorder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,351 @@
+"""From events to the DAG: one pure pass over a stream, without torch.
+
+Three things are worked out here and nowhere else:
+
+* **Nesting.** `Enter` and `Leave` make a stack of frames. A frame becomes a `Scope` with the first thing recorded inside
+  it, and a `Node` if it ends without any.
+* **Versions.** A tensor is written in place again and again; each write, and each module that hands a tensor on, makes
+  a new `Value` of it. Tensors that share memory share the writes: reading one after another was written yields a value
+  made by the writer.
+* **Backward.** `Grad` events become `backward_ns`: for a node from arrival to departure, for a scope the span over
+  everything in it, summed over the backward passes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from recorder.errors import StreamError
+from recorder.events import Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
+from recorder.graph import Graph, Node, Role, Scope, Value
+from recorder.names import Namespace
+from recorder.stream import EventStream
+
+__all__ = ["assemble"]
+
+UNFINISHED = "did not return"
+"""The error of a call that was entered and not left while a call around it went on."""
+
+
+def assemble(stream: EventStream) -> Graph:
+    """The graph of everything in a stream. Pure: the same stream always gives the same graph.
+
+    Raises:
+        StreamError: an event refers to a tensor, module or call that no earlier event introduced.
+    """
+    return _Assembler(stream).graph()
+
+
+@dataclass(slots=True, eq=False)
+class _Memory:
+    """What tensors that share memory have in common: how often it was written, and by whom last."""
+
+    version: int = 0
+    writer: Node | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """A tensor's present value, and the version of its memory that the value shows."""
+
+    value: Value
+    meta: TensorMeta
+    memory: _Memory
+    version: int
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    """A module call in progress. ``before`` keeps the values that were current on entry and have been replaced."""
+
+    event: Enter
+    module: Module
+    parent: "_Frame | None"
+    ignored: bool
+    scope: Scope | None = None
+    before: dict[int, Value] = field(default_factory=dict)
+
+
+class _Assembler:
+    """The state of one pass; `graph` runs it."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self.stream = stream
+        self.names = Namespace()
+        self.value_names = Namespace()
+        self.nodes: list[Node] = []
+        self.scopes: list[Scope] = []
+        self.inputs: dict[int, Value] = {}
+        self.outputs: dict[int, Value] = {}
+        self.initializers: list[Value] = []
+        self.modules: dict[int, Module] = {}
+        self.calls_of: dict[int, int] = {}
+        self.tensors: dict[int, _State] = {}
+        self.memories: dict[int, _Memory] = {}
+        self.sources: dict[int, tuple[int, ...]] = {}
+        self.frame: _Frame | None = None
+        self.called: dict[int, Node | Scope | _Frame] = {}
+        self.grads: dict[int, dict[int, tuple[int, int]]] = {}
+
+    def graph(self) -> Graph:
+        handlers = {
+            Op: self._op,
+            Enter: self._enter,
+            Leave: self._leave,
+            Tensor: self._tensor,
+            Module: self._module,
+            Derived: self._derived,
+            Grad: self._grad,
+        }
+        number = 0
+        try:
+            for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
+                handlers[type(event)](event)  # type: ignore[operator]
+        except KeyError as error:
+            raise StreamError(f"event {number} ({event!r}) refers to {error}, which no event before it introduced") from None
+        self._finish_open_frames()
+        self._time_backward()
+        for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
+            value.name = self.value_names.unique("input" if value.role == "input" else value.role)
+        header = self.stream.header
+        return Graph(
+            self.nodes,
+            inputs=list(self.inputs.values()),
+            outputs=list(self.outputs.values()),
+            initializers=self.initializers,
+            scopes=self.scopes,
+            name=header.model.rpartition(".")[2],
+            meta=dict(header.meta),
+        )
+
+    # Tensors and their versions
+
+    def _tensor(self, event: Tensor) -> None:
+        value = self._set(event.tensor, event.meta, event.role)
+        if event.role != "constant":
+            value.name = self.value_names.unique(event.name or event.role)
+            self.initializers.append(value)
+
+    def _set(self, tensor: int, meta: TensorMeta, role: Role, name: str = "") -> Value:
+        """Give a tensor a new value, which is up to date with its memory."""
+        value = Value(name, meta.shape, meta.dtype, meta.device, meta.requires_grad, meta.grad_fn, role)
+        storage = -1 - tensor if meta.storage is None else meta.storage
+        memory = self.memories.get(storage)
+        if memory is None:
+            memory = self.memories[storage] = _Memory()
+        old = self.tensors.get(tensor)
+        if old is not None:
+            frame = self.frame
+            while frame is not None:
+                if frame.event.outermost:
+                    frame.before.setdefault(tensor, old.value)
+                frame = frame.parent
+        self.tensors[tensor] = _State(value, meta, memory, memory.version)
+        return value
+
+    def _read(self, tensor: int) -> Value:
+        """The tensor's value now. If its memory was written through another tensor, the writer made this value too."""
+        state = self.tensors[tensor]
+        memory = state.memory
+        if state.version != memory.version:
+            old, writer = state.value, memory.writer
+            assert writer is not None
+            state.version = memory.version
+            state.value = Value(
+                self.value_names.unique(f"{writer.name}:{len(writer.outputs)}"),
+                old.shape,
+                old.dtype,
+                old.device,
+                old.requires_grad,
+                old.grad_fn,
+            )
+            writer.outputs = (*writer.outputs, state.value)
+        return state.value
+
+    def _read_all(self, tensors: Iterable[int]) -> list[Value]:
+        values: list[Value] = []
+        for tensor in tensors:
+            if tensor in self.sources:
+                values += (self._read(source) for source in self.sources[tensor])
+            else:
+                values.append(self._read(tensor))
+        return values
+
+    def _derived(self, event: Derived) -> None:
+        self.sources[event.tensor] = event.sources
+        self.tensors[event.tensor].value.role = "activation"
+
+    def _loose(self) -> list[Value]:
+        """Values that were not seen made and have no name yet, in the order of their first use."""
+        used = (v for node in self.nodes for v in node.inputs)
+        return list({id(v): v for v in (*used, *self.outputs.values()) if not v.name}.values())
+
+    # Calls
+
+    def _module(self, event: Module) -> None:
+        self.modules[event.module] = event
+
+    def _op(self, event: Op) -> None:
+        if event.recomputed or (self.frame is not None and self.frame.ignored):
+            return
+        inputs = self._read_all(event.inputs)
+        if event.outermost:
+            self._given(inputs)
+        if event.module is None:
+            scope = self._scope()
+            plain = scope is None or (scope.fqn == "" and scope.call == 0)
+            wish = event.op_type if plain else f"{scope.name}.{event.op_type}"
+            node = Node(self.names.unique(wish), "function", event.op_type, event.target, None, None, scope)
+            node.attributes = event.attributes
+        else:
+            node = self._module_node(self.modules[event.module], inputs)
+            if event.call is not None:
+                self.called[event.call] = node
+        node.inputs = tuple(inputs)
+        node.error = event.error
+        node.duration_ns = event.stop_ns - event.start_ns
+        self._make(node, [(output.tensor, output.meta) for output in event.outputs], event.writes)
+        if event.outermost:
+            self._returned([output.tensor for output in event.outputs])
+
+    def _module_node(self, module: Module, inputs: list[Value]) -> Node:
+        """A node for a call of a module; adds the module's own tensors to its inputs."""
+        for member in (*module.parameters, *module.buffers):
+            inputs.append(self._read(member.tensor))  # noqa: PERF401 - the list is the caller's
+        call = self._count(module)
+        name = self.names.unique(_call_name(module, call))
+        node = Node(name, "module", module.op_type, module.target, module.fqn, call, self._scope())
+        node.attributes = module.attributes
+        return node
+
+    def _make(self, node: Node, made: list[tuple[int, TensorMeta]], writes: tuple[int, ...]) -> None:
+        """Append a node, and give each tensor that it made or wrote its new value."""
+        for tensor in writes:
+            memory = self.tensors[tensor].memory
+            memory.version += 1
+            memory.writer = node
+        outputs: dict[int, Value] = {}
+        for tensor, meta in made:
+            if tensor not in outputs:
+                name = self.value_names.unique(f"{node.name}:{len(outputs)}")
+                outputs[tensor] = self._set(tensor, meta, "activation", name)
+        node.outputs = tuple(outputs.values())
+        self.nodes.append(node)
+
+    def _count(self, module: Module) -> int:
+        call = self.calls_of.get(module.module, 0)
+        self.calls_of[module.module] = call + 1
+        return call
+
+    def _enter(self, event: Enter) -> None:
+        parent = self.frame
+        ignored = event.recomputed or (parent is not None and parent.ignored)
+        self.frame = self.called[event.call] = _Frame(event, self.modules[event.module], parent, ignored)
+        if event.outermost and not ignored:
+            self._given(self._read_all(event.inputs))
+
+    def _leave(self, event: Leave) -> None:
+        frame = self.called[event.call]
+        if not isinstance(frame, _Frame):
+            raise KeyError(f"call {event.call}")
+        while self.frame is not None and self.frame is not frame:
+            self._close(self.frame, Leave(self.frame.event.call, event.stop_ns, error=UNFINISHED))
+        self._close(frame, event)
+
+    def _close(self, frame: _Frame, event: Leave) -> None:
+        self.frame = frame.parent
+        if frame.ignored:
+            del self.called[event.call]
+            return
+        duration = event.stop_ns - frame.event.start_ns
+        if frame.scope is None:
+            inputs = self._read_all(event.inputs or frame.event.inputs)
+            if frame.event.outermost:
+                self._given(inputs)
+            node = self._module_node(frame.module, inputs)
+            node.inputs, node.error, node.duration_ns = tuple(inputs), event.error, duration
+            self._make(node, [(tensor, self.tensors[tensor].meta) for tensor in event.outputs], ())
+            self.called[event.call] = node
+        else:
+            if frame.event.outermost:
+                # What the call was given is what was current when it began.
+                self._given(frame.before.get(t) or self._read(t) for t in event.inputs)
+            frame.scope.error, frame.scope.duration_ns = event.error, duration
+            self.called[event.call] = frame.scope
+            for tensor in event.outputs:
+                value = self.tensors[tensor].value
+                if value.role == "constant" and tensor not in event.inputs:
+                    value.role = "activation"  # made inside, where the recording could not look
+        if frame.event.outermost:
+            self._returned(event.outputs)
+
+    def _scope(self) -> Scope | None:
+        """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
+        missing = []
+        frame = self.frame
+        while frame is not None and frame.scope is None:
+            missing.append(frame)
+            frame = frame.parent
+        parent = None if frame is None else frame.scope
+        for frame in reversed(missing):
+            module = frame.module
+            call = self._count(module)
+            name = self.names.unique(_call_name(module, call))
+            parent = frame.scope = Scope(module.fqn, call, module.op_type, parent, name, module.target)
+            parent.attributes = module.attributes
+            self.scopes.append(parent)
+        return parent
+
+    def _given(self, values: Iterable[Value]) -> None:
+        for value in values:
+            if value.producer is None and value.role == "constant":
+                value.role = "input"
+            if value.role == "input":
+                self.inputs.setdefault(id(value), value)
+
+    def _returned(self, tensors: Iterable[int]) -> None:
+        for tensor in tensors:
+            value = self._read(tensor)
+            self.outputs.setdefault(id(value), value)
+
+    def _finish_open_frames(self) -> None:
+        """Calls still in progress: a stream may end anywhere. They are whole up to there, without a duration."""
+        while self.frame is not None:
+            frame = self.frame
+            if frame.scope is None and not frame.ignored:
+                self._close(frame, Leave(frame.event.call, frame.event.start_ns))
+                self.nodes[-1].duration_ns = None
+            else:
+                self.frame = frame.parent
+                if frame.scope is not None:
+                    self.called[frame.event.call] = frame.scope
+
+    # Backward
+
+    def _grad(self, event: Grad) -> None:
+        if event.call not in self.called:
+            return  # of a call that was recomputed: it is no call of its own
+        passes = self.grads.setdefault(event.call, {})
+        first, last = passes.get(event.backward, (event.ns, event.ns))
+        passes[event.backward] = (min(first, event.ns), max(last, event.ns))
+
+    def _time_backward(self) -> None:
+        of_scope: dict[int, dict[int, tuple[int, int]]] = {}
+        for call, passes in self.grads.items():
+            place = self.called[call]
+            assert not isinstance(place, _Frame)
+            if isinstance(place, Node):
+                place.backward_ns = sum(last - first for first, last in passes.values())
+            scope = place.scope if isinstance(place, Node) else place
+            for ancestor in scope.ancestors() if scope is not None else ():
+                spans = of_scope.setdefault(id(ancestor), {})
+                for number, (first, last) in passes.items():
+                    old = spans.get(number, (first, last))
+                    spans[number] = (min(old[0], first), max(old[1], last))
+        for scope in self.scopes:
+            if id(scope) in of_scope:
+                scope.backward_ns = sum(last - first for first, last in of_scope[id(scope)].values())
+
+
+def _call_name(module: Module, call: int) -> str:
+    name = module.fqn or module.op_type
+    return f"{name}#{call}" if call else name

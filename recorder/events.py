@@ -1,0 +1,172 @@
+"""What a recording is made of: plain, immutable records that need no torch to be read.
+
+A tensor is a number: the same number is the same tensor object, for as long as it lived. A module is a number, and so
+is a module's call. Numbers are given in the order of first appearance, so the same run gives the same events but for
+the times. Times are nanoseconds since the recorder was entered.
+
+    Module        a module that was called, described once, before its first call
+    Tensor        a tensor seen for the first time without having been seen made: a parameter, a buffer, a constant
+    Enter, Leave  a call of a module that may hold other calls
+    Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
+    Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Grad          a gradient reached or left a module call in backward
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Derived",
+    "Enter",
+    "Event",
+    "Grad",
+    "Header",
+    "Leave",
+    "Member",
+    "Module",
+    "Op",
+    "Output",
+    "Tensor",
+    "TensorMeta",
+]
+
+SCHEMA_VERSION = 1
+
+
+class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known of a tensor without its data.
+
+    ``shape`` in elements, -1 where a dimension has no single size. ``grad_fn`` is the type name of the autograd node,
+    ``sequence_nr`` its number (autograd counts them per thread). Tensors with the same ``storage`` share memory; None
+    where there is no storage to share.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    requires_grad: bool = False
+    grad_fn: str | None = None
+    sequence_nr: int | None = None
+    storage: int | None = None
+
+
+class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A tensor that a call returned or wrote to, as it was right afterwards."""
+
+    tensor: int
+    meta: TensorMeta
+
+
+class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A parameter or buffer that a module holds itself; ``name`` is relative to the module."""
+
+    name: str
+    tensor: int
+
+
+class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="module"):
+    """A module, described once. ``leaf`` says that its calls are one `Op` each; ``root`` that it was given to the
+    Recorder. ``attributes`` are its hyper-parameters, JSON values only."""
+
+    module: int
+    fqn: str
+    op_type: str
+    target: str
+    leaf: bool = False
+    root: bool = False
+    attributes: dict[str, Any] = {}
+    parameters: tuple[Member, ...] = ()
+    buffers: tuple[Member, ...] = ()
+
+
+class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="tensor"):
+    """A tensor met for the first time. ``name`` is the qualified name of a parameter or buffer, else None."""
+
+    tensor: int
+    meta: TensorMeta
+    role: Literal["parameter", "buffer", "constant"] = "constant"
+    name: str | None = None
+
+
+class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="enter"):
+    """A module's forward began. ``inputs`` are its positional tensors as far as they were known on entry; `Leave` has
+    them all. ``outermost`` marks a call of a recorded module from outside of every other. ``recomputed`` marks a
+    call that repeats an earlier one for its gradients (activation checkpointing)."""
+
+    call: int
+    module: int
+    start_ns: int
+    inputs: tuple[int, ...] = ()
+    outermost: bool = False
+    recomputed: bool = False
+
+
+class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="leave"):
+    """A module's forward returned or raised. Calls that were entered later and have no `Leave` never returned."""
+
+    call: int
+    stop_ns: int
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    error: str | None = None
+
+
+class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="op"):
+    """One finished call with nothing inside.
+
+    Of a function: ``target`` is its name as a user would import it, ``op_type`` its last part in plain words
+    (``torch.Tensor.__getitem__`` is a ``getitem``). Of a module: ``module`` is set, and ``call`` numbers the call.
+    ``writes`` are the inputs whose memory the call changed.
+    """
+
+    op_type: str
+    start_ns: int
+    stop_ns: int
+    target: str = ""
+    module: int | None = None
+    call: int | None = None
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    writes: tuple[int, ...] = ()
+    attributes: dict[str, Any] = {}
+    error: str | None = None
+    outermost: bool = False
+    recomputed: bool = False
+
+
+class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="derived"):
+    """Autograd says that ``tensor``, made unseen, was computed from ``sources``."""
+
+    tensor: int
+    sources: tuple[int, ...]
+
+
+class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="grad"):
+    """Backward reached (``arrive``) or left (``leave``) what a module call computed.
+
+    ``backward`` numbers the backward pass. ``gradients`` describe the gradients with regard to the outputs (``arrive``)
+    or the inputs (``leave``) of the call's last autograd node, None where there is none.
+    """
+
+    call: int
+    phase: Literal["arrive", "leave"]
+    ns: int
+    backward: int = 0
+    gradients: tuple[TensorMeta | None, ...] = ()
+
+
+Event = Module | Tensor | Enter | Leave | Op | Derived | Grad
+"""Any record of a stream."""
+
+
+class Header(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="header"):
+    """The first line of a saved stream. ``model`` is the class of the first recorded module, ``created`` an ISO 8601
+    time in UTC."""
+
+    schema_version: int = SCHEMA_VERSION
+    torch: str = ""
+    model: str = ""
+    created: str = ""
+    meta: dict[str, Any] = {}

@@ -1,0 +1,96 @@
+"""What a plugin may do: the pluggy hooks, and the `Exporter` protocol.
+
+A plugin is a module or object whose functions carry `hookimpl`, found through the entry-point group ``recorder``.
+Hooks are asked when a recording starts or a graph is exported, never once per event.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import pluggy
+
+from recorder.events import Event
+from recorder.graph import Graph
+
+if TYPE_CHECKING:
+    import click
+
+    from recorder.recorder import Recorder
+
+__all__ = ["PROJECT", "Exporter", "Hooks", "Register", "Sink", "hookimpl", "hookspec"]
+
+PROJECT = "recorder"
+"""The name of the pluggy project and of the entry-point group."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Sink = Callable[[Event], None]
+"""Gets each event once, in order, soon after it happened; never on the model's hot path."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Turns a graph into one format.
+
+    ``export`` may take keyword-only options; their names, types and defaults are read off its signature and checked
+    before it is called. It must be pure: the same graph gives the same text or bytes.
+    """
+
+    @property
+    def name(self) -> str:
+        """What ``format=`` and the command line call it, for example ``"dot"``."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """File name endings with the dot, for example ``(".dot", ".gv")``; the longest match wins."""
+
+    @property
+    def media_type(self) -> str:
+        """The MIME type, for example ``"text/vnd.graphviz"``."""
+
+    @property
+    def export(self) -> Callable[..., str | bytes]:
+        """``export(graph, **options)``; text is written as UTF-8."""
+
+
+Register = Callable[[Exporter], None]
+
+
+class Hooks:
+    """The hook specification. Every hook may be implemented by any number of plugins."""
+
+    @hookspec
+    def recorder_register_exporters(self, register: Register) -> None:
+        """Offer exporters.
+
+        Args:
+            register: call it once with each exporter object. A name that is taken is an error that names both plugins.
+        """
+
+    @hookspec
+    def recorder_open_sink(self, recorder: "Recorder") -> Sink | None:
+        """Follow a recording live. Asked once each time a `Recorder` is entered.
+
+        Args:
+            recorder: the recorder that was entered; its ``events`` are still empty.
+
+        Returns:
+            A callable that gets each event, or None for not interested.
+        """
+
+    @hookspec
+    def recorder_annotate_graph(self, graph: Graph) -> None:
+        """Add facts to a graph that was just assembled.
+
+        Args:
+            graph: write ``node.meta["<plugin>"]`` (JSON values only); change nothing else.
+        """
+
+    @hookspec
+    def recorder_register_commands(self, cli: "click.Group") -> None:
+        """Add subcommands to the ``recorder`` command.
+
+        Args:
+            cli: the click group; call ``cli.add_command`` or ``cli.command``.
+        """

@@ -1,0 +1,122 @@
+"""Views: pure functions from a graph to a graph that is easier to read. The original is never changed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from recorder.graph import Graph, Node, Scope, Value
+
+__all__ = ["collapse", "collapse_to_fit"]
+
+
+def collapse(graph: Graph, depth: int) -> Graph:
+    """Show every module call below a depth as one node.
+
+    Dataflow is kept: there is a path between two nodes of the view exactly if there was one between what they stand
+    for. A collapsed node is of kind "module"; its inputs are the values that entered the scope, its outputs those that
+    were used outside or returned, and ``meta["collapsed"]`` counts the nodes inside.
+
+    Args:
+        graph: any graph.
+        depth: how many levels of scopes stay open. 0 shows each outermost call as one node, 1 opens it, and so on.
+
+    Raises:
+        ValueError: the depth is negative.
+    """
+    if depth < 0:
+        raise ValueError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
+    levels: dict[int, int] = {}
+    for scope in graph.scopes:
+        levels[id(scope)] = 0 if scope.parent is None else levels[id(scope.parent)] + 1
+    return _contract(graph, lambda scope: levels[id(scope)] >= depth)
+
+
+def collapse_to_fit(graph: Graph, fits: Callable[[Graph], bool]) -> tuple[Graph, int | None]:
+    """The deepest view that fits, and the depth at which it was cut: None if the whole graph fits. If nothing does,
+    the view of depth 0."""
+    if fits(graph):
+        return graph, None
+    deepest = max((sum(1 for _ in scope.ancestors()) for scope in graph.scopes), default=0)
+    for depth in range(deepest - 1, 0, -1):
+        view = collapse(graph, depth)
+        if fits(view):
+            return view, depth
+    return collapse(graph, 0), 0
+
+
+def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
+    """Replace each outermost scope for which ``closed`` holds by one node.
+
+    A module call is contiguous in time, so replacing it by one node at its first node's place keeps the order
+    topological and makes no cycle.
+    """
+    kept: dict[int, Scope] = {}
+    home: dict[int, Scope] = {}  # a scope at or below a closed one -> the closed one
+    for scope in graph.scopes:
+        parent = scope.parent
+        if parent is not None and id(parent) in home:
+            home[id(scope)] = home[id(parent)]
+        elif closed(scope):
+            home[id(scope)] = scope
+        else:
+            kept[id(scope)] = replace(scope, parent=None if parent is None else kept[id(parent)])
+
+    groups: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        at = node if node.scope is None else home.get(id(node.scope), node)
+        groups.setdefault(id(at), []).append(node)
+
+    copies: dict[int, Value] = {}
+
+    def copy(value: Value) -> Value:
+        if id(value) not in copies:
+            copies[id(value)] = replace(value, meta=dict(value.meta))
+        return copies[id(value)]
+
+    returned = {id(value) for value in graph.outputs}
+    nodes = []
+    for members in groups.values():
+        scope = members[0].scope
+        if scope is None or id(scope) not in home:
+            (node,) = members
+            inputs, outputs = list(node.inputs), list(node.outputs)
+            view = replace(node, scope=None if scope is None else kept[id(scope)], meta=dict(node.meta))
+        else:
+            view = _as_node(home[id(scope)], kept, len(members))
+            inside = {id(node) for node in members}
+            inputs = [v for node in members for v in node.inputs if v.producer is None or id(v.producer) not in inside]
+            inputs = list({id(v): v for v in inputs}.values())
+            outputs = [
+                v
+                for node in members
+                for v in node.outputs
+                if id(v) in returned or any(id(user) not in inside for user, _ in v.uses)
+            ]
+        view.inputs = tuple(copy(v) for v in inputs)
+        view.outputs = tuple(copy(v) for v in outputs)
+        nodes.append(view)
+    return Graph(
+        nodes,
+        inputs=[copy(v) for v in graph.inputs],
+        outputs=[copy(v) for v in graph.outputs],
+        initializers=[copy(v) for v in graph.initializers],
+        scopes=list(kept.values()),
+        name=graph.name,
+        meta=dict(graph.meta),
+    )
+
+
+def _as_node(scope: Scope, kept: dict[int, Scope], size: int) -> Node:
+    return Node(
+        name=scope.name,
+        kind="module",
+        op_type=scope.op_type,
+        target=scope.target,
+        fqn=scope.fqn,
+        call=scope.call,
+        scope=None if scope.parent is None else kept[id(scope.parent)],
+        attributes=dict(scope.attributes),
+        meta={**scope.meta, "collapsed": size},
+        error=scope.error,
+        duration_ns=scope.duration_ns,
+        backward_ns=scope.backward_ns,
+    )
