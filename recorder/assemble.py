@@ -81,7 +81,7 @@ class _Assembler:
         self.calls_of: dict[int, int] = {}
         self.tensors: dict[int, _State] = {}
         self.memories: dict[int, _Memory] = {}
-        self.sources: dict[int, tuple[int, ...]] = {}
+        self.sources: dict[int, list[Value]] = {}
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
         self.grads: dict[int, dict[int, tuple[int, int]]] = {}
@@ -101,7 +101,9 @@ class _Assembler:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
         except KeyError as error:
-            raise StreamError(f"event {number} ({event!r}) refers to {error}, which no event before it introduced") from None
+            raise StreamError(
+                f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
+            ) from None
         self._finish_open_frames()
         self._time_backward()
         for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
@@ -134,6 +136,7 @@ class _Assembler:
             memory = self.memories[storage] = _Memory()
         old = self.tensors.get(tensor)
         if old is not None:
+            self.sources.pop(tensor, None)
             frame = self.frame
             while frame is not None:
                 if frame.event.outermost:
@@ -165,14 +168,23 @@ class _Assembler:
         values: list[Value] = []
         for tensor in tensors:
             if tensor in self.sources:
-                values += (self._read(source) for source in self.sources[tensor])
+                values += self.sources[tensor]
             else:
                 values.append(self._read(tensor))
         return values
 
     def _derived(self, event: Derived) -> None:
-        self.sources[event.tensor] = event.sources
-        self.tensors[event.tensor].value.role = "activation"
+        value = self.tensors[event.tensor].value
+        if value.role == "constant":
+            value.role = "activation"
+        # The sources' last known values: a source may be dead, and its memory another tensor's by now. A tensor that
+        # was written in place is a source of itself.
+        found: dict[int, Value] = {}
+        for source in event.sources:
+            own = [self.tensors[source].value]
+            for v in own if source == event.tensor else self.sources.get(source, own):
+                found[id(v)] = v
+        self.sources[event.tensor] = list(found.values())
 
     def _loose(self) -> list[Value]:
         """Values that were not seen made and have no name yet, in the order of their first use."""

@@ -1,0 +1,66 @@
+"""One stream for each outermost call, cut out of a long recording."""
+
+from collections.abc import Iterator
+
+from recorder.events import Derived, Enter, Event, Grad, Leave, Module, Op, Tensor, TensorMeta
+from recorder.stream import EventStream
+
+__all__ = ["split"]
+
+
+def split(stream: EventStream) -> list[EventStream]:
+    """Cut a stream before each outermost call but the first.
+
+    Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts
+    left of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that part.
+    """
+    parts: list[list[Event]] = [[]]
+    modules: list[Module] = []
+    held: dict[int, Tensor] = {}
+    metas: dict[int, TensorMeta] = {}
+    part_of_call: dict[int, int] = {}
+    known: set[int] = set()
+    begun = False
+    for event in stream:
+        if isinstance(event, Enter | Op) and event.outermost:
+            if begun:
+                parts.append([*held.values(), *modules])
+                known = set(held)
+            begun = True
+        part = parts[-1]
+        if isinstance(event, Grad):
+            parts[part_of_call.get(event.call, len(parts) - 1)].append(event)
+            continue
+        for tensor in _used(event):
+            if tensor not in known:
+                known.add(tensor)
+                part.append(Tensor(tensor, metas[tensor]))
+        part.append(event)
+        if isinstance(event, Module):
+            modules.append(event)
+        elif isinstance(event, Tensor):
+            known.add(event.tensor)
+            metas[event.tensor] = event.meta
+            if event.role != "constant":
+                held[event.tensor] = event
+        elif isinstance(event, Enter):
+            part_of_call[event.call] = len(parts) - 1
+        elif isinstance(event, Op):
+            if event.call is not None:
+                part_of_call[event.call] = len(parts) - 1
+            for output in event.outputs:
+                known.add(output.tensor)
+                metas[output.tensor] = output.meta
+    return [EventStream(part, stream.header) for part in parts] if begun else []
+
+
+def _used(event: Event) -> Iterator[int]:
+    """The tensors that an event takes as known."""
+    if isinstance(event, Enter | Op):
+        yield from event.inputs
+    elif isinstance(event, Leave):
+        yield from event.inputs
+        yield from event.outputs
+    elif isinstance(event, Derived):
+        yield event.tensor
+        yield from event.sources
