@@ -1,7 +1,8 @@
 """From a graph to text, bytes or a file: the exporters, reached by name or by suffix."""
 
+import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
     The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
     reader sees the old content or the new, and a failed export leaves the old. Folders are not created.
 
+    Args:
+        graph: what to export.
+        path: the file; also ``/dev/stdout``, or a pipe.
+        format: the name of an installed exporter, whatever the suffix.
+        options: what that exporter takes.
+
     Raises:
         FormatError, OptionError, ExportError: as for `export`.
         OSError: the file cannot be written.
@@ -52,23 +59,28 @@ def formats() -> list[Format]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step."""
-    if path.exists() and not path.is_file():  # a device or a pipe, such as /dev/stdout, cannot be replaced
-        path.write_bytes(data)
-        return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    """Replace a file's content in one step. Permissions are those it had, or what the umask gives a new file.
+
+    A link is followed. What is no plain file, such as a pipe, or only the name of an open one, such as
+    ``/dev/stdout``, is written to instead: replacing it would take it away from whoever is at the other end.
+
+    Raises:
+        OSError: the file cannot be written; FileNotFoundError: there is no such folder.
+    """
+    if (path.exists() and not path.is_file()) or os.path.abspath(path).startswith(("/dev/", "/proc/")):
+        with path.open("ab") as file:
             file.write(data)
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode & 0o777)
-        os.replace(temporary, path)
+        return
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o777)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -33,8 +33,9 @@ Sink = Callable[[Event], None]
 class Exporter(Protocol):
     """Turns a graph into one format.
 
-    ``export`` may take keyword-only options; their names, types and defaults are read off its signature and checked
-    before it is called. It must be pure: the same graph gives the same text or bytes.
+    ``export`` may take options as keyword arguments with defaults; their names, types and defaults are read off its
+    signature and checked before it is called. Types that the command line can write are bool, int, float, str, None,
+    Literal, and unions of them. It must be pure: the same graph gives the same text or bytes.
     """
 
     @property
@@ -43,7 +44,9 @@ class Exporter(Protocol):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """File name endings with the dot, for example ``(".dot", ".gv")``; the longest match wins."""
+        """File name endings with the dot, for example ``(".dot", ".gv")``; the longest match wins, and of two
+        exporters with the same one the first to be installed, of which the built-in ones are the very first.
+        """
 
     @property
     def media_type(self) -> str:
@@ -76,12 +79,13 @@ class Hooks:
             recorder: the recorder that was entered; its ``events`` are still empty.
 
         Returns:
-            A callable that gets each event, or None for not interested.
+            A callable that gets each event, or None for not interested. One that raises is warned about, and gets no
+            further event of this recording.
         """
 
     @hookspec
     def recorder_annotate_graph(self, graph: Graph) -> None:
-        """Add facts to a graph that was just assembled.
+        """Add facts to a graph that was just assembled from a recording.
 
         Args:
             graph: write ``node.meta["<plugin>"]`` (JSON values only); change nothing else.
@@ -92,5 +96,5 @@ class Hooks:
         """Add subcommands to the ``recorder`` command.
 
         Args:
-            cli: the click group; call ``cli.add_command`` or ``cli.command``.
+            cli: the click group; call ``cli.add_command`` or ``cli.command``. A name that is taken is an error.
         """

@@ -1,7 +1,7 @@
 """A small typed facade over pluggy: who is installed, and what they offer.
 
 A new `Plugins` finds every distribution with an entry point in the group ``recorder``, each on its own: one that fails
-to import or to register is set aside with a warning that names it, and the others go on.
+to import or to register is left out with a warning that names it, and the others go on.
 """
 
 import inspect
@@ -9,7 +9,7 @@ import os
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -17,29 +17,54 @@ from typing import Any
 import pluggy
 
 from recorder.errors import FormatError, OptionError, PluginError, RecorderError
+from recorder.events import Event
 from recorder.graph import Graph
 from recorder.hookspecs import PROJECT, Exporter, Hooks, Sink
 
-__all__ = ["Format", "Option", "Plugins", "installed"]
+__all__ = ["Format", "Option", "Plugins", "installed", "options_of", "parse_options"]
 
 BLOCK_VARIABLE = "RECORDER_BLOCK_PLUGINS"
-"""Names of entry points that are not to be loaded, separated by commas."""
+"""The environment variable with the names of entry points that are not to be loaded, separated by commas."""
+
+FIRST = "builtin"
+"""The entry point that is loaded before all others, so that none of them can take a name or a suffix of its formats."""
 
 
 class Option(typing.NamedTuple):
-    """One keyword-only option of an exporter. ``type`` is its annotation."""
+    """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated."""
 
     name: str
     type: Any
     default: Any
 
     def describe(self) -> str:
+        """As in a signature: ``depth: int | None = None``."""
         kind = self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
         return f"{self.name}: {kind} = {self.default!r}"
 
+    def parse(self, text: str) -> Any:
+        """The value that a text from the command line stands for, by this option's type.
+
+        ``true yes on 1`` and ``false no off 0`` are bool, ``none`` is None; letter case does not matter there. Of a
+        union, the first part that fits is taken, str last. A type that is none of these takes the text as it is.
+
+        Raises:
+            OptionError: the text fits no part of the type; says what does.
+        """
+        for kind in sorted(_parts(self.type), key=lambda kind: kind in (str, Any)):
+            try:
+                return _parse(text, kind)
+            except (ValueError, KeyError):
+                continue
+        raise OptionError(f"the option {self.describe()} cannot be {text!r}")
+
 
 class Format(typing.NamedTuple):
-    """An installed exporter: how to name it, and what it takes. ``plugin`` is the entry point that brought it."""
+    """An installed exporter: how to name it, and what it takes.
+
+    ``suffixes`` are those that pick it by a file's name, ``plugin`` is the entry point that brought it, and
+    ``summary`` the first line of its documentation.
+    """
 
     name: str
     suffixes: tuple[str, ...]
@@ -56,64 +81,78 @@ class Plugins:
         entries: entry points to load; all of the group ``recorder`` if None.
     """
 
-    def __init__(self, entries: "typing.Iterable[EntryPoint] | None" = None) -> None:
+    def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._exporters: dict[str, tuple[Exporter, str]] = {}
+        self._by_suffix: dict[str, Exporter] = {}
+        self._left_out: dict[str, str] = {}
         blocked = {name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",")}
-        for entry in sorted(entry_points(group=PROJECT) if entries is None else entries, key=lambda e: e.name):
-            if entry.name not in blocked:
+        found = entry_points(group=PROJECT) if entries is None else entries
+        for entry in sorted(found, key=lambda entry: (entry.name != FIRST, entry.name, entry.value)):
+            if entry.name in blocked:
+                self._left_out[entry.name] = f"blocked by {BLOCK_VARIABLE}"
+            else:
                 self._load(entry)
 
     def _load(self, entry: EntryPoint) -> None:
         try:
             self.register(entry.load(), entry.name)
-        except PluginError as error:
-            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
         except Exception as error:
+            reason = str(error) if isinstance(error, PluginError) else _described(error)
+            self._left_out[entry.name] = reason
             warnings.warn(
-                f"the plugin {entry.name!r} ({entry.value}) could not be loaded, and is left out: "
-                f"{type(error).__name__}: {error}",
-                RuntimeWarning,
-                stacklevel=2,
+                f"the plugin {entry.name!r} ({entry.value}) is left out: {reason}", RuntimeWarning, stacklevel=3
             )
 
     def register(self, plugin: object, name: str) -> None:
         """Add one plugin, and the exporters that it offers: all of it, or nothing.
 
+        A suffix that another exporter has already stays with that one; the new one is then picked by name only.
+
         Raises:
-            PluginError: it failed, or offers a format that is taken; the message names both sides.
+            PluginError: it failed, has a hook that does not exist, or offers a format that is taken; the message names
+                it, and the other plugin if there is one.
         """
-        offered: dict[str, tuple[Exporter, str]] = {}
+        if self._manager.has_plugin(name):
+            raise PluginError(f"two plugins are named {name!r}: {self._manager.get_plugin(name)!r} and {plugin!r}")
+        other = self._manager.get_name(plugin)
+        if other is not None:
+            raise PluginError(f"the plugins {other!r} and {name!r} are one and the same object, {plugin!r}")
+        offered: dict[str, Exporter] = {}
 
         def offer(exporter: Exporter) -> None:
             _check_exporter(exporter, name)
-            _, other = self._exporters.get(exporter.name) or offered.get(exporter.name) or (None, None)
+            other = name if exporter.name in offered else self._exporters.get(exporter.name, (None, None))[1]
             if other is not None:
                 raise PluginError(f"the plugins {other!r} and {name!r} both register a format {exporter.name!r}")
-            offered[exporter.name] = (exporter, name)
+            offered[exporter.name] = exporter
 
         try:
             self._manager.register(plugin, name)
-            for implementation in self._manager.hook.recorder_register_exporters.get_hookimpls():
-                if implementation.plugin is plugin:
-                    implementation.function(offer)
+            self._manager.check_pending()  # a misspelt hook would otherwise never be called, in silence
+            for hook in self._implementations("recorder_register_exporters"):
+                if hook.plugin is plugin:
+                    _call(hook, {"register": offer})
         except Exception as error:
-            if self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
+            if self._manager.has_plugin(name):
                 self._manager.unregister(plugin)
             if isinstance(error, PluginError):
                 raise
-            raise PluginError(f"the plugin {name!r} failed to register: {type(error).__name__}: {error}") from error
-        self._exporters |= offered
+            raise PluginError(f"the plugin {name!r} failed to register: {_described(error)}") from error
+        for exporter in offered.values():
+            self._exporters[exporter.name] = (exporter, name)
+            for suffix in exporter.suffixes:
+                self._by_suffix.setdefault(suffix.lower(), exporter)
 
     def formats(self) -> list[Format]:
         """Every installed format, by name."""
         return [
             Format(
                 exporter.name,
-                tuple(exporter.suffixes),
+                tuple(s for s in exporter.suffixes if self._by_suffix[s.lower()] is exporter),
                 exporter.media_type,
-                _options(exporter),
+                options_of(exporter),
                 plugin,
                 (inspect.getdoc(exporter) or "").partition("\n")[0],
             )
@@ -127,7 +166,7 @@ class Plugins:
             FormatError: there is none; lists what there is.
         """
         if name not in self._exporters:
-            raise FormatError(f"there is no format {name!r}; installed are: {', '.join(sorted(self._exporters))}")
+            raise FormatError(f"there is no format {name!r}; installed are: {self._listed(self._exporters)}")
         return self._exporters[name][0]
 
     def for_file(self, file_name: str) -> Exporter:
@@ -136,13 +175,17 @@ class Plugins:
         Raises:
             FormatError: no suffix fits; lists what there is.
         """
-        by_suffix = {s: exporter for exporter, _ in self._exporters.values() for s in exporter.suffixes}
-        fitting = [s for s in by_suffix if file_name.lower().endswith(s)]
+        fitting = [suffix for suffix in self._by_suffix if file_name.lower().endswith(suffix)]
         if not fitting:
             raise FormatError(
-                f"no installed format writes {file_name!r}; known suffixes are: {', '.join(sorted(by_suffix))}"
+                f"no installed format writes {file_name!r}; known suffixes are: {self._listed(self._by_suffix)}"
             )
-        return by_suffix[max(fitting, key=len)]
+        return self._by_suffix[max(fitting, key=len)]
+
+    def _listed(self, names: Iterable[str]) -> str:
+        """What there is, and, since that is what people ask next, what there could have been."""
+        left_out = "".join(f"; left out is the plugin {name!r}: {why}" for name, why in self._left_out.items())
+        return (", ".join(sorted(names)) or "none") + left_out
 
     def export(self, exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> str | bytes:
         """Run one exporter, after checking its options.
@@ -159,7 +202,7 @@ class Plugins:
             raise
         except Exception as error:
             raise PluginError(
-                f"the exporter {exporter.name!r} of the plugin {plugin!r} failed: {type(error).__name__}: {error}"
+                f"the exporter {exporter.name!r} of the plugin {plugin!r} failed: {_described(error)}"
             ) from error
         if not isinstance(result, str | bytes):
             raise PluginError(
@@ -169,33 +212,48 @@ class Plugins:
         return result
 
     def open_sinks(self, recorder: Any) -> list[Sink]:
-        """Ask every plugin whether it wants this recording's events."""
-        return [sink for _, sink in self._each("recorder_open_sink", recorder=recorder) if sink is not None]
+        """Ask every plugin whether it wants this recording's events.
+
+        A sink that raises is warned about by its plugin's name, and gets no further event of this recording.
+        """
+        sinks = []
+        for plugin, sink in self._ask("recorder_open_sink", recorder=recorder):
+            if callable(sink):
+                sinks.append(_guarded(sink, plugin))
+            elif sink is not None:
+                warnings.warn(
+                    f"the plugin {plugin!r} returned {sink!r} in recorder_open_sink: neither a callable nor None",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+        return sinks
 
     def annotate(self, graph: Graph) -> None:
         """Let every plugin add its facts to a graph."""
-        for _ in self._each("recorder_annotate_graph", graph=graph):
-            pass
+        self._ask("recorder_annotate_graph", graph=graph)
 
     def register_commands(self, cli: Any) -> None:
         """Let every plugin add its commands."""
-        for _ in self._each("recorder_register_commands", cli=cli):
-            pass
+        self._ask("recorder_register_commands", cli=cli)
 
-    def _each(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
-        """Call one hook plugin by plugin, so that one that raises is named and keeps nobody else from his turn."""
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            call: Callable[..., Any] = implementation.function
+    def _ask(self, hook_name: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call one hook plugin by plugin, so that one that raises is named and keeps no other from its turn."""
+        answers = []
+        for hook in self._implementations(hook_name):
             try:
-                result = call(*(arguments[name] for name in implementation.argnames))
+                answers.append((hook.plugin_name, _call(hook, arguments)))
             except Exception as error:
                 warnings.warn(
-                    f"the plugin {implementation.plugin_name!r} raised in {hook}: {type(error).__name__}: {error}",
+                    f"the plugin {hook.plugin_name!r} raised in {hook_name}: {_described(error)}",
                     RuntimeWarning,
                     stacklevel=4,
                 )
-            else:
-                yield implementation.plugin_name, result
+        return answers
+
+    def _implementations(self, hook_name: str) -> list[pluggy.HookImpl]:
+        """Those of every plugin, in the order in which the plugins were registered."""
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook_name)
+        return caller.get_hookimpls()
 
 
 @cache
@@ -204,53 +262,137 @@ def installed() -> Plugins:
     return Plugins()
 
 
+def _call(hook: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
+    """Call one implementation with as many of the hook's arguments as it names, as pluggy would."""
+    return hook.function(*(arguments[name] for name in hook.argnames))
+
+
+def _guarded(sink: Sink, plugin: str) -> Sink:
+    failed = False
+
+    def guarded(event: Event) -> None:
+        nonlocal failed
+        if not failed:
+            try:
+                sink(event)
+            except Exception as error:
+                failed = True
+                warnings.warn(
+                    f"the sink of the plugin {plugin!r} raised, and gets no more events: {_described(error)}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    return guarded
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _check_exporter(exporter: Exporter, plugin: str) -> None:
+    if isinstance(exporter, type):
+        raise PluginError(
+            f"the plugin {plugin!r} registers the class {exporter.__name__}: it is to register an instance, "
+            f"{exporter.__name__}()"
+        )
     if not isinstance(exporter, Exporter) or not isinstance(exporter.name, str) or not callable(exporter.export):
         raise PluginError(
             f"the plugin {plugin!r} registers {exporter!r}, which is no exporter: "
             "it needs name, suffixes, media_type and export(graph)"
         )
-    if isinstance(exporter.suffixes, str) or not all(s.startswith(".") for s in exporter.suffixes):
+    suffixes: object = exporter.suffixes
+    if not isinstance(suffixes, tuple | list) or not all(isinstance(s, str) and s[:1] == "." for s in suffixes):
         raise PluginError(
-            f"the format {exporter.name!r} of the plugin {plugin!r} has the suffixes {exporter.suffixes!r}: "
+            f"the format {exporter.name!r} of the plugin {plugin!r} has the suffixes {suffixes!r}: "
             'they are a tuple of endings with the dot, such as (".dot",)'
         )
-
-
-def _options(exporter: Exporter) -> tuple[Option, ...]:
-    signature = inspect.signature(exporter.export)
     try:
-        hints = typing.get_type_hints(exporter.export)
-    except Exception:  # an annotation that cannot be evaluated only loses the check of types
-        hints = {}
+        inspect.signature(exporter.export).bind(None)
+    except TypeError as error:
+        raise PluginError(
+            f"the format {exporter.name!r} of the plugin {plugin!r} cannot be called as export(graph): {error}"
+        ) from error
+
+
+def options_of(exporter: Exporter) -> tuple[Option, ...]:
+    """What an exporter takes besides the graph, read off its signature."""
+    names = getattr(exporter.export, "__globals__", {})
     return tuple(
-        Option(p.name, hints.get(p.name, Any), p.default)
-        for p in signature.parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
+        Option(p.name, _evaluated(p.annotation, names), p.default)
+        for p in list(inspect.signature(exporter.export).parameters.values())[1:]
+        if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     )
 
 
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation with its strings resolved: each by itself, since another one of the same function may make sense
+    to type checkers only. What cannot be resolved loses the check of its type.
+    """
+    if annotation is inspect.Parameter.empty:
+        return Any
+    try:
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
+    except Exception:
+        return Any
+
+
+def parse_options(exporters: Sequence[Exporter], texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Options given as text, converted for each exporter in turn, which gets those that it takes.
+
+    Raises:
+        OptionError: no exporter takes an option, or its text does not fit; lists what each takes.
+    """
+    known = [{option.name: option for option in options_of(exporter)} for exporter in exporters]
+    for name in texts:
+        if not any(name in options for options in known):
+            told = dict.fromkeys(_unknown(exporter, name) for exporter in exporters)
+            raise OptionError("; ".join(told) or f"no format is written that could take the option {name!r}")
+    return [{n: options[n].parse(text) for n, text in texts.items() if n in options} for options in known]
+
+
+def _unknown(exporter: Exporter, name: str) -> str:
+    takes = "; ".join(option.describe() for option in options_of(exporter)) or "none"
+    return f"the format {exporter.name!r} has no option {name!r}; its options are: {takes}"
+
+
 def _check_options(exporter: Exporter, given: Mapping[str, Any]) -> None:
-    known = {option.name: option for option in _options(exporter)}
+    known = {option.name: option for option in options_of(exporter)}
     for name, value in given.items():
         if name not in known:
-            takes = "; ".join(option.describe() for option in known.values()) or "none"
-            raise OptionError(f"the format {exporter.name!r} has no option {name!r}; its options are: {takes}")
-        if not _is_a(value, known[name].type):
+            raise OptionError(_unknown(exporter, name))
+        if not any(_is_a(value, kind) for kind in _parts(known[name].type)):
             raise OptionError(f"the format {exporter.name!r} takes {known[name].describe()}, and was given {value!r}")
 
 
-def _is_a(value: object, annotation: Any) -> bool:
-    """Whether a value fits a plain annotation: a class, a union, a Literal. Others are left to the exporter."""
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, part) for part in typing.get_args(annotation))
-    if origin is typing.Literal:
-        return value in typing.get_args(annotation)
-    if annotation is None or annotation is type(None):
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation: those of a union, or itself."""
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if union else (annotation,)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Whether a value is of one of the `_parts`. What is neither a class nor a Literal is left to the exporter."""
+    if typing.get_origin(kind) is typing.Literal:
+        return any(type(value) is type(one) and value == one for one in typing.get_args(kind))
+    if kind is None:
         return value is None
-    if annotation is float:
+    if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
+    if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, annotation) if isinstance(annotation, type) else True
+    return isinstance(value, kind) if isinstance(kind, type) and kind is not Any else True
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _parse(text: str, kind: Any) -> Any:
+    """A text as one of the `_parts`; raises ValueError or KeyError if it is none."""
+    if typing.get_origin(kind) is typing.Literal:
+        return {str(one): one for one in typing.get_args(kind)}[text]
+    if kind is None or kind is type(None):
+        return {"none": None}[text.lower()]
+    if kind is bool:
+        return _WORDS[text.lower()]
+    return kind(text) if kind in (int, float) else text

@@ -1,0 +1,291 @@
+"""The command line: ``recorder record``, ``recorder export``, ``recorder formats``, and what plugins add.
+
+Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
+failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by ``record`` alone.
+"""
+
+import contextlib
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+import recorder
+from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
+from recorder.export import export, save
+from recorder.graph import Graph
+from recorder.plugins import Format, installed, parse_options
+from recorder.serde import loads
+from recorder.stream import EventStream
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["main"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+STREAM_SUFFIX = ".jsonl"
+"""A file with this ending holds the event stream itself, and not an export of the graph."""
+
+
+class Commands(click.Group):
+    """A group with the commands of plugins, whose errors and warnings are one line each."""
+
+    asked_plugins = False
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _say(f"warning: {' '.join(str(message).split())}")
+            return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        if not self.asked_plugins:
+            self.asked_plugins = True
+            installed().register_commands(self)
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        name = name or cmd.name
+        if name in self.commands:
+            raise PluginError(f"there is a command {name!r} already")
+        super().add_command(cmd, name)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn errors of ours into errors of click's, and those into one line, without the usage before it."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = None
+        raise
+    except (FormatError, OptionError, StreamError, GraphError) as error:
+        raise click.UsageError(" ".join(str(error).split())) from error
+    except RecorderError as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(recorder.__version__, prog_name="recorder")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Record what a PyTorch model really did, and draw it."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _output_options(command: _F) -> _F:
+    for option in (
+        click.option(
+            "--option", "options", multiple=True, metavar="KEY=VALUE", help="For each format that has it. Repeatable."
+        ),
+        click.option("-f", "--format", "format_name", help="The format, whatever the suffix. Without -o: printed."),
+        click.option(
+            "-o", "--output", "outputs", multiple=True, metavar="FILE", help="The suffix picks the format. Repeatable."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]", help="Such as 1,3,224,224 or 1,16:int64. Repeatable."
+)
+@click.option("--kwargs", default="{}", metavar="JSON", help="""What to make the model with: '{"num_classes": 10}'.""")
+@click.option("--train", is_flag=True, help="In training mode, with gradients. Else: eval mode, without.")
+@click.option("--backward", is_flag=True, help="With gradients, and call backward on the sum of what it returns.")
+@click.option("--functions/--no-functions", default=True, help="Record functions too, or module calls alone.")
+@click.option("--seed", default=0, show_default=True, help="For the weights and the inputs.")
+@_output_options
+def record(
+    model: str,
+    inputs: tuple[str, ...],
+    kwargs: str,
+    train: bool,
+    backward: bool,
+    functions: bool,
+    seed: int,
+    outputs: tuple[str, ...],
+    format_name: str | None,
+    options: tuple[str, ...],
+) -> None:
+    """Run MODEL once on random input, and write what it did.
+
+    MODEL is package.module:factory, for example torchvision.models:resnet18: a callable that returns a module, or a
+    module itself. The current directory is searched too. Without -o or -f, a summary is printed. An output that
+    ends in .jsonl is the recording itself, for `recorder export`.
+    """
+    targets = _targets(outputs, format_name, options)
+    arguments = _json_object(kwargs)
+
+    import torch
+
+    from recorder.models import check_call, describe, find_model, make_input, total
+    from recorder.recorder import Recorder
+
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, and a model may print
+        torch.manual_seed(seed)
+        tensors = [make_input(text) for text in inputs]
+        net = find_model(model, arguments).train(train)
+        check_call(net, tensors)
+        shown = ", ".join(inputs) or "no input"
+        _say(f"recording {type(net).__name__} on {shown}" + (", forward and backward" if backward else ""))
+        failure = None
+        begin = time.perf_counter()
+        with torch.set_grad_enabled(train or backward):
+            run = Recorder(net, functions=functions)
+            try:
+                with run:
+                    result = net(*tensors)
+                    if backward:
+                        total(result).backward()  # type: ignore[no-untyped-call]
+            except Exception as error:
+                failure = f"the model failed, and the recording ends there: {describe(error)}"
+        _say(f"recorded {len(run.events)} events in {time.perf_counter() - begin:.2f} s")
+    if not targets:
+        click.echo(str(run.summary()))
+    _finish(targets, lambda: run.graph, run.events, failure)
+
+
+@main.command("export")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_output_options
+def export_command(source: Path, outputs: tuple[str, ...], format_name: str | None, options: tuple[str, ...]) -> None:
+    """Draw what was recorded before.
+
+    SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json).
+    """
+    targets = _targets(outputs, format_name, options)
+    if not targets:
+        raise click.UsageError("say where to (-o FILE) or in which format (-f FORMAT); `recorder formats` lists them")
+    if source.suffix == ".json":
+        if any(target.is_stream for target in targets):
+            raise click.UsageError(f"{source} is a graph, and a {STREAM_SUFFIX} cannot be made from it")
+        graph = loads(source.read_bytes())
+        _finish(targets, lambda: graph, EventStream(), None)
+    else:
+        stream = EventStream.load(source)
+        graph = recorder.assemble(stream)
+        installed().annotate(graph)
+        _finish(targets, lambda: graph, stream, None)
+
+
+@main.command()
+@click.option("-v", "--verbose", is_flag=True, help="With what each format is, and its options.")
+def formats(verbose: bool) -> None:
+    """List the installed formats."""
+    from rich.console import Console
+
+    # A table that is piped is as wide as it needs to be, so that every line holds one whole row.
+    Console(width=None if sys.stdout.isatty() else 1000).print(_table(recorder.formats(), verbose))
+
+
+def _table(installed_formats: Sequence[Format], verbose: bool) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("format", "suffixes", "media type", "plugin", *(("about", "options") if verbose else ())):
+        table.add_column(heading, overflow="fold")
+    for format_ in installed_formats:
+        row = [format_.name, " ".join(format_.suffixes), format_.media_type, format_.plugin]
+        if verbose:
+            row += [format_.summary, "\n".join(option.describe() for option in format_.options)]
+        table.add_row(*map(Text, row))  # as Text, for an option's [brackets] are no markup
+    return table
+
+
+class Target(NamedTuple):
+    """One thing to write: the event stream if ``format_name`` is None; to stdout if ``path`` is None."""
+
+    path: Path | None
+    format_name: str | None
+    options: dict[str, Any]
+
+    @property
+    def is_stream(self) -> bool:
+        return self.format_name is None
+
+    def write(self, graph: Callable[[], Graph], stream: EventStream) -> None:
+        if self.format_name is None:
+            assert self.path is not None
+            stream.save(self.path)
+        elif self.path is None:
+            result = export(graph(), self.format_name, **self.options)
+            click.echo(result.encode() if isinstance(result, str) else result, nl=False)
+        else:
+            save(graph(), self.path, self.format_name, **self.options)
+        if self.path is not None:
+            _say(f"wrote {self.path} ({self.format_name or 'recording'})")
+
+
+def _targets(outputs: Sequence[str], format_name: str | None, options: Sequence[str]) -> list[Target]:
+    """Everything that will be written, checked as far as it can be before a model has run."""
+    texts = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"the option {option!r} is not of the form KEY=VALUE")
+        texts[key] = text
+    plugins = installed()
+    paths: list[Path | None] = [Path(output) for output in outputs] or ([None] if format_name else [])
+    names: list[str | None] = []
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise click.UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+        if format_name is not None:
+            names.append(plugins.named(format_name).name)
+        elif path is not None and path.suffix.lower() == STREAM_SUFFIX:
+            names.append(None)
+        elif path is not None:
+            names.append(plugins.for_file(path.name).name)
+    parsed = iter(parse_options([plugins.named(name) for name in names if name is not None], texts))
+    return [Target(path, name, {} if name is None else next(parsed)) for path, name in zip(paths, names)]
+
+
+def _finish(targets: Sequence[Target], graph: Callable[[], Graph], stream: EventStream, failure: str | None) -> None:
+    """Write everything that can be written, and then fail if anything did."""
+    failures = [failure] if failure else []
+    for target in targets:
+        try:
+            target.write(graph, stream)
+        except BrokenPipeError:
+            raise  # the reader has had enough: click ends in silence
+        except (RecorderError, OSError) as error:
+            failures.append(f"{target.path or target.format_name} was not written: {' '.join(str(error).split())}")
+    for told in failures[:-1]:
+        _say(f"Error: {told}")
+    if failures:
+        raise click.ClickException(failures[-1])
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        arguments = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--kwargs {text!r} is no JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise click.UsageError(f"""--kwargs {text!r} is no JSON object, such as '{{"num_classes": 10}}'""")
+    return arguments
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()
