@@ -2,8 +2,8 @@
 
 Three things are worked out here and nowhere else:
 
-* **Nesting.** `Enter` and `Leave` make a stack of frames. A frame becomes a `Scope` with the first thing recorded inside
-  it, and a `Node` if it ends without any.
+* **Nesting.** `Enter` and `Leave` make a stack of frames. A frame becomes a `Scope` with the first thing recorded
+  inside it, and a `Node` if it ends without any.
 * **Versions.** A tensor is written in place again and again; each write, and each module that hands a tensor on, makes
   a new `Value` of it. Tensors that share memory share the writes: reading one after another was written yields a value
   made by the writer.
@@ -204,8 +204,8 @@ class _Assembler:
             self._given(inputs)
         if event.module is None:
             scope = self._scope()
-            plain = scope is None or (scope.fqn == "" and scope.call == 0)
-            wish = event.op_type if plain else f"{scope.name}.{event.op_type}"
+            prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
+            wish = prefix + event.op_type
             node = Node(self.names.unique(wish), "function", event.op_type, event.target, None, None, scope)
             node.attributes = event.attributes
         else:

@@ -10,7 +10,9 @@ from weakref import ref
 
 from recorder import events as ev
 from recorder.describe import Described, Held, name_function, plain
-from recorder.hooks import DERIVED, ENTER, GRAD, LEAF, LEAVE, MEET, OP, OUTERMOST, RECOMPUTED, Entry, Facts, Record
+from recorder.hooks import Entry
+from recorder.records import DERIVED, ENTER, GRAD, LEAF, LEAVE, MEET, OP, OUTERMOST, RECOMPUTED, Record
+from recorder.tensors import Facts
 
 __all__ = ["Decoder"]
 

@@ -8,14 +8,17 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-from recorder.hooks import Entry, Facts, facts
+from recorder.hooks import Entry
+from recorder.known import Known
+from recorder.tensors import Facts, facts
 
 __all__ = ["Described", "describe", "name_function", "plain"]
 
 
 class Described(NamedTuple):
     """A module as it was when it was described. Members are pairs of a name and a reference; ``tensors`` has what is to
-    be said of each of the module's own tensors: role, qualified name, reference, facts."""
+    be said of each of the module's own tensors: role, qualified name, reference, facts.
+    """
 
     entry: Entry
     fqn: str
@@ -34,9 +37,7 @@ class Held(NamedTuple):
     facts: Facts
 
 
-def describe(
-    roots: "list[nn.Module]", met: list[Entry], known: "dict[int, ref[Tensor]]"
-) -> tuple[list[Described], list[Held]]:
+def describe(roots: "list[nn.Module]", met: list[Entry], known: Known) -> tuple[list[Described], list[Held]]:
     """Describe the modules that were met, and every parameter and buffer of the roots, used or not.
 
     Must be called where no torch function mode is active. Modules that are gone keep their class's name alone.
@@ -63,7 +64,7 @@ def _describe_one(
     fqn: str,
     entry: Entry | None,
     root: bool,
-    known: "dict[int, ref[Tensor]]",
+    known: Known,
     described: dict[int, Described],
     held: dict[int, Held],
 ) -> None:
@@ -73,9 +74,7 @@ def _describe_one(
         for name, tensor in tensors.items():
             if tensor is None:
                 continue
-            reference = known.get(id(tensor))
-            if reference is None or reference() is not tensor:
-                reference = known[id(tensor)] = ref(tensor)
+            reference = known.mark(tensor)
             if id(tensor) not in held:
                 held[id(tensor)] = Held(reference, role, f"{fqn}.{name}" if fqn else name, facts(tensor))
             own.append((name, reference))

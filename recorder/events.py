@@ -68,7 +68,8 @@ class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="module"):
     """A module, described once. ``leaf`` says that its calls are one `Op` each; ``root`` that it was given to the
-    Recorder. ``attributes`` are its hyper-parameters, JSON values only."""
+    Recorder. ``attributes`` are its hyper-parameters, JSON values only.
+    """
 
     module: int
     fqn: str
@@ -93,7 +94,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ten
 class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="enter"):
     """A module's forward began. ``inputs`` are its positional tensors as far as they were known on entry; `Leave` has
     them all. ``outermost`` marks a call of a recorded module from outside of every other. ``recomputed`` marks a
-    call that repeats an earlier one for its gradients (activation checkpointing)."""
+    call that repeats an earlier one for its gradients (activation checkpointing).
+    """
 
     call: int
     module: int
@@ -161,9 +163,10 @@ Event = Module | Tensor | Enter | Leave | Op | Derived | Grad
 """Any record of a stream."""
 
 
-class Header(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="header"):
+class Header(msgspec.Struct, frozen=True, gc=False, tag="header"):
     """The first line of a saved stream. ``model`` is the class of the first recorded module, ``created`` an ISO 8601
-    time in UTC."""
+    time in UTC.
+    """
 
     schema_version: int = SCHEMA_VERSION
     torch: str = ""

@@ -18,9 +18,10 @@ from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
 from recorder.graph import Graph
-from recorder.hooks import Capture, Record
+from recorder.hooks import Capture
 from recorder.hookspecs import Sink
 from recorder.plugins import installed
+from recorder.records import Record
 from recorder.split import split
 from recorder.stream import EventStream
 from recorder.summary import Summary

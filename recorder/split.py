@@ -12,7 +12,8 @@ def split(stream: EventStream) -> list[EventStream]:
     """Cut a stream before each outermost call but the first.
 
     Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts
-    left of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that part.
+    left of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that
+    part.
     """
     parts: list[list[Event]] = [[]]
     modules: list[Module] = []

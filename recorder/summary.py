@@ -15,7 +15,8 @@ __all__ = ["Row", "Summary"]
 
 class Row(NamedTuple):
     """One module call. ``parameters`` counts elements, those of a tensor that is used twice once; durations are in
-    nanoseconds, None where nothing was measured."""
+    nanoseconds, None where nothing was measured.
+    """
 
     depth: int
     name: str

@@ -1,0 +1,131 @@
+"""Which tensors the recording knows, and how arguments are written down with them.
+
+Tensors are known by weak references: ``id(tensor)`` leads to a reference, and the tensor is known if that reference
+still points at it. So nothing is kept alive, and an ``id`` that is used again is no mistake.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+from weakref import ref
+
+from torch import Tensor, nn
+
+from recorder.records import DERIVED, MEET, Record
+from recorder.tensors import ACCUMULATES, DEEPEST, PLAIN, Facts, Reference, facts, quietly, sequence_of
+
+__all__ = ["Known"]
+
+_LONGEST = 64
+"""So many plain items of a list among the arguments are kept."""
+
+
+class Known:
+    """The tensors that a recording knows.
+
+    Args:
+        append: where to put a record of a tensor that is met for the first time.
+        by_autograd: ask autograd where such a tensor came from. For recordings that do not see functions.
+    """
+
+    def __init__(self, append: Callable[[Record], None], by_autograd: bool) -> None:
+        self._append = append
+        self._by_autograd = by_autograd
+        self._references: dict[int, Reference] = {}
+        self._by_sequence: dict[int, Reference] = {}
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        reference = self._references.get(id(tensor))
+        return reference is not None and reference() is tensor
+
+    def mark(self, tensor: Tensor) -> Reference:
+        """Make a tensor known without a record."""
+        reference = self._references.get(id(tensor))
+        if reference is None or reference() is not tensor:
+            reference = self._references[id(tensor)] = ref(tensor)
+        return reference
+
+    def encode(self, values: Any, depth: int = 0) -> tuple[Any, ...]:
+        """Arguments as they were given, with references for tensors, and text for what could keep something alive."""
+        references = self._references
+        out: list[Any] = []
+        for item in values:
+            kind: type = type(item)
+            if kind is Tensor or kind is nn.Parameter:
+                reference = references.get(id(item))
+                if reference is None or reference() is not item:
+                    reference = self.meet(item)
+                elif self._by_sequence:
+                    self._derive(item, reference)
+                out.append(reference)
+            elif kind in PLAIN:
+                out.append(item)
+            elif isinstance(item, Tensor):
+                out.append(self.refer(item))
+            elif depth > DEEPEST:
+                out.append("…")
+            elif isinstance(item, list | tuple):
+                inner = self.encode(item, depth + 1)
+                if len(inner) > _LONGEST:
+                    inner = tuple(i for n, i in enumerate(inner) if n < _LONGEST or type(i) not in PLAIN)
+                out.append(inner)
+            elif isinstance(item, Mapping):
+                out.append(self.encode_keywords(item, depth + 1))
+            elif is_dataclass(kind):
+                out.append(self.encode_keywords({f.name: getattr(item, f.name, None) for f in fields(item)}, depth + 1))
+            else:
+                out.append(f"<{kind.__name__}>")
+        return tuple(out)
+
+    def encode_keywords(self, keywords: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
+        """The same for a mapping."""
+        # Keys that are not plain could keep something alive.
+        names = [str(k) if type(k) in (str, int) else f"<{type(k).__name__}> {i}" for i, k in enumerate(keywords)]
+        return dict(zip(names, self.encode(keywords.values(), depth), strict=True))
+
+    def refer(self, tensor: Tensor) -> Reference:
+        """The reference for a tensor; one that is not known is met."""
+        reference = self._references.get(id(tensor))
+        return reference if reference is not None and reference() is tensor else self.meet(tensor)
+
+    def meet(self, tensor: Tensor) -> Reference:
+        """A tensor that was not seen made."""
+        reference = self._references[id(tensor)] = ref(tensor)
+        with quietly():
+            self._append((MEET, reference, facts(tensor)))
+            if self._by_autograd:
+                self._derive(tensor, reference)
+        return reference
+
+    def made(self, tensor: Tensor) -> tuple[Reference, Facts]:
+        """A tensor that was seen made, with what is to be said of it."""
+        reference = self.mark(tensor)
+        said = facts(tensor)
+        if self._by_autograd and said[5] is not None:
+            self._by_sequence[said[5]] = reference
+        return reference, said
+
+    def _derive(self, tensor: Tensor, reference: Reference) -> None:
+        """Without functions, ask autograd which known tensors one was computed from that was made unseen."""
+        with quietly():
+            first = tensor.grad_fn
+        if first is None or self._by_sequence.get(sequence_of(first)) is reference:
+            return
+        sources: dict[int, Reference] = {}
+        seen: set[int] = set()
+        pending = [first]
+        while pending:
+            node = pending.pop()
+            number = sequence_of(node)
+            if number in seen:
+                continue
+            seen.add(number)
+            source = self._by_sequence.get(number)
+            if source is not None:
+                sources[number] = source
+            else:
+                pending += [n for n, _ in node.next_functions if n is not None and sequence_of(n) != ACCUMULATES]
+        self._by_sequence[sequence_of(first)] = reference
+        if sources:
+            # An autograd node made later has the higher number: in the order of making.
+            self._append((DERIVED, reference, tuple(sources[n] for n in sorted(sources))))

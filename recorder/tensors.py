@@ -1,0 +1,106 @@
+"""Tensors as the hot path sees them: what is said of one, and which ones are in a nest of arguments or results.
+
+Nothing here calls an operator or reads data. Call it where no torch function mode is active, or `quietly`: reading a
+shape would call the mode.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from types import MethodWrapperType
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "ACCUMULATES",
+    "DEEPEST",
+    "PLAIN",
+    "Facts",
+    "Reference",
+    "facts",
+    "outputs_of",
+    "quietly",
+    "sequence_of",
+    "tensors_in",
+]
+
+quietly = torch._C.DisableTorchFunction
+"""A context in which reading a tensor's shape and the like calls no mode and no subclass."""
+
+Reference = ref[Any]
+
+Facts = tuple[Any, ...]
+"""Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage."""
+
+PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, slice})
+"""Types whose values can be kept: they are immutable, and keep nothing alive."""
+
+DEEPEST = 8
+"""So many levels of lists, mappings and dataclasses among arguments and results are looked through."""
+
+ACCUMULATES = 2**64 - 1
+"""The sequence number of every AccumulateGrad: nothing was computed there."""
+
+_TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
+
+
+def facts(tensor: Tensor) -> Facts:
+    """What a record says of a tensor."""
+    try:
+        shape: Any = tensor.shape
+        address = tensor.untyped_storage()._cdata
+    except RuntimeError:
+        # A nested tensor has no single size in some dimensions, a sparse one has no storage.
+        shape = tuple(_size(tensor, dim) for dim in range(tensor.dim()))
+        address = None
+    if tensor.requires_grad:
+        node = tensor.grad_fn
+        if node is not None:
+            return (shape, tensor.dtype, tensor.device, True, type(node), sequence_of(node), address)
+        return (shape, tensor.dtype, tensor.device, True, None, None, address)
+    return (shape, tensor.dtype, tensor.device, False, None, None, address)
+
+
+def sequence_of(node: Any) -> int:
+    """The number that autograd gave a node when it was made, counted per thread."""
+    number: int = node._sequence_nr()
+    return number
+
+
+def _size(tensor: Tensor, dim: int) -> int:
+    try:
+        return tensor.size(dim)
+    except RuntimeError:
+        return -1
+
+
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    """The tensors in any nesting of lists, tuples, sets, mappings and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif type(value) in PLAIN or depth > DEEPEST:
+        return
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item, depth + 1)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item, depth + 1)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from tensors_in(getattr(value, field.name, None), depth + 1)
+
+
+def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> list[Tensor]:
+    """The tensors that a function made or wrote; none if it only looked at them."""
+    name = getattr(func, "__name__", "")
+    if type(func) is MethodWrapperType:  # the getter or setter of a property
+        attribute = getattr(func.__self__, "__name__", "")
+        if name == "__set__" and attribute == "data":
+            return [args[0]]
+        return list(tensors_in(result)) if name == "__get__" and attribute in _TENSOR_GETTERS else []
+    if result is None and args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
+        return list(tensors_in(args[0]))
+    return list(tensors_in(result))
