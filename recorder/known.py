@@ -105,7 +105,7 @@ class Known:
             self._by_sequence[said[5]] = reference
         return reference, said
 
-    def _derive(self, tensor: Tensor, reference: Reference) -> None:
+    def _derive(self, tensor: Any, reference: Reference) -> None:
         """Without functions, ask autograd which known tensors one was computed from that was made unseen."""
         with quietly():
             first = tensor.grad_fn

@@ -1,0 +1,66 @@
+# Everything from two commands:
+#   make demo   set up, record a real network on a real image, write pictures into out/
+#   make test   set up, then lint, types, import contracts and all tests
+#
+# PYTHON chooses the interpreter for the virtual environment (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MERMAID := tests/mermaid
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: demo test setup setup-test lint types contracts unit format clean
+
+demo: setup
+	$(BIN)/python examples/tutorial.py out
+
+test: lint types contracts unit
+
+setup: .make/python
+
+setup-test: setup .make/system .make/node
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports --no-cache
+
+unit: setup-test
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The stamps are newer than what they were made from, so a change of the inputs sets up again.
+
+.make/python: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@mkdir -p .make && touch $@
+
+# Graphviz and Chromium, for the tests that read our formats back with the real programs. As root on Debian they are
+# installed; elsewhere the tests that need them say what is missing, and skip.
+.make/system:
+	@if { command -v dot && command -v chromium; } >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null; \
+	else echo "for all tests, install Graphviz and Chromium: apt install graphviz chromium"; fi
+	@mkdir -p .make && touch $@
+
+.make/node: $(MERMAID)/package.json $(MERMAID)/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  cd $(MERMAID) && PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent --no-audit --no-fund; \
+	else echo "for all tests, install Node.js 20 or newer"; fi
+	@mkdir -p .make && touch $@
+
+clean:
+	rm -rf $(VENV) .make out $(MERMAID)/node_modules
