@@ -15,15 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from recorder.errors import StreamError
-from recorder.events import Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
+from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
 from recorder.graph import Graph, Node, Role, Scope, Value
 from recorder.names import Namespace
 from recorder.stream import EventStream
 
 __all__ = ["assemble"]
-
-UNFINISHED = "did not return"
-"""The error of a call that was entered and not left while a call around it went on."""
 
 
 def assemble(stream: EventStream) -> Graph:

@@ -18,6 +18,7 @@ import msgspec
 
 __all__ = [
     "SCHEMA_VERSION",
+    "UNFINISHED",
     "Derived",
     "Enter",
     "Event",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+UNFINISHED = "did not return"
+"""The error of a call that was entered and not left while the program around it went on."""
 
 
 class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from recorder.events import UNFINISHED
 from recorder.known import Known
 from recorder.modes import Mode, depth, pop_ours, push, remove
 from recorder.records import ENTER, GRAD, LEAF, LEAVE, OP, OUTERMOST, RECOMPUTED, Record
@@ -229,20 +230,19 @@ class Capture:
 
     def _drop_stale_frames(self) -> None:
         """Forget the calls in progress that no Python frame is running any more."""
-        running = set()
+        running: list[nn.Module] = []
         frame: Any = sys._getframe(2)
         while frame is not None:
             if frame.f_code is nn.Module._call_impl.__code__:
-                running.add(id(frame.f_locals.get("self")))
+                running.append(frame.f_locals["self"])
             frame = frame.f_back
+        running.pop(0)  # the call that begins now
         keep = 0
-        for f in self._frames:
-            module = f.entry.reference()
-            if module is None or id(module) not in running:
-                break
-            keep += 1
+        for module in reversed(running):
+            if keep < len(self._frames) and self._frames[keep].entry.reference() is module:
+                keep += 1
         while len(self._frames) > keep:
-            self._abandon(self._frames.pop(), None)
+            self._abandon(self._frames.pop(), UNFINISHED)
 
     def _unwind_to(self, module: nn.Module) -> bool:
         """Forget the calls above this module's; False if it is not in progress at all."""
