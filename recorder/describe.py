@@ -69,9 +69,15 @@ def _describe_one(
     held: dict[int, Held],
 ) -> None:
     members: list[tuple[tuple[str, ref[Tensor]], ...]] = []
-    for role, tensors in (("parameter", module._parameters), ("buffer", module._buffers)):
+    own_tensors: tuple[tuple[str, Any], ...] = (
+        ("parameter", module._parameters.items()),
+        ("buffer", module._buffers.items()),
+    )
+    if entry is not None and entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
+        own_tensors = (("parameter", module.named_parameters()), ("buffer", module.named_buffers()))
+    for role, tensors in own_tensors:
         own = []
-        for name, tensor in tensors.items():
+        for name, tensor in tensors:
             if tensor is None:
                 continue
             reference = known.mark(tensor)

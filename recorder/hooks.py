@@ -89,7 +89,7 @@ class Capture:
     def __init__(self, roots: tuple[nn.Module, ...], functions: bool) -> None:
         self.log: list[Record] = []
         self.met: list[Entry] = []
-        self.known = Known(self.log.append, by_autograd=not functions)
+        self.known = Known(self.log.append, functions)
         self._entries: dict[int, Entry] = {}
         self._roots = [ref(root) for root in roots]
         self._functions = functions
@@ -98,6 +98,7 @@ class Capture:
         self._owner = 0
         self._mode: Mode | None = None
         self._paused = False
+        self._closure = False
         self._parameters: set[int] | None = None
         self._handles: list[Any] = []
         self._node_handles: list[Any] = []
@@ -149,7 +150,7 @@ class Capture:
                 flags = RECOMPUTED
             elif self._is_own(entry, module):
                 flags = OUTERMOST
-                self._paused = False
+                self._paused = self._paused and self._closure  # a step that raised did not say that it ended
                 self._parameters = None
             elif not self._consumes(args):
                 return
@@ -273,7 +274,8 @@ class Capture:
             def __torch_function__(
                 self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
             ) -> Any:
-                if not frames and not consumes(args, kwargs):
+                # Below a mode of the user's, ours cannot step aside for a leaf: what is inside stays unrecorded.
+                if frames[-1].entry.leaf if frames else not consumes(args, kwargs):
                     return func(*args, **kwargs) if kwargs else func(*args)
                 start = clock()
                 try:
@@ -299,7 +301,9 @@ class Capture:
 
     def _consumes(self, args: Any, kwargs: Any = None) -> bool:
         """Whether a call from outside of every recorded one is given a tensor that the recording knows."""
-        if self._paused or _backward_id() != -1:
+        if self._paused and not (self._closure and torch.is_grad_enabled()):
+            return False
+        if _backward_id() != -1:
             return False
         with quietly():
             return any(
@@ -312,10 +316,11 @@ class Capture:
             self._parameters = {id(p) for root in self.roots() for p in root.parameters()}
         return id(tensor) in self._parameters
 
-    def _pause(self, *_: Any) -> None:
-        """An optimizer's step is not the model's doing."""
+    def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
         if get_ident() == self._owner:
             self._paused = True
+            self._closure = len(args) > 1 or kwargs.get("closure") is not None
 
     def _resume(self, *_: Any) -> None:
         if get_ident() == self._owner:

@@ -25,12 +25,15 @@ class Known:
 
     Args:
         append: where to put a record of a tensor that is met for the first time.
-        by_autograd: ask autograd where such a tensor came from. For recordings that do not see functions.
+        functions: whether functions are seen. If not, they may write known tensors, so autograd is asked about those
+            too.
+
+    Where a tensor came from that was made unseen, autograd may know: by C++ code or an ``autograd.Function``, say.
     """
 
-    def __init__(self, append: Callable[[Record], None], by_autograd: bool) -> None:
+    def __init__(self, append: Callable[[Record], None], functions: bool) -> None:
         self._append = append
-        self._by_autograd = by_autograd
+        self._functions = functions
         self._references: dict[int, Reference] = {}
         self._by_sequence: dict[int, Reference] = {}
 
@@ -55,7 +58,7 @@ class Known:
                 reference = references.get(id(item))
                 if reference is None or reference() is not item:
                     reference = self.meet(item)
-                elif self._by_sequence:
+                elif not self._functions:
                     self._derive(item, reference)
                 out.append(reference)
             elif kind in PLAIN:
@@ -93,20 +96,19 @@ class Known:
         reference = self._references[id(tensor)] = ref(tensor)
         with quietly():
             self._append((MEET, reference, facts(tensor)))
-            if self._by_autograd:
-                self._derive(tensor, reference)
+            self._derive(tensor, reference)
         return reference
 
     def made(self, tensor: Tensor) -> tuple[Reference, Facts]:
         """A tensor that was seen made, with what is to be said of it."""
         reference = self.mark(tensor)
         said = facts(tensor)
-        if self._by_autograd and said[5] is not None:
+        if said[5] is not None:
             self._by_sequence[said[5]] = reference
         return reference, said
 
     def _derive(self, tensor: Any, reference: Reference) -> None:
-        """Without functions, ask autograd which known tensors one was computed from that was made unseen."""
+        """Ask autograd which known tensors one was computed from that was made unseen."""
         with quietly():
             first = tensor.grad_fn
         if first is None or self._by_sequence.get(sequence_of(first)) is reference:
