@@ -514,15 +514,49 @@ def test_an_lstm_with_packed_sequences() -> None:
 
 def test_multi_head_attention(grad_mode: Any) -> None:
     net = Net(lambda net, x: net.attention(x, x, x, need_weights=False)[0] + x, attention=nn.MultiheadAttention(4, 2))
+    weights = ", ".join(f"attention.{name}" for name, _ in net.attention.named_parameters())
     for training in (True, False):
         with grad_mode():
             graph = record(net.train(training), x(3, 2, 4))
-        assert in_words(graph) == written("""
+        assert in_words(graph) == written(
+            """
             inputs: input
-            Net: attention = MultiheadAttention(input, input, input, attention.in_proj_weight, attention.in_proj_bias)
+            Net: attention = MultiheadAttention(input, input, input, WEIGHTS)
             Net: add = add(attention:0, input)
             outputs: add:0
-        """)
+        """.replace("WEIGHTS", weights)
+        )
+
+
+def test_multi_head_attention_has_the_weights_of_its_projection() -> None:
+    attention = nn.MultiheadAttention(4, 2)
+    graph = record(Net(lambda net, x: net.attention(x, x, x), attention=attention), x(3, 2, 4))
+    (node,) = graph.nodes
+    assert [v.name for v in node.inputs[3:]] == [f"attention.{name}" for name, _ in attention.named_parameters()]
+
+
+# What functions do where the recording cannot look
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.detach().numpy() * 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient * 2
+
+
+def test_an_edge_that_autograd_alone_knows() -> None:
+    net = Net(lambda net, x: net.fc(Doubled.apply(net.fc(x))), fc=linear())
+    assert in_words(record(net, x())) == written("""
+        inputs: input
+        Net: fc = Linear(input, fc.weight)
+        Net: detach = detach(fc:0)
+        Net: fc#1 = Linear(fc:0, fc.weight)
+        outputs: fc#1:0
+    """)
 
 
 # Exceptions
