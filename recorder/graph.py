@@ -45,7 +45,8 @@ class Value:
 @dataclass(slots=True, eq=False)
 class Scope:
     """One call of a module that holds nodes. ``fqn`` is the module's qualified name, "" for the root itself;
-    ``call`` counts that module's calls from 0."""
+    ``call`` counts that module's calls from 0.
+    """
 
     fqn: str
     call: int
@@ -60,7 +61,7 @@ class Scope:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def ancestors(self) -> "Iterator[Scope]":
-        """This scope, its parent, and so on up to the root."""
+        """The scope itself, its parent, and so on up to the root."""
         scope: Scope | None = self
         while scope is not None:
             yield scope
@@ -122,7 +123,8 @@ class Graph:
         inputs: the tensors that the outermost calls were given.
         outputs: what those calls returned.
         initializers: parameters and buffers, used or not.
-        scopes: module calls that hold nodes, parents before children.
+        scopes: module calls that hold nodes, parents before children. The nodes of one call, and of the calls inside
+            it, stand together.
         name: a title, usually the model's class.
         meta: facts about the recording as a whole; JSON values only.
 
@@ -209,17 +211,31 @@ def _lint_names(graph: Graph) -> Iterator[str]:
             yield f"node {node.name!r} is of unknown kind {node.kind!r}"
         if node.kind == "module" and (node.fqn is None or node.call is None):
             yield f"module node {node.name!r} lacks fqn or call"
+        if node.kind != "module" and (node.fqn is not None or node.call is not None):
+            yield f"{node.kind} node {node.name!r} has the fqn or call of a module"
 
 
 def _lint_scopes(graph: Graph) -> Iterator[str]:
     seen: set[int] = set()
     for scope in graph.scopes:
         if scope.parent is not None and id(scope.parent) not in seen:
-            yield f"scope {scope.name!r} stands before its parent {scope.parent.name!r}"
+            yield f"scope {scope.name!r} does not stand after its parent {scope.parent.name!r}"
+            return  # the parents may go in a circle, and what follows walks up
         seen.add(id(scope))
+    left: set[int] = set()
+    open_scopes: dict[int, Scope] = {}  # around the node before, the innermost first
+    previous: Scope | None = None
     for node in graph.nodes:
         if node.scope is not None and id(node.scope) not in seen:
             yield f"node {node.name!r} is in scope {node.scope.name!r}, which the graph lacks"
+        elif node.scope is not previous:
+            previous = node.scope
+            now = {} if node.scope is None else {id(scope): scope for scope in node.scope.ancestors()}
+            left |= open_scopes.keys() - now.keys()
+            for scope in (scope for key, scope in now.items() if key in left):
+                yield f"scope {scope.name!r} goes on at node {node.name!r} after it was left"
+            left -= now.keys()  # said once
+            open_scopes = now
 
 
 def _lint_dataflow(graph: Graph) -> Iterator[str]:
@@ -256,7 +272,7 @@ def _lint_values(graph: Graph) -> Iterator[str]:
             yield f"value {value.name!r} has unknown role {value.role!r}"
         if not value.dtype or not value.device:
             yield f"value {value.name!r} lacks dtype or device"
-        if not all(isinstance(size, int) and size >= -1 for size in value.shape):
+        if not isinstance(value.shape, tuple) or not all(isinstance(size, int) and size >= -1 for size in value.shape):
             yield f"value {value.name!r} has the impossible shape {value.shape!r}"
         if value.producer is not None and value.role != "activation":
             yield f"{value.name!r} is made by {value.producer.name!r} and yet a {value.role}"

@@ -1,7 +1,7 @@
 """The one authority for names.
 
-Invariants: a name is given once; the same requests in the same order get the same names; the first to ask for a name
-gets it unchanged, later ones get ``name_1``, ``name_2``, …
+Invariants: a name is given once; the same requests in the same order get the same names; who asks for a name that was
+not given yet gets it unchanged, the others get ``name_1``, ``name_2``, …
 """
 
 __all__ = ["Namespace"]

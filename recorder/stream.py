@@ -1,13 +1,13 @@
 """The event stream: a header and a list of events, in memory or as JSON Lines.
 
-One line an event, so that a stream can be written while it grows, cut, concatenated and read by other programs. The
+One line an event, so that a stream can be written while it grows, cut after any line, and read by other programs. The
 codec is msgspec's: typed, strict, and it runs no code from the file.
 """
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -17,7 +17,17 @@ from recorder.events import SCHEMA_VERSION, Event, Header
 __all__ = ["EventStream"]
 
 _T = TypeVar("_T")
+
+
+class _Opening(msgspec.Struct):
+    """What every header holds in every version: enough to tell whether the rest can be read."""
+
+    type: Literal["header"]
+    schema_version: int
+
+
 _ENCODER = msgspec.json.Encoder()
+_OPENING = msgspec.json.Decoder(_Opening)
 _HEADER = msgspec.json.Decoder(Header)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
@@ -72,26 +82,30 @@ class EventStream:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
-        """Read what `save` wrote.
+        """Read what `save` wrote. Blank lines after the header are skipped.
 
         Raises:
             StreamError: a line is not what it should be; the message says which one and why.
             OSError: the file cannot be read.
         """
         path = Path(path)
-        lines = path.read_bytes().splitlines()
-        if not lines:
+        data = path.read_bytes()
+        if not data.strip():
             raise StreamError(f"{path} is empty: a saved stream begins with a header line")
-        header = _decode(_HEADER, lines[0], path, 1)
-        if header.schema_version != SCHEMA_VERSION:
+        try:  # the decoder looks only at the strings that it keeps
+            data.decode()
+        except UnicodeDecodeError as error:
+            number = data.count(b"\n", 0, error.start) + 1
+            raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
+        lines = data.split(b"\n")  # not splitlines(), which splits at a bare carriage return too
+        version = _decode(_OPENING, lines[0], path, 1).schema_version
+        if version != SCHEMA_VERSION:
             raise StreamError(
-                f"{path}, line 1: schema version {header.schema_version}, and this version of graph-recorder reads "
+                f"{path}, line 1: schema version {version}, and this version of graph-recorder reads "
                 f"{SCHEMA_VERSION}: record again, or read it with the version that wrote it"
             )
-        try:  # one call for the whole file is several times faster than one for each line …
-            events = _EVENT.decode_lines(b"\n".join(lines[1:]))
-        except (msgspec.DecodeError, ValueError):  # … which is only needed to say where it is wrong
-            events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2)]
+        header = _decode(_HEADER, lines[0], path, 1)
+        events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2) if line.strip()]
         return cls(events, header)
 
 

@@ -42,6 +42,7 @@ class StreamBuilder:
     def __init__(self, model: str = "Net") -> None:
         self.stream = EventStream(header=Header(model=model))
         self._shapes: dict[int, tuple[int, ...]] = {}
+        self._storages: dict[int, int] = {}  # of views, the tensor whose memory they show
         self._modules: dict[str, int] = {}
         self._calls = 0
         self._depth = 0
@@ -54,14 +55,24 @@ class StreamBuilder:
         self.stream.append(Tensor(number, meta, "constant" if name is None else "parameter", name))
         return number
 
-    def module(self, fqn: str, op_type: str, *, leaf: bool = False, **members: Sequence[int]) -> int:
-        """Describe a module once, with parameters given as ``name=shape``. Returns its number."""
+    def module(
+        self,
+        fqn: str,
+        op_type: str,
+        *,
+        leaf: bool = False,
+        attributes: dict[str, Any] | None = None,
+        **members: Sequence[int],
+    ) -> int:
+        """Describe a module once: its hyper-parameters, and its parameters as ``name=shape``. Returns its number."""
         if fqn not in self._modules:
             number = self._modules[fqn] = len(self._modules)
             prefix = f"{fqn}." if fqn else ""
             own = tuple(Member(name, self.tensor(shape, name=prefix + name)) for name, shape in members.items())
             target = f"torch.nn.{op_type}" if leaf else f"models.{op_type}"
-            self.stream.append(Module(number, fqn, op_type, target, leaf, root=fqn == "", parameters=own))
+            self.stream.append(
+                Module(number, fqn, op_type, target, leaf, root=fqn == "", attributes=attributes or {}, parameters=own)
+            )
         return self._modules[fqn]
 
     def op(
@@ -75,11 +86,16 @@ class StreamBuilder:
         **members: Sequence[int],
     ) -> int:
         """A finished call with one output for each shape: of the leaf module ``fqn``, or of a function if it is None.
-        Returns the number of the first output (-1 if there is none)."""
-        module = None if fqn is None else self.module(fqn, op_type, leaf=True, **members)
+        ``attributes`` are the module's hyper-parameters or the function's arguments. Returns the number of the first
+        output (-1 if there is none).
+        """
+        module = None
+        if fqn is not None:
+            module, attributes = self.module(fqn, op_type, leaf=True, attributes=attributes, **members), None
         start = self._tick()
+        grad_fn = f"{op_type.title()}Backward0"
         outputs = tuple(
-            Output(number, TensorMeta(tuple(shape), "float32", "cpu", True, f"{op_type.title()}Backward0", None, number))
+            Output(number, TensorMeta(tuple(shape), "float32", "cpu", True, grad_fn, None, number))
             for shape in shapes
             for number in [self._number(shape)]
         )
@@ -99,9 +115,26 @@ class StreamBuilder:
         )
         return outputs[0].tensor if outputs else -1
 
+    def view(self, op_type: str, tensor: int, shape: Sequence[int]) -> int:
+        """A function that returns a view of ``tensor``: the two share memory. Returns the view's number."""
+        number = self._number(shape)
+        storage = self._storages[number] = self._storages.get(tensor, tensor)
+        self.stream.append(
+            Op(
+                op_type,
+                self._tick(),
+                self._tick(),
+                target=f"torch.Tensor.{op_type}",
+                inputs=(tensor,),
+                outputs=(Output(number, TensorMeta(tuple(shape), "float32", "cpu", storage=storage)),),
+            )
+        )
+        return number
+
     def write(self, op_type: str, tensor: int, inputs: Sequence[int] = ()) -> int:
         """A function that writes ``tensor`` in place. Returns the tensor's number again."""
-        meta = TensorMeta(self._shapes[tensor], "float32", "cpu", storage=tensor)
+        storage = self._storages.get(tensor, tensor)
+        meta = TensorMeta(self._shapes[tensor], "float32", "cpu", storage=storage)
         self.stream.append(
             Op(
                 op_type,

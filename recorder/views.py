@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from recorder.graph import Graph, Node, Scope, Value
+from recorder.names import Namespace
 
 __all__ = ["collapse", "collapse_to_fit"]
 
@@ -11,9 +12,9 @@ __all__ = ["collapse", "collapse_to_fit"]
 def collapse(graph: Graph, depth: int) -> Graph:
     """Show every module call below a depth as one node.
 
-    Dataflow is kept: there is a path between two nodes of the view exactly if there was one between what they stand
-    for. A collapsed node is of kind "module"; its inputs are the values that entered the scope, its outputs those that
-    were used outside or returned, and ``meta["collapsed"]`` counts the nodes inside.
+    Dataflow is kept: there is an edge between two nodes of the view exactly if there was one between nodes that they
+    stand for. A collapsed node is of kind "module"; its inputs are the values that entered the scope, its outputs those
+    that were used outside or returned, and ``meta["collapsed"]`` counts the nodes inside.
 
     Args:
         graph: any graph.
@@ -32,7 +33,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
 
 def collapse_to_fit(graph: Graph, fits: Callable[[Graph], bool]) -> tuple[Graph, int | None]:
     """The deepest view that fits, and the depth at which it was cut: None if the whole graph fits. If nothing does,
-    the view of depth 0."""
+    the view of depth 0.
+    """
     if fits(graph):
         return graph, None
     deepest = max((sum(1 for _ in scope.ancestors()) for scope in graph.scopes), default=0)
@@ -58,7 +60,12 @@ def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
         elif closed(scope):
             home[id(scope)] = scope
         else:
-            kept[id(scope)] = replace(scope, parent=None if parent is None else kept[id(parent)])
+            kept[id(scope)] = replace(
+                scope,
+                parent=None if parent is None else kept[id(parent)],
+                attributes=dict(scope.attributes),
+                meta=dict(scope.meta),
+            )
 
     groups: dict[int, list[Node]] = {}
     for node in graph.nodes:
@@ -72,16 +79,28 @@ def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
             copies[id(value)] = replace(value, meta=dict(value.meta))
         return copies[id(value)]
 
+    names = Namespace()  # a scope may have the name of a node, and now becomes one
+    for node in graph.nodes:
+        if node.scope is None or id(node.scope) not in home:
+            names.unique(node.name)
+
     returned = {id(value) for value in graph.outputs}
     nodes = []
     for members in groups.values():
-        scope = members[0].scope
-        if scope is None or id(scope) not in home:
+        around = members[0].scope
+        if around is None or id(around) not in home:
             (node,) = members
             inputs, outputs = list(node.inputs), list(node.outputs)
-            view = replace(node, scope=None if scope is None else kept[id(scope)], meta=dict(node.meta))
+            view = replace(
+                node,
+                scope=None if around is None else kept[id(around)],
+                attributes=dict(node.attributes),
+                meta=dict(node.meta),
+            )
         else:
-            view = _as_node(home[id(scope)], kept, len(members))
+            view = _as_node(home[id(around)], kept)
+            view.name = names.unique(view.name)
+            view.meta["collapsed"] = sum(node.meta.get("collapsed", 1) for node in members)
             inside = {id(node) for node in members}
             inputs = [v for node in members for v in node.inputs if v.producer is None or id(v.producer) not in inside]
             inputs = list({id(v): v for v in inputs}.values())
@@ -105,7 +124,7 @@ def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
     )
 
 
-def _as_node(scope: Scope, kept: dict[int, Scope], size: int) -> Node:
+def _as_node(scope: Scope, kept: dict[int, Scope]) -> Node:
     return Node(
         name=scope.name,
         kind="module",
@@ -115,7 +134,7 @@ def _as_node(scope: Scope, kept: dict[int, Scope], size: int) -> Node:
         call=scope.call,
         scope=None if scope.parent is None else kept[id(scope.parent)],
         attributes=dict(scope.attributes),
-        meta={**scope.meta, "collapsed": size},
+        meta=dict(scope.meta),
         error=scope.error,
         duration_ns=scope.duration_ns,
         backward_ns=scope.backward_ns,

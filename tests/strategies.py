@@ -1,0 +1,362 @@
+"""Hypothesis strategies: any valid event stream, any graph.
+
+Both are written as small programs, lists of instructions with three numbers each, run by an interpreter that reads
+every number modulo what there is to choose from. So whatever Hypothesis draws is valid, draws are cheap, and a failing
+example shrinks to a short program.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from recorder import EventStream, Graph, Node, Scope, Value
+from recorder.events import Derived, Enter, Event, Grad, Header, Leave, Member, Module, Op, Output, Tensor, TensorMeta
+
+__all__ = ["attributes", "graphs", "json_values", "metas", "streams", "streams_with_headers"]
+
+text = st.text(max_size=8)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+"""What attributes and meta may hold. Floats are finite: JSON has no others."""
+
+attributes = st.dictionaries(text, json_values, max_size=3)
+
+shapes = st.lists(st.integers(-1, 2**40), max_size=4).map(tuple)
+
+metas = st.builds(
+    TensorMeta,
+    shape=shapes,
+    dtype=st.sampled_from(["float32", "bfloat16", "int64", "bool"]),
+    device=st.sampled_from(["cpu", "cuda:0", "meta"]),
+    requires_grad=st.booleans(),
+    grad_fn=st.none() | st.just("AddBackward0"),
+    sequence_nr=st.none() | st.integers(0, 9),
+)
+"""What is known of a tensor; the storage is left to whoever knows what shares memory."""
+
+
+# Streams
+
+
+@dataclass
+class _Call:
+    """A call that was entered. ``keywords`` are inputs that only its `Leave` will tell."""
+
+    number: int
+    module: int
+    inputs: tuple[int, ...]
+    keywords: tuple[int, ...]
+    recomputed: bool
+
+
+# fqn, op_type, leaf, names of parameters, names of buffers. The parameter "shared.weight" belongs to two of them.
+_MODULES = (
+    ("", "Net", False, ("scale",), ()),
+    ("block", "Block", False, (), ("steps",)),
+    ("cell", "Cell", False, (), ()),
+    ("block.fc", "Linear", True, ("block.fc.weight", "block.fc.bias"), ()),
+    ("bn", "BatchNorm1d", True, ("shared.weight",), ("bn.mean",)),
+    ("tied", "Linear", True, ("shared.weight",), ()),
+    ("id", "Identity", True, (), ()),
+)
+_ROOTS, _HOLDERS, _LEAVES = (0,), (0, 1, 2), (3, 4, 5, 6)
+
+
+@dataclass
+class _Writer:
+    """Runs a program: one method for each instruction, three numbers each. What cannot be done now is skipped."""
+
+    metas: Sequence[TensorMeta]
+    arguments: Sequence[dict[str, Any]]
+    events: list[Event] = field(default_factory=list)
+    storages: list[int | None] = field(default_factory=list)
+    members: dict[str, int] = field(default_factory=dict)
+    described: set[int] = field(default_factory=set)
+    stack: list[_Call] = field(default_factory=list)
+    calls: int = 0
+    now: int = 0
+
+    # Tensors
+
+    def tick(self) -> int:
+        self.now += 7
+        return self.now
+
+    def meta(self, tensor: int) -> TensorMeta:
+        return msgspec.structs.replace(self.metas[tensor % len(self.metas)], storage=self.storages[tensor])
+
+    def new(self, storage: int | None) -> int:
+        self.storages.append(storage)
+        return len(self.storages) - 1
+
+    def fresh(self, choice: int) -> int:
+        """A tensor with memory of its own, or (seldom) without any memory that could be shared."""
+        return self.new(None if choice % 7 == 6 else 100 + len(self.storages))
+
+    def introduce(self, tensor: int, role: str = "constant", name: str | None = None) -> int:
+        self.events.append(Tensor(tensor, self.meta(tensor), role, name))
+        return tensor
+
+    def pick(self, choice: int) -> int:
+        """Any tensor; a new one from outside if there is none."""
+        return choice % len(self.storages) if self.storages else self.introduce(self.fresh(choice))
+
+    def some(self, *choices: int) -> tuple[int, ...]:
+        """No tensor, or one for each choice."""
+        return tuple(self.pick(choice) for choice in choices) if choices[0] % 5 else ()
+
+    @property
+    def recomputing(self) -> bool:
+        return any(call.recomputed for call in self.stack)
+
+    def constant(self, a: int, b: int, c: int) -> None:
+        self.introduce(self.fresh(a))
+
+    def unseen_view(self, a: int, b: int, c: int) -> None:
+        """A tensor that shares memory with another, and was made where nobody looked."""
+        self.introduce(self.new(self.storages[self.pick(a)]))
+
+    def derived(self, a: int, b: int, c: int) -> None:
+        sources = (self.pick(a), self.pick(b)) if c % 2 else (self.pick(a),)
+        tensor = self.introduce(self.fresh(c))
+        self.events.append(Derived(tensor, sources))
+
+    # Calls with nothing inside
+
+    def op(
+        self,
+        op_type: str,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        *,
+        writes: tuple[int, ...] = (),
+        module: int | None = None,
+        error: str | None = None,
+        outermost: bool = False,
+    ) -> None:
+        recomputed = self.recomputing
+        call = None
+        if module is not None:
+            call, self.calls = self.calls, self.calls + 1
+        self.events.append(
+            Op(
+                op_type,
+                self.tick(),
+                self.tick(),
+                target=f"torch.{op_type}",
+                module=module,
+                call=call,
+                inputs=inputs,
+                outputs=tuple(Output(tensor, self.meta(tensor)) for tensor in outputs),
+                writes=writes,
+                attributes=self.arguments[self.now % len(self.arguments)],
+                error=error,
+                outermost=outermost,
+                recomputed=recomputed,
+            )
+        )
+
+    def results(self, count: int, choice: int) -> tuple[int, ...]:
+        return tuple(self.fresh(choice + i) for i in range(count))
+
+    def function(self, a: int, b: int, c: int) -> None:
+        self.op("add", self.some(a, b), self.results(c % 4, c))
+
+    def fail(self, a: int, b: int, c: int) -> None:
+        self.op("matmul", self.some(a, b), (), error="RuntimeError: shapes")
+
+    def view(self, a: int, b: int, c: int) -> None:
+        base = self.pick(a)
+        made = tuple(self.new(self.storages[base]) for _ in range(1 + c % 2))
+        self.op("chunk", (base,), made)
+
+    def write(self, a: int, b: int, c: int) -> None:
+        """In place. Returns what it wrote, or nothing (as ``y[0] = 0`` does), or something new, or both."""
+        target = self.pick(a)
+        inputs = (target, self.pick(b)) if b % 2 else (target,)
+        outputs = (target,) if c % 4 in (0, 3) else ()
+        if c % 4 >= 2:
+            outputs += self.results(1, b)
+        self.op("relu_", inputs, outputs, writes=(target,))
+
+    def leaf(self, a: int, b: int, c: int) -> None:
+        module = self.describe(_LEAVES[a % len(_LEAVES)])
+        given = self.pick(b)
+        kind = c % 5
+        if kind == 0:  # hands on what it was given
+            self.op("Identity", (given,), (given,), module=module)
+        elif kind == 1:
+            self.op("ReLU", (given,), (given,), writes=(given,), module=module)
+        elif kind == 2:
+            self.op("Linear", (given,), (), module=module, error="RuntimeError: no")
+        else:
+            self.op("Linear", (given,), self.results(kind - 2, c), module=module)
+
+    def outermost_leaf(self, a: int, b: int, c: int) -> None:
+        if not self.stack:
+            module = self.describe(_LEAVES[a % len(_LEAVES)])
+            self.op("Linear", (self.pick(b),), self.results(1, c), module=module, outermost=True)
+
+    # Calls that may hold others
+
+    def describe(self, module: int) -> int:
+        if module not in self.described:
+            self.described.add(module)
+            fqn, op_type, leaf, parameters, buffers = _MODULES[module]
+            members: dict[str, tuple[Member, ...]] = {}
+            for role, names in (("parameter", parameters), ("buffer", buffers)):
+                for name in names:
+                    if name not in self.members:
+                        self.members[name] = self.introduce(self.fresh(0), role, name)
+                members[role] = tuple(Member(name.rpartition(".")[2], self.members[name]) for name in names)
+            target = f"torch.nn.{op_type}" if leaf else f"models.{op_type}"
+            held = self.arguments[module % len(self.arguments)]
+            self.events.append(
+                Module(
+                    module, fqn, op_type, target, leaf, module in _ROOTS, held, members["parameter"], members["buffer"]
+                )
+            )
+        return module
+
+    def enter(self, a: int, b: int, c: int, *, recomputed: bool = False) -> None:
+        outermost = not self.stack and not recomputed
+        module = self.describe(0 if outermost else _HOLDERS[a % len(_HOLDERS)])
+        inputs = self.some(b) if c % 3 else ()
+        keywords = self.some(c) if c % 3 != 1 else ()
+        call = _Call(self.calls, module, inputs, keywords, recomputed)
+        self.calls += 1
+        self.stack.append(call)
+        self.events.append(Enter(call.number, module, self.tick(), inputs, outermost, recomputed))
+
+    def recompute(self, a: int, b: int, c: int) -> None:
+        self.enter(a, b, c, recomputed=True)
+
+    def leave(self, a: int, b: int, c: int, *, error: str | None = None) -> None:
+        """The innermost call returns, or the one around it: then the innermost never does."""
+        if not self.stack:
+            return
+        position = len(self.stack) - 1 - (a % 8 == 7 and len(self.stack) > 1)
+        call = self.stack[position]
+        outputs = () if error or b % 6 == 5 else tuple(self.pick(choice) for choice in ((b, c) if c % 3 == 2 else (b,)))
+        del self.stack[position:]
+        outputs = tuple(dict.fromkeys(outputs))
+        inputs = call.inputs if error else (*call.inputs, *call.keywords)
+        self.events.append(Leave(call.number, self.tick(), inputs, outputs, error))
+
+    def throw(self, a: int, b: int, c: int) -> None:
+        self.leave(a, b, c, error="ValueError: no")
+
+    def lose(self, a: int, b: int, c: int) -> None:
+        """No call in progress ever returns; the next one is an outermost one."""
+        self.stack.clear()
+
+    def grad(self, a: int, b: int, c: int) -> None:
+        if self.calls:
+            gradients = (None,) if c % 3 == 0 else (self.metas[c % len(self.metas)],) * (c % 3)
+            phase = "leave" if b % 2 else "arrive"
+            self.events.append(Grad(a % self.calls, phase, self.tick(), c % 2, gradients))
+
+
+_INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
+    (_Writer.function, 4),
+    (_Writer.enter, 4),
+    (_Writer.leave, 4),
+    (_Writer.leaf, 4),
+    (_Writer.write, 3),
+    (_Writer.view, 3),
+    (_Writer.derived, 2),
+    (_Writer.constant, 1),
+    (_Writer.unseen_view, 1),
+    (_Writer.outermost_leaf, 1),
+    (_Writer.fail, 1),
+    (_Writer.throw, 1),
+    (_Writer.recompute, 1),
+    (_Writer.lose, 1),
+    (_Writer.grad, 2),
+)
+
+_instruction = st.tuples(
+    st.sampled_from([run for run, weight in _INSTRUCTIONS for _ in range(weight)]),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 40),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn, max_size: int = 30) -> EventStream:
+    """Any valid stream, of calls in progress too: it may end anywhere."""
+    writer = _Writer(draw(st.lists(metas, min_size=1, max_size=3)), draw(st.lists(attributes, min_size=1, max_size=2)))
+    size = draw(st.integers(0, max_size))  # lists alone would nearly always be short
+    for run, a, b, c in draw(st.lists(_instruction, min_size=size, max_size=size)):
+        run(writer, a, b, c)
+    return EventStream(writer.events, Header(model="models.Net"))
+
+
+@st.composite
+def streams_with_headers(draw: st.DrawFn) -> EventStream:
+    """Any valid stream with any header."""
+    stream = draw(streams(max_size=12))
+    return EventStream(stream, draw(st.builds(Header, torch=text, model=text, created=text, meta=attributes)))
+
+
+# Graphs
+
+
+@st.composite
+def graphs(draw: st.DrawFn, max_size: int = 12) -> Graph:
+    """Any graph that lints: names, types and attributes of any characters, nothing else is like a recording."""
+    names = iter(draw(st.lists(st.text(max_size=12), min_size=5 * max_size, max_size=5 * max_size, unique=True)))
+    words = st.text(max_size=6)
+
+    def value(role: str) -> Value:
+        meta = draw(metas)
+        return Value(next(names), meta.shape, meta.dtype, meta.device, meta.requires_grad, meta.grad_fn, role)
+
+    inputs = [value("input") for _ in range(draw(st.integers(0, 2)))]
+    initializers = [value(role) for role in draw(st.lists(st.sampled_from(["parameter", "buffer"]), max_size=2))]
+    known = [*inputs, *initializers]
+    scopes: list[Scope] = []
+    nodes: list[Node] = []
+    stack: list[Scope] = []
+    for action in draw(st.lists(st.sampled_from(["node", "node", "open", "close"]), max_size=max_size)):
+        if action == "open":
+            parent = stack[-1] if stack else None
+            stack.append(Scope(draw(words), draw(st.integers(0, 3)), draw(words), parent, next(names), draw(words)))
+            scopes.append(stack[-1])
+        elif action == "close" and stack:
+            stack.pop()
+        elif action == "node":
+            kind = draw(st.sampled_from(["module", "function", "autograd"]))
+            node = Node(next(names), kind, draw(words), draw(words), scope=stack[-1] if stack else None)
+            if kind == "module":
+                node.fqn, node.call = draw(words), draw(st.integers(0, 3))
+            if draw(st.booleans()):
+                known.append(value(draw(st.sampled_from(["constant", "activation"]))))
+            if known:
+                node.inputs = tuple(draw(st.lists(st.sampled_from(known), max_size=3)))
+            node.outputs = tuple(value("activation") for _ in range(draw(st.integers(0, 2))))
+            node.attributes, node.error = draw(attributes), draw(st.none() | words)
+            known += node.outputs
+            nodes.append(node)
+    outputs = draw(st.lists(st.sampled_from(known), max_size=2, unique_by=id)) if known else []
+    return Graph(
+        nodes,
+        inputs=inputs,
+        outputs=outputs,
+        initializers=initializers,
+        scopes=scopes,
+        name=draw(words),
+        meta=draw(attributes),
+    )
