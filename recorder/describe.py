@@ -1,6 +1,6 @@
 """Modules and functions in words: what is asked once for each, and never on the hot path."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MethodWrapperType
 from typing import Any, NamedTuple
 from weakref import ref
@@ -12,7 +12,7 @@ from recorder.hooks import Entry
 from recorder.known import Known
 from recorder.tensors import Facts, facts
 
-__all__ = ["Described", "describe", "name_function", "plain"]
+__all__ = ["Described", "by_prefix", "describe", "name_function", "plain"]
 
 
 class Described(NamedTuple):
@@ -37,18 +37,19 @@ class Held(NamedTuple):
     facts: Facts
 
 
-def describe(roots: "list[nn.Module]", met: list[Entry], known: Known) -> tuple[list[Described], list[Held]]:
-    """Describe the modules that were met, and every parameter and buffer of the roots, used or not.
+def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> tuple[list[Described], list[Held]]:
+    """Describe the modules that were met, and every parameter and buffer of the roots, used or not. The keys of
+    ``roots`` are the prefixes of their names.
 
     Must be called where no torch function mode is active. Modules that are gone keep their class's name alone.
     """
     wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
     described: dict[int, Described] = {}
     held: dict[int, Held] = {}
-    prefixes = _prefixes(roots)
-    for root, prefix in zip(roots, prefixes, strict=True):
+    for prefix, root in roots.items():
         for fqn, module in _walk(root, prefix):
-            _describe_one(module, fqn, wanted.get(id(module)), any(module is r for r in roots), known, described, held)
+            is_root = any(module is r for r in roots.values())
+            _describe_one(module, fqn, wanted.get(id(module)), is_root, known, described, held)
     for entry in met:  # made during forward, or called beside the roots, as a loss is
         module = entry.reference()
         if module is not None and id(module) not in described:
@@ -106,14 +107,16 @@ def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             ]
 
 
-def _prefixes(roots: "list[nn.Module]") -> list[str]:
-    """The first root's names stand as they are; those of others begin with their class's name."""
-    prefixes = [""]
+def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """The roots by the prefix of their names: the first root's stand as they are; those of others begin with their
+    class's name.
+    """
+    prefixes = {"": roots[0]}
     for root in roots[1:]:
         name, number = type(root).__name__, 1
         while name in prefixes:
             name, number = f"{type(root).__name__}_{number}", number + 1
-        prefixes.append(name)
+        prefixes[name] = root
     return prefixes
 
 

@@ -14,7 +14,7 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count
 from threading import get_ident
@@ -44,15 +44,16 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 class Entry:
     """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
-    the recorder; ``own``: part of a root, None as long as nobody had to know.
+    the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded.
     """
 
-    __slots__ = ("fused", "leaf", "own", "reference", "root", "type")
+    __slots__ = ("fused", "leaf", "met", "own", "reference", "root", "type")
 
     def __init__(self, module: nn.Module, root: bool, reference: "ref[nn.Module]") -> None:
         self.type = type(module)
         self.root = root
         self.own: bool | None = root or None
+        self.met = False
         self.reference = reference
         in_torch = self.type.__module__.startswith(("torch.nn.", "torch.ao.nn."))
         # MultiheadAttention has one child, which it never calls.
@@ -77,21 +78,21 @@ class Capture:
     """Records one thread from `start` to `stop` into `log`; may be started again.
 
     Args:
-        roots: the modules whose calls are recorded. They are not kept alive.
+        roots: the modules whose calls are recorded, by the prefix of their names. They are not kept alive.
         functions: record functions too, not modules alone.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
-        met: modules that were called for the first time. Take them out likewise.
+        met: modules of which a call was recorded for the first time. Take them out likewise.
         known: the tensors that the recording knows.
     """
 
-    def __init__(self, roots: tuple[nn.Module, ...], functions: bool) -> None:
+    def __init__(self, roots: Mapping[str, nn.Module], functions: bool) -> None:
         self.log: list[Record] = []
         self.met: list[Entry] = []
         self.known = Known(self.log.append, functions)
         self._entries: dict[int, Entry] = {}
-        self._roots = [ref(root) for root in roots]
+        self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
         self._frames: list[_Frame] = []
         self._keys = count()
@@ -103,9 +104,9 @@ class Capture:
         self._handles: list[Any] = []
         self._node_handles: list[Any] = []
 
-    def roots(self) -> list[nn.Module]:
-        """The recorded modules that are still there."""
-        return [root for reference in self._roots if (root := reference()) is not None]
+    def roots(self) -> dict[str, nn.Module]:
+        """The recorded modules that are still there, by the prefix of their names."""
+        return {prefix: root for prefix, reference in self._roots.items() if (root := reference()) is not None}
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -154,6 +155,9 @@ class Capture:
                 self._parameters = None
             elif not self._consumes(args):
                 return
+        if not entry.met:
+            entry.met = True
+            self.met.append(entry)
         key = next(self._keys)
         if entry.leaf:
             popped = pop_ours(self._mode) if self._functions else ()
@@ -217,14 +221,13 @@ class Capture:
 
     def _meet_module(self, module: nn.Module) -> Entry:
         key, entries = id(module), self._entries
-        root = any(module is r for r in self.roots())
+        root = any(module is r for r in self.roots().values())
         entry = entries[key] = Entry(module, root, ref(module, lambda _: entries.pop(key, None)))
-        self.met.append(entry)
         return entry
 
     def _is_own(self, entry: Entry, module: nn.Module) -> bool:
         if entry.own is None:
-            entry.own = any(module is m for root in self.roots() for m in root.modules())
+            entry.own = any(module is m for root in self.roots().values() for m in root.modules())
         return entry.own
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
@@ -313,7 +316,7 @@ class Capture:
 
     def _is_parameter(self, tensor: nn.Parameter) -> bool:
         if self._parameters is None:
-            self._parameters = {id(p) for root in self.roots() for p in root.parameters()}
+            self._parameters = {id(p) for root in self.roots().values() for p in root.parameters()}
         return id(tensor) in self._parameters
 
     def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
