@@ -24,10 +24,10 @@ from recorder.errors import (
 )
 from recorder.export import export, formats, save
 from recorder.graph import Edge, Graph, Node, Scope, Value
-from recorder.hookspecs import Exporter, hookimpl
+from recorder.hookspecs import Exporter, Register, Sink, hookimpl
 from recorder.serde import dumps, json_schema, loads
 from recorder.stream import EventStream
-from recorder.views import collapse
+from recorder.views import collapse, collapse_to_fit
 
 if TYPE_CHECKING:
     from recorder.recorder import Recorder
@@ -47,11 +47,14 @@ __all__ = [
     "PluginError",
     "Recorder",
     "RecorderError",
+    "Register",
     "Scope",
+    "Sink",
     "StreamError",
     "Value",
     "assemble",
     "collapse",
+    "collapse_to_fit",
     "dumps",
     "export",
     "formats",

@@ -42,12 +42,15 @@ class _Memory:
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """A tensor's present value, and the version of its memory that the value shows."""
+    """A tensor's present value, and the version of its memory that the value shows. ``sources`` stand for the value of
+    a tensor that was made unseen.
+    """
 
     value: Value
     meta: TensorMeta
     memory: _Memory
     version: int
+    sources: tuple[Value, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +81,6 @@ class _Assembler:
         self.calls_of: dict[int, int] = {}
         self.tensors: dict[int, _State] = {}
         self.memories: dict[int, _Memory] = {}
-        self.sources: dict[int, list[Value]] = {}
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
         self.grads: dict[int, dict[int, tuple[int, int]]] = {}
@@ -97,11 +99,11 @@ class _Assembler:
         try:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
+            self._finish_open_frames()
         except KeyError as error:
             raise StreamError(
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
-        self._finish_open_frames()
         self._time_backward()
         for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
             value.name = self.value_names.unique("input" if value.role == "input" else value.role)
@@ -133,14 +135,17 @@ class _Assembler:
             memory = self.memories[storage] = _Memory()
         old = self.tensors.get(tensor)
         if old is not None:
-            self.sources.pop(tensor, None)
-            frame = self.frame
-            while frame is not None:
-                if frame.event.outermost:
-                    frame.before.setdefault(tensor, old.value)
-                frame = frame.parent
+            self._remember(tensor, old.value)
         self.tensors[tensor] = _State(value, meta, memory, memory.version)
         return value
+
+    def _remember(self, tensor: int, value: Value) -> None:
+        """A value is about to be replaced: the calls in progress may have been given it."""
+        frame = self.frame
+        while frame is not None:
+            if frame.event.outermost:
+                frame.before.setdefault(tensor, value)
+            frame = frame.parent
 
     def _read(self, tensor: int) -> Value:
         """The tensor's value now. If its memory was written through another tensor, the writer made this value too."""
@@ -149,7 +154,9 @@ class _Assembler:
         if state.version != memory.version:
             old, writer = state.value, memory.writer
             assert writer is not None
+            self._remember(tensor, old)
             state.version = memory.version
+            state.sources = ()
             state.value = Value(
                 self.value_names.unique(f"{writer.name}:{len(writer.outputs)}"),
                 old.shape,
@@ -164,24 +171,24 @@ class _Assembler:
     def _read_all(self, tensors: Iterable[int]) -> list[Value]:
         values: list[Value] = []
         for tensor in tensors:
-            if tensor in self.sources:
-                values += self.sources[tensor]
-            else:
-                values.append(self._read(tensor))
+            value = self._read(tensor)  # first: a write since then is news, and the sources are not
+            values += self.tensors[tensor].sources or (value,)
         return values
 
     def _derived(self, event: Derived) -> None:
-        value = self.tensors[event.tensor].value
-        if value.role == "constant":
-            value.role = "activation"
+        if self.frame is not None and self.frame.ignored:
+            return
+        state = self.tensors[event.tensor]
+        if state.value.role == "constant":
+            state.value.role = "activation"
         # The sources' last known values: a source may be dead, and its memory another tensor's by now. A tensor that
         # was written in place is a source of itself.
         found: dict[int, Value] = {}
         for source in event.sources:
-            own = [self.tensors[source].value]
-            for v in own if source == event.tensor else self.sources.get(source, own):
+            known = self.tensors[source]
+            for v in known.sources or (known.value,):
                 found[id(v)] = v
-        self.sources[event.tensor] = list(found.values())
+        state.sources = tuple(found.values())
 
     def _loose(self) -> list[Value]:
         """Values that were not seen made and have no name yet, in the order of their first use."""
@@ -194,7 +201,12 @@ class _Assembler:
         self.modules[event.module] = event
 
     def _op(self, event: Op) -> None:
+        if event.outermost:
+            self._abandon(event.start_ns)
         if event.recomputed or (self.frame is not None and self.frame.ignored):
+            for output in event.outputs:  # which the user's code may have kept
+                if output.tensor not in self.tensors:
+                    self._set(output.tensor, output.meta, "activation")
             return
         inputs = self._read_all(event.inputs)
         if event.outermost:
@@ -220,9 +232,10 @@ class _Assembler:
         """A node for a call of a module; adds the module's own tensors to its inputs."""
         for member in (*module.parameters, *module.buffers):
             inputs.append(self._read(member.tensor))  # noqa: PERF401 - the list is the caller's
+        scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(_call_name(module, call))
-        node = Node(name, "module", module.op_type, module.target, module.fqn, call, self._scope())
+        node = Node(name, "module", module.op_type, module.target, module.fqn, call, scope)
         node.attributes = module.attributes
         return node
 
@@ -246,6 +259,8 @@ class _Assembler:
         return call
 
     def _enter(self, event: Enter) -> None:
+        if event.outermost:
+            self._abandon(event.start_ns)
         parent = self.frame
         ignored = event.recomputed or (parent is not None and parent.ignored)
         self.frame = self.called[event.call] = _Frame(event, self.modules[event.module], parent, ignored)
@@ -256,9 +271,15 @@ class _Assembler:
         frame = self.called[event.call]
         if not isinstance(frame, _Frame):
             raise KeyError(f"call {event.call}")
-        while self.frame is not None and self.frame is not frame:
-            self._close(self.frame, Leave(self.frame.event.call, event.stop_ns, error=UNFINISHED))
+        self._abandon(event.stop_ns, frame)
         self._close(frame, event)
+
+    def _abandon(self, now: int, until: _Frame | None = None) -> None:
+        """The calls in progress inside ``until``, or all of them, never returned: a call around them did, or a new
+        outermost one began.
+        """
+        while self.frame is not None and self.frame is not until:
+            self._close(self.frame, Leave(self.frame.event.call, now, error=UNFINISHED))
 
     def _close(self, frame: _Frame, event: Leave) -> None:
         self.frame = frame.parent
@@ -277,7 +298,7 @@ class _Assembler:
         else:
             if frame.event.outermost:
                 # What the call was given is what was current when it began.
-                self._given(frame.before.get(t) or self._read(t) for t in event.inputs)
+                self._given(frame.before.get(t) or self.tensors[t].value for t in event.inputs)
             frame.scope.error, frame.scope.duration_ns = event.error, duration
             self.called[event.call] = frame.scope
             for tensor in event.outputs:
@@ -340,8 +361,9 @@ class _Assembler:
     def _time_backward(self) -> None:
         of_scope: dict[int, dict[int, tuple[int, int]]] = {}
         for call, passes in self.grads.items():
-            place = self.called[call]
-            assert not isinstance(place, _Frame)
+            place = self.called.get(call)
+            if not isinstance(place, Node | Scope):
+                continue  # recomputed: it is no call of its own
             if isinstance(place, Node):
                 place.backward_ns = sum(last - first for first, last in passes.values())
             scope = place.scope if isinstance(place, Node) else place

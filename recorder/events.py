@@ -39,7 +39,7 @@ UNFINISHED = "did not return"
 """The error of a call that was entered and not left while the program around it went on."""
 
 
-class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is known of a tensor without its data.
 
     ``shape`` in elements, -1 where a dimension has no single size. ``grad_fn`` is the type name of the autograd node,
@@ -56,21 +56,21 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     storage: int | None = None
 
 
-class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A tensor that a call returned or wrote to, as it was right afterwards."""
 
     tensor: int
     meta: TensorMeta
 
 
-class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A parameter or buffer that a module holds itself; ``name`` is relative to the module."""
 
     name: str
     tensor: int
 
 
-class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="module"):
+class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="module"):
     """A module, described once. ``leaf`` says that its calls are one `Op` each; ``root`` that it was given to the
     Recorder. ``attributes`` are its hyper-parameters, JSON values only.
     """
@@ -86,7 +86,7 @@ class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="mod
     buffers: tuple[Member, ...] = ()
 
 
-class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="tensor"):
+class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="tensor"):
     """A tensor met for the first time. ``name`` is the qualified name of a parameter or buffer, else None."""
 
     tensor: int
@@ -95,7 +95,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ten
     name: str | None = None
 
 
-class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="enter"):
+class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="enter"):
     """A module's forward began. ``inputs`` are its positional tensors as far as they were known on entry; `Leave` has
     them all. ``outermost`` marks a call of a recorded module from outside of every other. ``recomputed`` marks a
     call that repeats an earlier one for its gradients (activation checkpointing).
@@ -109,7 +109,7 @@ class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ente
     recomputed: bool = False
 
 
-class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="leave"):
+class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="leave"):
     """A module's forward returned or raised. Calls that were entered later and have no `Leave` never returned."""
 
     call: int
@@ -119,7 +119,7 @@ class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="leav
     error: str | None = None
 
 
-class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="op"):
+class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="op"):
     """One finished call with nothing inside.
 
     Of a function: ``target`` is its name as a user would import it, ``op_type`` its last part in plain words
@@ -142,14 +142,14 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="op"):
     recomputed: bool = False
 
 
-class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="derived"):
+class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
     """Autograd says that ``tensor``, made unseen, was computed from ``sources``."""
 
     tensor: int
     sources: tuple[int, ...]
 
 
-class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="grad"):
+class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="grad"):
     """Backward reached (``arrive``) or left (``leave``) what a module call computed.
 
     ``backward`` numbers the backward pass. ``gradients`` describe the gradients with regard to the outputs (``arrive``)
@@ -167,7 +167,7 @@ Event = Module | Tensor | Enter | Leave | Op | Derived | Grad
 """Any record of a stream."""
 
 
-class Header(msgspec.Struct, frozen=True, gc=False, tag="header"):
+class Header(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag="header"):
     """The first line of a saved stream. ``model`` is the class of the first recorded module, ``created`` an ISO 8601
     time in UTC.
     """

@@ -13,10 +13,8 @@ ROOT = Path(__file__).parent.parent
 def blocks(page: Path) -> list[tuple[int, str]]:
     """Line number and text of each Python block."""
     text = page.read_text(encoding="utf-8")
-    return [
-        (text.count("\n", 0, m.start(1)) + 1, m[1])
-        for m in re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    ]
+    found = re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, m.start(1)) + 1, m[1]) for m in found]
 
 
 @pytest.mark.parametrize("page", ["README.md"])

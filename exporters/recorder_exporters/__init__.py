@@ -1,8 +1,7 @@
 """The exporters that come with graph-recorder, one format a file. They know no torch, and of the core only its
 public names: each is written as a third party would write it."""
 
-from recorder import hookimpl
-from recorder.hookspecs import Register
+from recorder import Register, hookimpl
 
 __all__ = ["recorder_register_exporters"]
 
@@ -10,3 +9,16 @@ __all__ = ["recorder_register_exporters"]
 @hookimpl
 def recorder_register_exporters(register: Register) -> None:
     """Offer everything below. Exporters import their libraries when they are used, not here."""
+    from recorder_exporters.dot import DotExporter
+    from recorder_exporters.graph_json import GraphJsonExporter
+    from recorder_exporters.mermaid import MermaidExporter
+    from recorder_exporters.onnx_json import OnnxJsonExporter
+    from recorder_exporters.picture import PdfExporter, PngExporter, SvgExporter
+
+    register(DotExporter())
+    register(SvgExporter())
+    register(PngExporter())
+    register(PdfExporter())
+    register(OnnxJsonExporter())
+    register(GraphJsonExporter())
+    register(MermaidExporter())
