@@ -25,7 +25,11 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from recorder.events import UNFINISHED
@@ -127,6 +131,8 @@ class Capture:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
         for handle in (*self._handles, *self._node_handles):
             handle.remove()
+        for handle in self._handles:
+            _global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets to
         self._handles, self._node_handles = [], []
         while self._frames:
             self._abandon(self._frames.pop(), None if error is None else describe_error(error))
