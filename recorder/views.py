@@ -32,17 +32,23 @@ def collapse(graph: Graph, depth: int) -> Graph:
 
 
 def collapse_to_fit(graph: Graph, fits: Callable[[Graph], bool]) -> tuple[Graph, int | None]:
-    """The deepest view that fits, and the depth at which it was cut: None if the whole graph fits. If nothing does,
-    the view of depth 0.
+    """A view that fits, as deep as possible, and the depth at which it was cut: None if the whole graph fits. If nothing
+    does, the view of depth 0.
+
+    The depth is found by bisection, as if a shallower view of one that fits always fitted too.
     """
     if fits(graph):
         return graph, None
-    deepest = max((sum(1 for _ in scope.ancestors()) for scope in graph.scopes), default=0)
-    for depth in range(deepest - 1, 0, -1):
+    best, best_depth = collapse(graph, 0), 0
+    too_deep = max((sum(1 for _ in scope.ancestors()) for scope in graph.scopes), default=0)
+    while best_depth + 1 < too_deep:
+        depth = (best_depth + too_deep) // 2
         view = collapse(graph, depth)
         if fits(view):
-            return view, depth
-    return collapse(graph, 0), 0
+            best, best_depth = view, depth
+        else:
+            too_deep = depth
+    return best, best_depth
 
 
 def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
