@@ -32,8 +32,8 @@ def collapse(graph: Graph, depth: int) -> Graph:
 
 
 def collapse_to_fit(graph: Graph, fits: Callable[[Graph], bool]) -> tuple[Graph, int | None]:
-    """A view that fits, as deep as possible, and the depth at which it was cut: None if the whole graph fits. If nothing
-    does, the view of depth 0.
+    """A view that fits, as deep as possible, and the depth at which it was cut: None if the whole graph fits. If
+    nothing does, the view of depth 0.
 
     The depth is found by bisection, as if a shallower view of one that fits always fitted too.
     """
