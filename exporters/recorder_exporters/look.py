@@ -4,11 +4,28 @@ Colours are Okabe and Ito's, chosen to stay apart for colour-blind readers and i
 (https://jfly.uni-koeln.de/color/).
 """
 
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from recorder import Graph, Node, Value
+from recorder import Graph, Node, Scope, Value
 
-__all__ = ["STYLES", "Style", "caption", "class_of", "legend", "shape_of", "title_of", "value_class"]
+__all__ = [
+    "SCOPE_FILLS",
+    "SCOPE_LINE",
+    "STYLES",
+    "Style",
+    "caption",
+    "class_of",
+    "hints",
+    "legend",
+    "shape_of",
+    "short_name",
+    "shortened",
+    "title_of",
+    "value_class",
+    "visible",
+]
 
 
 class Style(NamedTuple):
@@ -25,15 +42,21 @@ STYLES: dict[str, Style] = {
     "output": Style("#fbe3cf", "#c2571a", "#4a1f05", "output"),
     "module": Style("#dce9f7", "#2f6da8", "#10304f", "module call"),
     "collapsed": Style("#bcd4ee", "#2f6da8", "#10304f", "module call, collapsed"),
-    "function": Style("#f4f4f2", "#7a7a75", "#2b2b29", "function call"),
+    "function": Style("#ffffff", "#6e6e69", "#2b2b29", "function call"),
     "autograd": Style("#efe3f3", "#8a4f9e", "#3a1c45", "autograd node"),
     "parameter": Style("#fdf3c7", "#b8930b", "#4a3b04", "parameter"),
-    "buffer": Style("#fdf3c7", "#b8930b", "#4a3b04", "buffer"),
-    "constant": Style("#ffffff", "#9a9a94", "#2b2b29", "constant"),
+    "buffer": Style("#f8edd9", "#b8930b", "#4a3b04", "buffer"),
+    "constant": Style("#ececea", "#9a9a94", "#2b2b29", "constant"),
     "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
     "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
 }
 """By class: what `class_of` and `value_class` return, and ``"output"``."""
+
+SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
+"""Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last
+two, so that neighbours always differ."""
+
+SCOPE_LINE = "#b9c0cb"
 
 
 def class_of(node: Node) -> str:
@@ -71,3 +94,91 @@ def caption(value: Value) -> str:
 def title_of(graph: Graph) -> str:
     """What to write above a drawing."""
     return graph.name or "graph"
+
+
+def short_name(place: Node | Scope) -> str:
+    """What to call a module's call where the scope around it is named already: ``conv1`` in ``layer1.0``, with the
+    call's number if it is not the first: ``conv1 #1``. Empty for the root's first call, and for what is no module.
+    """
+    if place.fqn is None:
+        return ""
+    around = place.scope if isinstance(place, Node) else place.parent
+    name = place.fqn
+    if around is not None and around.fqn:
+        name = name.removeprefix(f"{around.fqn}.")
+    return f"{name} #{place.call}".strip() if place.call else name
+
+
+def _sizes(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _uniform(value: Any) -> str:
+    """``2`` for ``[2, 2]``."""
+    return str(value[0]) if isinstance(value, list | tuple) and len(set(value)) == 1 else _sizes(value)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether a value is a number, or some numbers: other things are too long to draw."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return 0 < len(parts) <= 4 and all(isinstance(part, int | float) for part in parts)
+
+
+_HINTS: dict[str, Callable[[Any], str]] = {
+    "kernel_size": lambda v: _sizes(v) if isinstance(v, list | tuple) else f"kernel {v}",
+    "stride": lambda v: "" if _uniform(v) == "1" else f"stride {_uniform(v)}",
+    "dilation": lambda v: "" if _uniform(v) == "1" else f"dilation {_uniform(v)}",
+    "groups": lambda v: "" if v == 1 else f"groups {v}",
+    "output_size": lambda v: f"to {_sizes(v)}",
+    "num_heads": lambda v: f"{v} heads",
+    "num_layers": lambda v: "" if v == 1 else f"{v} layers",
+    "p": lambda v: "" if v == 0 else f"p {v}",
+    "dim": lambda v: f"dim {v}",
+}
+"""How to write the few arguments that a reader of a picture looks for; "" where the value is the usual one."""
+
+
+def hints(attributes: Mapping[str, Any]) -> str:
+    """The arguments worth drawing, on one short line: ``3×3, stride 2``."""
+    found = {name: attributes[name] for name in _HINTS if name in attributes and _is_size(attributes[name])}
+    if found.get("stride") == found.get("kernel_size"):
+        found.pop("stride", None)  # the usual one of pooling
+    return ", ".join(text for name, value in found.items() if (text := _HINTS[name](value)))
+
+
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\ufdd0-\ufdef" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "\U000e0000-\U000e007f]"
+)  # fmt: skip
+
+
+def visible(text: str) -> str:
+    r"""Text that every format carries and every reader sees.
+
+    Control characters become their Unicode pictures (a newline ``␊``, NUL ``␀``); other characters that have no look of
+    their own, change the look of others, or are refused by XML become their Python escape (``\u202e``); text of
+    nothing but spaces becomes ``␠``. All else stays.
+    """
+    if text.isspace():
+        text = text.replace(" ", "␠")
+    return _UNSEEN.sub(_picture, text)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most ``limit`` characters, with ``…`` where some were left out. The end is kept as well as the beginning:
+    qualified names differ there.
+    """
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail - 1]}…{text[-tail:]}"

@@ -1,0 +1,372 @@
+"""Graphviz's DOT language, and so what the pictures are rendered from.
+
+Three steps, with plain data between them: `_boxes` and `_arrows` decide what is drawn and say it in DOT's attributes,
+`_write` puts that into pydot. pydot guesses whether a text needs quotes, and guesses wrong on some; so nothing that
+comes from a model reaches it as an id, and every label and tooltip is quoted before.
+
+Operations have round corners, tensors sharp ones.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
+from recorder_exporters.dot_markup import escaped, line_of, shape_and_dtype, shape_over_dtype, small, tooltip, wrapped
+from recorder_exporters.look import (
+    SCOPE_FILLS,
+    SCOPE_LINE,
+    STYLES,
+    caption,
+    class_of,
+    hints,
+    shape_of,
+    short_name,
+    title_of,
+    value_class,
+    visible,
+)
+
+if TYPE_CHECKING:
+    import pydot
+
+__all__ = ["DotExporter"]
+
+LARGE = 2_000
+"""Ranks spanned by all edges together, from which the layout is made in haste. Dot works on each rank that an edge
+passes, so that this tells its time, and not the number of nodes: with care, 2,000 take it about three seconds, and
+28,000, which DenseNet-121 has, half a minute."""
+
+MEMBERS = 8
+"""Parameters and buffers that are written in one box."""
+
+Attributes = dict[str, Any]
+
+FONT = '"Helvetica,Arial,sans-serif"'
+GRAPH: Attributes = {
+    "fontname": FONT, "fontsize": "14", "fontcolor": '"#1f2328"', "labelloc": "t", "pad": "0.2",
+    "nodesep": "0.28", "ranksep": "0.42",
+}  # fmt: skip
+NODE: Attributes = {
+    "shape": "box", "style": '"rounded,filled"', "penwidth": "0.9", "height": "0.3", "width": "0.6",
+    "margin": '"0.13,0.07"', "fontname": FONT, "fontsize": "11",
+}  # fmt: skip
+EDGE: Attributes = {
+    "color": '"#5b6470"', "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8",
+    "fontcolor": '"#4a525d"',
+}  # fmt: skip
+HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
+
+
+class DotExporter:
+    """Graphviz DOT: module calls as nested clusters, shapes on the edges, colours by kind.
+
+    Options of `export`:
+        direction: where the data flows: to the bottom or to the right.
+        title: what stands above; the graph's name if None, nothing if empty.
+        legend: whether to explain the colours, those that occur.
+        shapes: whether edges carry shape and dtype. Not drawn in a fast layout.
+        initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
+            their own if they are shared or used by a function. One that the graph returns is always drawn.
+        depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
+        fast: whether to lay out fast rather than well; by the graph's size if None.
+    """
+
+    name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"
+
+    def export(
+        self,
+        graph: Graph,
+        *,
+        direction: Literal["TB", "LR"] = "TB",
+        title: str | None = None,
+        legend: bool = True,
+        shapes: bool = True,
+        initializers: bool = False,
+        depth: int | None = None,
+        fast: bool | None = None,
+    ) -> str:
+        """The graph as DOT text.
+
+        Raises:
+            OptionError: ``depth`` is negative.
+            ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
+        """
+        if depth is not None and depth < 0:
+            raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
+        if depth is not None:
+            graph = collapse(graph, depth)
+        boxes = list(_boxes(graph, initializers))
+        if fast is None:
+            fast = _span(graph) > LARGE
+        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB"))
+        title = title_of(graph) if title is None else title
+        shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
+        heading = _heading(title, [kind for kind in STYLES if kind in shown and legend], 4 if direction == "TB" else 8)
+        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {}), **heading}
+        return _write(graph, attributes, title, boxes, arrows)
+
+
+class _Box(NamedTuple):
+    """What becomes a node of the drawing. ``look`` is a key into `STYLES`."""
+
+    id: str
+    scope: Scope | None
+    look: str
+    subject: "Node | Value"
+    attributes: Attributes
+
+
+class _Arrow(NamedTuple):
+    tail: str
+    head: str
+    attributes: Attributes
+
+
+def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
+    """The graph's inputs and the other tensors that no node made, its nodes, and its outputs."""
+    returned = {id(v) for v in graph.outputs}
+    given = {id(v) for v in graph.inputs}
+
+    def apart(value: Value) -> bool:
+        if value.producer is not None:
+            return False
+        if id(value) in given or id(value) in returned or value.role not in ("parameter", "buffer"):
+            return True
+        return initializers and bool(value.uses) and not _is_private(value)
+
+    for number, value in enumerate(filter(apart, graph.values())):
+        scope = None if id(value) in given else _scope_around(value)
+        yield _Box(f"v{number}", scope, value_class(value), value, _source(value))
+    for number, node in enumerate(graph.nodes):
+        own = [v for v in node.inputs if not apart(v) and v.role in ("parameter", "buffer")] if initializers else []
+        yield _Box(f"n{number}", node.scope, class_of(node), node, _operation(node, own))
+    for number, value in enumerate(graph.outputs):
+        yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output"))
+
+
+def _is_private(value: Value) -> bool:
+    """Whether one module alone uses a parameter or buffer: then it is written in the module's box. Boxes of their own
+    would outnumber the operations and pull the layout apart; they are left to what is shared.
+    """
+    owners = {node.fqn for node, _ in value.uses}
+    return len(owners) == 1 and None not in owners
+
+
+def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> Iterator[_Arrow]:
+    """Every use of a tensor, by a node or as the graph's output, where both ends are drawn.
+
+    Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
+    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it.
+    """
+    ids = {id(box.subject): box.id for box in boxes if box.look != "output"}
+    spine = {(id(node), id(after)) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
+    told: set[tuple[int, str]] = set()
+
+    def arrow(value: Value, user: Node | None, head: str) -> Iterator[_Arrow]:
+        maker = value.producer
+        tail = ids.get(id(value if maker is None else maker))
+        if tail is None:
+            return
+        attributes = {"tooltip": tooltip([f"{value.name}: {caption(value)} on {value.device}"])}
+        if maker is None and value.role != "input":
+            attributes["style"] = "dashed"
+        straight = (id(maker), id(user)) in spine
+        if straight:
+            attributes["weight"] = "4"  # much more, and dot shears the clusters apart
+        # The box of a tensor says its shape itself, and so does one of two edges that run side by side.
+        if shapes and maker is not None and user is not None and (id(value), head) not in told:
+            alone = sum(v.producer is maker for v in user.inputs) == 1
+            if beside and straight and alone and maker.scope is user.scope:
+                attributes |= _label_beside(value)
+            else:
+                attributes["label"] = f"<{shape_over_dtype(value)}>"
+        told.add((id(value), head))
+        yield _Arrow(tail, head, attributes)
+
+    for node in graph.nodes:
+        for value in node.inputs:
+            yield from arrow(value, node, ids[id(node)])
+    for number, value in enumerate(graph.outputs):
+        yield from arrow(value, None, f"o{number}")
+
+
+def _label_beside(value: Value) -> Attributes:
+    """A label right of where an edge leaves downwards, placed by its middle, as Graphviz wants it: in an angle from
+    the edge and in units of 10 points. The size is an estimate for 8-point Helvetica.
+    """
+    across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + 5
+    down = 15
+    return {
+        "taillabel": f"<{shape_over_dtype(value)}>",
+        "labelangle": f"{math.degrees(math.atan2(across, down)):.0f}",
+        "labeldistance": f"{math.hypot(across, down) / 10:.1f}",
+    }
+
+
+def _span(graph: Graph) -> int:
+    """How many ranks all edges pass together, in a drawing that has each node below all that it depends on."""
+    ranks: dict[int, int] = {}
+    for node in graph.nodes:
+        ranks[id(node)] = 1 + max((ranks[id(maker)] for maker in node.predecessors()), default=-1)
+    return sum(ranks[id(edge.target)] - ranks[id(edge.source)] for edge in graph.edges())
+
+
+def _goes_on(node: Node, after: Node) -> bool:
+    """Whether a reader would draw an edge between two nodes in execution order straight down: it is all there is, or
+    goes on within one block, whatever skips over it. Where branches meet, none is the main one.
+    """
+    return node.scope is after.scope or after.predecessors() == [node]
+
+
+def _scope_around(value: Value) -> Scope | None:
+    """The innermost scope that holds every use."""
+    common: list[Scope] | None = None
+    for node, _ in value.uses:
+        around = [] if node.scope is None else list(node.scope.ancestors())
+        common = around if common is None else [s for s in common if s in around]
+    return common[0] if common else None
+
+
+def _operation(node: Node, own: list[Value]) -> Attributes:
+    attributes = _colours(class_of(node))
+    words = line_of(node.op_type)
+    lines = [f"<b>{words}</b>" if node.kind == "module" else words]
+    if arguments := hints(node.attributes):
+        lines[0] += small(f"  {arguments}")
+    inside = node.meta.get("collapsed")
+    parts = [line_of(short_name(node)) if short_name(node) else "", f"{escaped(str(inside))} nodes" if inside else ""]
+    if any(parts):
+        lines.append(small(" · ".join(part for part in parts if part)))
+    lines += [small(f"{line_of(_member(node, value))} {escaped(shape_of(value))}", 8) for value in own[:MEMBERS]]
+    if len(own) > MEMBERS:
+        lines.append(small(f"… and {len(own) - MEMBERS} more", 8))
+    if node.error is not None:
+        attributes["penwidth"] = "1.8"
+        lines += wrapped(node.error)
+    attributes["label"] = f"<{'<br/>'.join(lines)}>"
+    attributes["tooltip"] = tooltip(
+        [
+            node.name,
+            node.target,
+            *(f"{name}: {value!r}" for name, value in node.attributes.items()),
+            *(f"→ {caption(value)} on {value.device}" for value in node.outputs),
+            *([] if node.error is None else [node.error]),
+        ]
+    )
+    return attributes
+
+
+def _member(node: Node, value: Value) -> str:
+    return value.name.removeprefix(f"{node.fqn}.") if node.fqn else value.name
+
+
+def _source(value: Value) -> Attributes:
+    if value.role == "activation":
+        return {**_tensor(value, "activation", "unknown origin"), "style": '"filled,dashed"'}
+    if value.role == "input":
+        return _tensor(value, "input", value.name)
+    modest = {"fontsize": "9", "height": "0.2", "width": "0.3", "margin": '"0.08,0.03"'}
+    return {**_tensor(value, value_class(value), value.name, bold=False), **modest}
+
+
+def _tensor(value: Value, look: str, words: str, bold: bool = True) -> Attributes:
+    words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
+    return {
+        **_colours(look),
+        "style": "filled",
+        "label": f"<{words}<br/>{small(shape_and_dtype(value), 8)}>",
+        "tooltip": tooltip([value.name, f"{value.role}, {caption(value)} on {value.device}"]),
+    }
+
+
+def _clusters(graph: Graph, title: str) -> Iterator[Attributes]:
+    """How each scope is drawn. Of an error that passed through several, the innermost alone shows the words."""
+    told: dict[int, set[str]] = {}
+    for node in graph.nodes:
+        if node.error is not None and node.scope is not None:
+            for scope in node.scope.ancestors():
+                told.setdefault(id(scope), set()).add(node.error)
+    loud: set[int] = set()
+    for scope in reversed(graph.scopes):
+        if scope.error is not None and scope.error not in told.get(id(scope), ()):
+            loud.add(id(scope))
+            for ancestor in scope.ancestors():
+                told.setdefault(id(ancestor), set()).add(scope.error)
+    depths: dict[int, int] = {}
+    for scope in graph.scopes:
+        depth = depths[id(scope)] = 0 if scope.parent is None else depths[id(scope.parent)] + 1
+        known = scope.op_type == title and not short_name(scope)  # the title says it already
+        yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud)
+
+
+def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes:
+    name, error = short_name(scope), scope.error
+    words = (f"<b>{line_of(name)}</b>  " if name else "") + line_of(scope.op_type)
+    lines = [*([] if nameless else [words]), *(wrapped(error) if loud and error is not None else [])]
+    last = len(SCOPE_FILLS) - 1
+    fill = SCOPE_FILLS[depth if depth <= last else last - (depth - last) % 2]
+    return {
+        "label": "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""',
+        "labeljust": "r",
+        "tooltip": tooltip([scope.name, scope.target, *([] if error is None else [error])]),
+        "style": '"rounded,filled"',
+        "fillcolor": f'"{fill}"',
+        "color": f'"{SCOPE_LINE if error is None else STYLES["error"].line}"',
+        "penwidth": "0.8" if error is None else "1.4",
+        "fontsize": "9",
+        "fontcolor": '"#4a525d"' if error is None else f'"{STYLES["error"].text}"',
+        "margin": "10",
+    }
+
+
+def _heading(title: str, kinds: list[str], columns: int) -> Attributes:
+    """Title and legend as the label of the whole drawing: it takes no part in the layout."""
+    rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
+    if kinds:
+        items = [
+            f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
+            f'<td align="left">{small(style.meaning)}</td>'
+            for style in map(STYLES.__getitem__, kinds)
+        ]
+        grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
+        rows.append(
+            f'<tr><td><table border="0" cellborder="0" cellpadding="1" cellspacing="3">{grid}</table></td></tr>'
+        )
+    if not rows:
+        return {}
+    rows.append('<tr><td height="6"></td></tr>')
+    return {"label": f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'}
+
+
+def _colours(look: str) -> Attributes:
+    style = STYLES[look]
+    return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
+
+
+def _write(graph: Graph, attributes: Attributes, title: str, boxes: list[_Box], arrows: list[_Arrow]) -> str:
+    import pydot
+
+    name = visible(title).replace("\\", "\\\\").replace('"', '\\"')
+    drawing = pydot.Dot(f'"{name or "graph"}"', graph_type="digraph", **attributes)
+    drawing.set_node_defaults(**NODE)
+    drawing.set_edge_defaults(**EDGE)
+    homes: dict[int, pydot.Subgraph] = {}
+
+    def home(scope: Scope | None) -> "pydot.Graph":
+        return drawing if scope is None else homes[id(scope)]
+
+    for number, (scope, cluster) in enumerate(zip(graph.scopes, _clusters(graph, title), strict=True)):
+        homes[id(scope)] = pydot.Subgraph(f"cluster_{number}", **cluster)
+        home(scope.parent).add_subgraph(homes[id(scope)])
+    for box in boxes:
+        home(box.scope).add_node(pydot.Node(box.id, **box.attributes))
+    for arrow in arrows:
+        drawing.add_edge(pydot.Edge(arrow.tail, arrow.head, **arrow.attributes))
+    try:
+        return drawing.to_string()
+    except RecursionError:
+        raise ExportError(
+            "the scopes nest too deeply for pydot; collapse some of them, for example with depth=100"
+        ) from None

@@ -1,0 +1,37 @@
+"""What every test file may use. Options and fixtures only: helpers are modules beside the tests."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from golden import golden
+
+__all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_is_left() -> Iterator[None]:
+    """No test may leave a hook, a mode or a thread behind. Tests that need no torch do not pay for importing it."""
+    before = _installed()
+    yield
+    assert _installed() == before
+
+
+def _installed() -> dict[str, Any]:
+    installed: dict[str, Any] = {"threads": {thread for thread in threading.enumerate() if thread.is_alive()}}
+    installed |= {"module hooks": [], "optimizer hooks": [], "function modes": 0, "dispatch modes": 0}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        for kind, home in (("module", "torch.nn.modules.module"), ("optimizer", "torch.optim.optimizer")):
+            where = sys.modules[home]
+            hooks = [value for name, value in sorted(vars(where).items()) if name.startswith("_global_")]
+            installed[f"{kind} hooks"] = [hook for some in hooks if isinstance(some, dict) for hook in some]
+        installed["function modes"] = torch._C._len_torch_function_stack()
+        installed["dispatch modes"] = torch._C._len_torch_dispatch_stack()
+    return installed

@@ -1,0 +1,286 @@
+"""The oracle is Graphviz itself: `dot` reads the text, and what it understood is compared with the graph."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
+
+import recorder
+from recorder import ExportError, Graph, Node, OptionError, Scope, Value
+from recorder.testing import chain, sample_graphs
+
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's dot on PATH: apt install graphviz")
+SAMPLES = sample_graphs()
+
+
+def run_dot(text: str, format: str) -> bytes:
+    done = subprocess.run(["dot", f"-T{format}"], input=text.encode(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not done.stderr, done.stderr.decode()
+    return done.stdout
+
+
+class Drawing(NamedTuple):
+    """What dot understood: boxes and clusters by name, each one's cluster, and the edges by the names of their ends."""
+
+    boxes: dict[str, dict[str, Any]]
+    clusters: dict[str, dict[str, Any]]
+    parents: dict[str, str | None]
+    edges: list[tuple[str, str, dict[str, Any]]]
+
+
+def read(text: str) -> Drawing:
+    """With layout, so that the words are those that dot draws, and not the label that it was given."""
+    document = json.loads(run_dot(text, "json"))
+    objects = {o["_gvid"]: o for o in document.get("objects", [])}
+    clusters = {o["name"]: o for o in objects.values() if o["name"].startswith("cluster")}
+    boxes = {o["name"]: o for o in objects.values() if not o["name"].startswith("cluster")}
+    parents: dict[str, str | None] = dict.fromkeys([*boxes, *clusters])
+    for name, cluster in clusters.items():
+        for child in cluster.get("subgraphs", []):
+            parents[objects[child]["name"]] = name
+    for name, cluster in sorted(clusters.items(), key=lambda item: depth(item[0], parents)):
+        for member in cluster.get("nodes", []):  # of inner clusters too: the innermost comes last
+            parents[objects[member]["name"]] = name
+    edges = [(objects[e["tail"]]["name"], objects[e["head"]]["name"], e) for e in document.get("edges", [])]
+    return Drawing(boxes, clusters, parents, edges)
+
+
+def depth(name: str, parents: dict[str, str | None]) -> int:
+    parent = parents[name]
+    return 0 if parent is None else 1 + depth(parent, parents)
+
+
+def words(drawn: dict[str, Any]) -> list[str]:
+    """The pieces of text that dot draws for a box, a cluster or an edge."""
+    operations = [*drawn.get("_ldraw_", []), *drawn.get("_tldraw_", [])]
+    return [o["text"].replace("\xa0", " ") for o in operations if o["op"] == "T"]
+
+
+def shown(name: str) -> str:
+    """How a name is meant to be drawn."""
+    return shortened(visible(name), 48) or "unnamed"
+
+
+def names_of(graph: Graph, drawing: Drawing) -> dict[int, str]:
+    """The id of each drawn node and value, in the numbering that the exporter promises, by object."""
+    sources = [
+        v
+        for v in graph.values()
+        if v.producer is None and (v in graph.inputs or v in graph.outputs or v.role not in ("parameter", "buffer"))
+    ]
+    names = {id(v): f"v{i}" for i, v in enumerate(sources)} | {id(n): f"n{i}" for i, n in enumerate(graph.nodes)}
+    assert {*names.values(), *(f"o{i}" for i in range(len(graph.outputs)))} == set(drawing.boxes)
+    return names
+
+
+@needs_dot
+@pytest.mark.parametrize("options", [{}, {"direction": "LR", "fast": True}, {"depth": 1}], ids=str)
+@pytest.mark.parametrize("name", SAMPLES)
+def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
+    graph = SAMPLES[name]
+    text = recorder.export(graph, "dot", **options)
+    assert isinstance(text, str)
+    drawing = read(text)
+    if "depth" in options:
+        graph = recorder.collapse(graph, options["depth"])
+    names = names_of(graph, drawing)
+
+    clusters = {id(scope): f"cluster_{i}" for i, scope in enumerate(graph.scopes)}
+    assert set(clusters.values()) == set(drawing.clusters)
+    for scope in graph.scopes:
+        parent = None if scope.parent is None else clusters[id(scope.parent)]
+        assert drawing.parents[clusters[id(scope)]] == parent
+    for node in graph.nodes:
+        assert drawing.parents[names[id(node)]] == (None if node.scope is None else clusters[id(node.scope)])
+
+    expected = Counter((names[id(edge.source)], names[id(edge.target)]) for edge in graph.edges())
+    expected += Counter((names[id(v)], names[id(n)]) for n in graph.nodes for v in n.inputs if id(v) in names)
+    expected += Counter((names[id(v.producer or v)], f"o{i}") for i, v in enumerate(graph.outputs))
+    assert Counter((tail, head) for tail, head, _ in drawing.edges) == expected
+
+
+@needs_dot
+@pytest.mark.parametrize("name", SAMPLES)
+def test_dot_draws_the_words_and_colours(name: str) -> None:
+    graph = SAMPLES[name]
+    drawing = read(recorder.export(graph, "dot", title="a title of its own"))  # type: ignore[arg-type]
+    names = names_of(graph, drawing)
+    for node in graph.nodes:
+        box = drawing.boxes[names[id(node)]]
+        assert words(box)[0].rstrip() == shown(node.op_type).rstrip()
+        if short_name(node):
+            assert shown(short_name(node)) in words(box)
+        assert box["fillcolor"] == STYLES[class_of(node)].fill
+    for scope in graph.scopes:
+        parts = words(drawing.clusters[f"cluster_{graph.scopes.index(scope)}"])
+        expected = [shown(short_name(scope))] if short_name(scope) else []
+        assert parts[: len(expected)] == expected
+        assert parts[-1].strip() == shown(scope.op_type).strip()
+    for i, value in enumerate(graph.outputs):
+        assert words(drawing.boxes[f"o{i}"]) == ["output", f"{shape_of(value)} ", value.dtype]
+    told = {(tail, head): "".join(words(e)).split() for tail, head, e in drawing.edges if words(e)}
+    for edge in graph.edges():
+        assert told[names[id(edge.source)], names[id(edge.target)]] == [shape_of(edge.value), edge.value.dtype]
+
+
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
+
+
+@needs_dot
+@example([("]", "]", "]"), ("\\N", "\\G\\", "\\"), ("&amp;", "<b>", '"')], "]")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(any_text, any_text, any_text), min_size=1, max_size=6), any_text)
+def test_names_of_any_characters(names: list[tuple[str, str, str]], title: str) -> None:
+    """What is drawn is the name, but for what `visible` and `shortened` say; the tooltip has the whole of it."""
+    scopes = [Scope(fqn, 0, op_type, name=f"scope {i}") for i, (fqn, op_type, _) in enumerate(names)]
+    nodes = [
+        Node(f"node {i} {fqn}", "module", op_type, "", fqn, 0, scopes[i], error=error)
+        for i, (fqn, op_type, error) in enumerate(names)
+    ]
+    text = recorder.export(Graph(nodes, scopes=scopes, name=title), "dot")
+    assert isinstance(text, str)
+    drawing = read(text)
+    svg = {
+        group.findtext("{*}title"): group.find(".//{*}a")
+        for group in ET.fromstring(run_dot(text, "svg")).iter("{http://www.w3.org/2000/svg}g")
+        if group.get("class") in ("node", "cluster")
+    }
+    for i, (node, scope) in enumerate(zip(nodes, scopes, strict=True)):
+        drawn = words(drawing.boxes[f"n{i}"])
+        assert same(drawn[0], shown(node.op_type))
+        if short_name(node):
+            assert same(drawn[1], shown(short_name(node)))
+        tooltip = svg[f"n{i}"]
+        assert tooltip is not None
+        lines = [shortened(visible(line), 200) for line in (node.name, node.error) if line]
+        assert same(tooltip.attrib["{http://www.w3.org/1999/xlink}title"], "\n".join(lines))
+        if (scope.op_type, short_name(scope)) != (title, ""):
+            assert same(words(drawing.clusters[f"cluster_{i}"])[-1], shown(scope.op_type), gap="  ")
+
+
+def same(drawn: str, meant: str, gap: str = "") -> bool:
+    """Equal, except that dot writes one of two spaces that follow each other as a space that does not break."""
+    drawn, meant = (text.replace("\xa0", " ") for text in (drawn, meant))
+    return drawn in (meant, gap + meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("conv1", "conv1"),
+        ("é漢字😀👩\u200d🔬", "é漢字😀👩\u200d🔬"),
+        ("a\nb\x00\x7f", "a␊b␀␡"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\x85\ufeff\ufffe\U0001ffff\ud800", "\\x85\\ufeff\\ufffe\\U0001ffff\\ud800"),
+        ("  ", "␠␠"),
+        ("", ""),
+    ],
+)
+def test_visible(text: str, seen: str) -> None:
+    assert visible(text) == seen
+
+
+@pytest.mark.parametrize("name", ["tiny", "residual", "error"])
+def test_golden(name: str, golden: Any) -> None:
+    golden(f"{name}.dot", recorder.export(SAMPLES[name], "dot"))
+
+
+def test_the_same_in_another_process() -> None:
+    code = (
+        "import recorder, recorder.testing as t; print(recorder.export(t.sample_graphs()['branching'], 'dot'), end='')"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=env)
+    assert other.stdout.decode() == recorder.export(SAMPLES["branching"], "dot")
+
+
+@needs_dot
+def test_parameters_are_in_the_box_of_their_module_and_apart_if_shared() -> None:
+    weight, shared = (Value(n, (4, 4), "float32", "cpu", role="parameter") for n in ("a.weight", "a.shared"))
+    x = Value("x", (1, 4), "float32", "cpu", role="input")
+    h, y = (Value(n, (1, 4), "float32", "cpu") for n in ("h", "y"))
+    a = Node("a", "module", "Linear", "", "a", 0, inputs=(x, weight, shared), outputs=(h,))
+    b = Node("b", "module", "Linear", "", "b", 0, inputs=(h, shared), outputs=(y,))
+    graph = Graph([a, b], inputs=[x], outputs=[y], initializers=[weight, shared])
+    drawing = read(recorder.export(graph, "dot", initializers=True))  # type: ignore[arg-type]
+    assert set(drawing.boxes) == {"n0", "n1", "v0", "v1", "o0"}
+    assert words(drawing.boxes["n0"])[-1] == "weight 4×4"
+    assert words(drawing.boxes["v1"])[0] == "a.shared"
+    assert Counter((tail, head) for tail, head, _ in drawing.edges if tail == "v1") == {
+        ("v1", "n0"): 1,
+        ("v1", "n1"): 1,
+    }
+    assert set(read(recorder.export(graph, "dot")).boxes) == {"n0", "n1", "v0", "o0"}  # type: ignore[arg-type]
+
+
+@needs_dot
+def test_a_tensor_of_unknown_origin_is_drawn_as_such() -> None:
+    found = Value("found", (2, -1), "float32", "cpu")
+    graph = Graph([Node("relu", "function", "relu", "torch.relu", inputs=(found,))])
+    assert words(read(recorder.export(graph, "dot")).boxes["v0"]) == ["unknown origin", "2×? ", "float32"]  # type: ignore[arg-type]
+
+
+@needs_dot
+def test_an_error_is_told_once_and_by_the_innermost() -> None:
+    outer = Scope("", 0, "Net", name="Net", error="ValueError: no")
+    inner = Scope("block", 0, "Block", outer, "block", error="ValueError: no")
+    graph = Graph([Node("relu", "function", "relu", "torch.relu", scope=inner)], scopes=[outer, inner], name="Net")
+    drawing = read(recorder.export(graph, "dot"))  # type: ignore[arg-type]
+    assert "ValueError: no" not in words(drawing.clusters["cluster_0"])
+    assert "ValueError: no" in words(drawing.clusters["cluster_1"])
+    assert drawing.clusters["cluster_0"]["color"] == drawing.clusters["cluster_1"]["color"] == STYLES["error"].line
+
+
+def skips(depth: int) -> Graph:
+    """As in a U-Net: the last of ``2 * depth`` nodes uses what the first made, the last but one the second's, …"""
+    made = [Value(f"v{i}", (1,), "float32", "cpu") for i in range(2 * depth)]
+    inputs = [made[max(i - 1, 0) : i] + ([made[2 * depth - 1 - i]] if i >= depth else []) for i in range(2 * depth)]
+    return Graph(
+        [Node(f"n{i}", "function", "f", "f", inputs=tuple(inputs[i]), outputs=(made[i],)) for i in range(2 * depth)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("graph", "fast"), [(chain(1_000), False), (chain(3_000), True), (skips(10), False), (skips(100), True)], ids=str
+)
+def test_the_layout_is_fast_for_graphs_that_would_take_long(graph: Graph, fast: bool) -> None:
+    text = recorder.export(graph, "dot")
+    assert text == recorder.export(graph, "dot", fast=fast)
+    assert isinstance(text, str)
+    assert ("splines=line" in text, "taillabel" in text) == (fast, not fast)
+
+
+def test_scopes_that_nest_too_deeply() -> None:
+    scopes = [Scope("cell", 0, "Cell", name="cell 0")]
+    for i in range(1, 2_000):
+        scopes.append(Scope("cell", i, "Cell", scopes[-1], f"cell {i}"))
+    graph = Graph([Node("add", "function", "add", "torch.add", scope=scopes[-1])], scopes=scopes)
+    with pytest.raises(ExportError, match="depth=100"):
+        recorder.export(graph, "dot")
+    assert "cluster_99" in recorder.export(graph, "dot", depth=100)  # type: ignore[operator]
+
+
+def test_the_legend_has_the_kinds_that_occur() -> None:
+    text = recorder.export(SAMPLES["error"], "dot")
+    assert isinstance(text, str)
+    assert "raised an error" in text
+    assert "function call" not in text
+    assert "raised an error" not in str(recorder.export(SAMPLES["error"], "dot", legend=False))
+
+
+@pytest.mark.parametrize(
+    "options", [{"nonsense": 1}, {"direction": "up"}, {"depth": "1"}, {"depth": -1}, {"legend": 1}], ids=str
+)
+def test_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        recorder.export(SAMPLES["tiny"], "dot", **options)
