@@ -399,12 +399,19 @@ def test_depth_shows_calls_as_nodes() -> None:
 
 
 def test_times_are_written_on_request_only() -> None:
-    assert "duration_ns" not in recorder.export(SAMPLES["tiny"], "onnx-json")
-    model = exported(SAMPLES["tiny"], timing=True)
-    durations = [ours(node.metadata_props).get("duration_ns") for node in model.graph.node]
-    assert durations == [str(node.duration_ns) for node in SAMPLES["tiny"].nodes]
-    (scope,) = json.loads(ours(model.graph.metadata_props)["scopes"])
-    assert scope["duration_ns"] == SAMPLES["tiny"].scopes[0].duration_ns
+    graph = sample_graphs()["residual"]
+    for i, item in enumerate((*graph.nodes, *graph.scopes)):
+        item.duration_ns, item.backward_ns = 1000 + i, 2000 + i
+    assert "_ns" not in recorder.export(graph, "onnx-json")
+    model = exported(graph, timing=True)
+    nodes = [ours(node.metadata_props) for node in model.graph.node]
+    assert [(n["duration_ns"], n["backward_ns"]) for n in nodes] == [
+        (str(n.duration_ns), str(n.backward_ns)) for n in graph.nodes
+    ]
+    scopes = json.loads(ours(model.graph.metadata_props)["scopes"])
+    assert [(s["duration_ns"], s["backward_ns"]) for s in scopes] == [
+        (s.duration_ns, s.backward_ns) for s in graph.scopes
+    ]
 
 
 def test_indent_changes_the_layout_only() -> None:
