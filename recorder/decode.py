@@ -29,7 +29,6 @@ class Decoder:
         # Keyed by the reference's own id, so the reference is kept too: it must not be reused for another.
         self._tensors: dict[int, tuple[int, ref[Any]]] = {}
         self._modules: dict[int, tuple[int, Entry]] = {}
-        self._leaf_attributes: dict[int, dict[str, Any]] = {}
         self._storages: dict[int, int] = {}
         self._calls: dict[int, int] = {}
         self._passes: dict[int, int] = {}
@@ -85,7 +84,6 @@ class Decoder:
         entry = described.entry
         number = len(self._modules)
         self._modules[id(entry)] = (number, entry)
-        self._leaf_attributes[id(entry)] = described.attributes
         return ev.Module(
             number,
             described.fqn,
@@ -167,7 +165,7 @@ class Decoder:
         inputs = self._numbers(args, kwargs)
         made = tuple([ev.Output(self._number(r), self._meta(facts)) for r, facts in outputs])
         writes: tuple[int, ...] = ()
-        if self._leaf_attributes[id(entry)].get("inplace") is True:
+        if entry.inplace:
             writes = tuple(output.tensor for output in made if output.tensor in inputs)
         return ev.Op(
             entry.type.__name__,

@@ -48,16 +48,18 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 class Entry:
     """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
-    the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded.
+    the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
+    ``inplace``: it writes its input. Asked at once: a module made during forward is gone when it is described.
     """
 
-    __slots__ = ("fused", "leaf", "met", "own", "reference", "root", "type")
+    __slots__ = ("fused", "inplace", "leaf", "met", "own", "reference", "root", "type")
 
     def __init__(self, module: nn.Module, root: bool, reference: "ref[nn.Module]") -> None:
         self.type = type(module)
         self.root = root
         self.own: bool | None = root or None
         self.met = False
+        self.inplace = module.__dict__.get("inplace") is True
         self.reference = reference
         in_torch = self.type.__module__.startswith(("torch.nn.", "torch.ao.nn."))
         # MultiheadAttention has one child, which it never calls.

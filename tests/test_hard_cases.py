@@ -299,6 +299,22 @@ def test_an_in_place_module() -> None:
     """)
 
 
+def test_an_in_place_module_made_during_forward_writes_through_a_view() -> None:
+    def forward(net: Net, x: Tensor) -> Tensor:
+        y = net.fc(x)
+        nn.ReLU(inplace=True)(y[0])
+        return y.exp()
+
+    assert in_words(record(Net(forward, fc=linear()), x())) == written("""
+        inputs: input
+        Net: fc = Linear(input, fc.weight)
+        Net: getitem = getitem(fc:0)
+        Net: ReLU = ReLU(getitem:0) -> ReLU:0 ReLU:1
+        Net: exp = exp(ReLU:1)
+        outputs: exp:0
+    """)
+
+
 def test_an_in_place_functional() -> None:
     def forward(net: Net, x: Tensor) -> Tensor:
         y = net.fc(x)
