@@ -55,7 +55,10 @@ class _State:
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """A module call in progress. ``before`` keeps the values that were current on entry and have been replaced."""
+    """A module call in progress. ``before`` keeps the values that were current on entry and have been replaced,
+    ``handed_on`` the states of tensors that a call inside returned as they were given: to the caller, who uses the same
+    object, nothing has happened to it.
+    """
 
     event: Enter
     module: Module
@@ -63,6 +66,7 @@ class _Frame:
     ignored: bool
     scope: Scope | None = None
     before: dict[int, Value] = field(default_factory=dict)
+    handed_on: dict[int, _State] = field(default_factory=dict)
 
 
 class _Assembler:
@@ -224,7 +228,7 @@ class _Assembler:
         node.inputs = tuple(inputs)
         node.error = event.error
         node.duration_ns = event.stop_ns - event.start_ns
-        self._make(node, [(output.tensor, output.meta) for output in event.outputs], event.writes)
+        self._make(node, [(output.tensor, output.meta) for output in event.outputs], event.writes, event.inputs)
         if event.outermost:
             self._returned([output.tensor for output in event.outputs])
 
@@ -239,7 +243,9 @@ class _Assembler:
         node.attributes = module.attributes
         return node
 
-    def _make(self, node: Node, made: list[tuple[int, TensorMeta]], writes: tuple[int, ...]) -> None:
+    def _make(
+        self, node: Node, made: list[tuple[int, TensorMeta]], writes: tuple[int, ...], given: tuple[int, ...]
+    ) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
         for tensor in writes:
             memory = self.tensors[tensor].memory
@@ -248,6 +254,8 @@ class _Assembler:
         outputs: dict[int, Value] = {}
         for tensor, meta in made:
             if tensor not in outputs:
+                if self.frame is not None and tensor not in writes and tensor in self.tensors and tensor in given:
+                    self.frame.handed_on.setdefault(tensor, self.tensors[tensor])
                 name = self.value_names.unique(f"{node.name}:{len(outputs)}")
                 outputs[tensor] = self._set(tensor, meta, "activation", name)
         node.outputs = tuple(outputs.values())
@@ -286,6 +294,12 @@ class _Assembler:
         if frame.ignored:
             del self.called[event.call]
             return
+        for tensor, state in frame.handed_on.items():
+            if tensor in event.outputs:
+                if self.frame is not None:
+                    self.frame.handed_on.setdefault(tensor, state)
+            elif state.memory.version == state.version:  # not written since
+                self.tensors[tensor] = state
         duration = event.stop_ns - frame.event.start_ns
         if frame.scope is None:
             inputs = self._read_all(event.inputs or frame.event.inputs)
@@ -293,7 +307,7 @@ class _Assembler:
                 self._given(inputs)
             node = self._module_node(frame.module, inputs)
             node.inputs, node.error, node.duration_ns = tuple(inputs), event.error, duration
-            self._make(node, [(tensor, self.tensors[tensor].meta) for tensor in event.outputs], ())
+            self._make(node, [(tensor, self.tensors[tensor].meta) for tensor in event.outputs], (), event.inputs)
             self.called[event.call] = node
         else:
             if frame.event.outermost:

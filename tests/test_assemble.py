@@ -55,6 +55,7 @@ class Reference:
     outputs: set[int] = field(default_factory=set)
     made_inside: set[Origin] = field(default_factory=set)  # by what was not seen
     seen: dict[int, int] = field(default_factory=dict)  # how long the log was when a tensor was last set or read
+    handed_on: list[dict[int, int]] = field(default_factory=list)  # for each open call: how long the log was before
 
     def last_set(self, tensor: int, end: int | None = None) -> Entry:
         return next(entry for entry in reversed(self.log[:end]) if entry.tensor == tensor)
@@ -103,17 +104,33 @@ class Reference:
         number = len(self.nodes)
         fqn = None if module is None else self.modules[module].fqn
         self.nodes.append((op_type, fqn, call, error, scopes))
+        given = inputs
         if module is not None:
             held = self.modules[module]
             inputs = [*inputs, *(m.tensor for m in (*held.parameters, *held.buffers))]
         for tensor in inputs:
             self.edges |= {(origin.node, number) for origin in self.read(tensor) if origin.node is not None}
+        if self.handed_on:
+            for tensor in {tensor for tensor, _ in outputs} & set(given) - set(writes):
+                self.handed_on[-1].setdefault(tensor, len(self.log))
         here = frozenset([Origin(node=number)])
         storages = [self.last_set(tensor).storage for tensor in writes]
         for storage in storages:
             self.set(Entry(None, storage, here))
         for tensor, storage in outputs:
             self.set(Entry(tensor, storage, here))
+
+    def forget_what_was_handed_on(self, returned: Sequence[int]) -> None:
+        """A call ends: what it made of a tensor by handing it on is its own, unless it returns the tensor."""
+        for tensor, length in self.handed_on.pop().items():
+            before = next(entry for entry in reversed(self.log[:length]) if entry.tensor == tensor)
+            if tensor in returned:
+                if self.handed_on:
+                    self.handed_on[-1].setdefault(tensor, length)
+            elif all(entry.tensor is not None or entry.storage != before.storage for entry in self.log[length:]):
+                origins = self.origins(tensor, length)
+                derived = before.derived and origins == before.origins
+                self.log.append(Entry(tensor, before.storage, origins, derived))
 
     def run(self, events: Sequence[Event]) -> "Reference":
         stack: list[Enter] = []
@@ -155,6 +172,7 @@ class Reference:
             if enter.call in ignored:
                 return
             outputs = () if leave is None else leave.outputs
+            self.forget_what_was_handed_on(outputs)
             inputs = enter.inputs if leave is None else leave.inputs or enter.inputs
             if enter.outermost and leave is not None:
                 for tensor in inputs:
@@ -185,6 +203,7 @@ class Reference:
             elif isinstance(event, Enter):
                 started[event.call] = len(self.log)
                 if event.call not in ignored:
+                    self.handed_on.append({})
                     number_of[event.call] = count(event.module)
                     if event.outermost:
                         for tensor in event.inputs:

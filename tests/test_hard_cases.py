@@ -51,6 +51,18 @@ def test_nested_scopes_and_functions_in_them() -> None:
     """)
 
 
+def test_what_a_call_hands_on_inside_is_not_what_the_caller_has() -> None:
+    block = Block(lambda block, x: block.fc(x.to(torch.float32)), fc=linear())  # float32 already: to returns x itself
+    net = Net(lambda net, x: x + net.block(x), block=block)
+    assert in_words(record(net, x())) == written("""
+        inputs: input
+        Net/block: block.to = to(input)
+        Net/block: block.fc = Linear(block.to:0, block.fc.weight)
+        Net: add = add(input, block.fc:0)
+        outputs: add:0
+    """)
+
+
 def test_weight_tying() -> None:
     net = Net(lambda net, x: net.b(net.a(x)), a=linear(), b=linear())
     net.b.weight = net.a.weight
