@@ -6,7 +6,7 @@
         criterion(net(x), y).backward()
     r.save("net.svg")
 
-Importing this package does not import torch, so that graphs are drawn where torch is not needed: `Recorder` loads it
+Importing this package does not import torch, so that graphs are drawn where torch is not needed: what records loads it
 on first use.
 """
 
@@ -30,7 +30,9 @@ from recorder.stream import EventStream
 from recorder.views import collapse, collapse_to_fit
 
 if TYPE_CHECKING:
+    from recorder.autograd import autograd_graph
     from recorder.recorder import Recorder
+    from recorder.torchviz import make_dot
 
 __version__ = "0.1.0"
 
@@ -53,6 +55,7 @@ __all__ = [
     "StreamError",
     "Value",
     "assemble",
+    "autograd_graph",
     "collapse",
     "collapse_to_fit",
     "dumps",
@@ -61,6 +64,7 @@ __all__ = [
     "hookimpl",
     "json_schema",
     "loads",
+    "make_dot",
     "save",
 ]
 
@@ -70,4 +74,12 @@ def __getattr__(name: str) -> Any:
         from recorder.recorder import Recorder
 
         return Recorder
+    if name == "autograd_graph":
+        from recorder.autograd import autograd_graph
+
+        return autograd_graph
+    if name == "make_dot":
+        from recorder.torchviz import make_dot
+
+        return make_dot
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

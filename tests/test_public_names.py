@@ -32,6 +32,7 @@ def test_exported_names() -> None:
         "StreamError",
         "Value",
         "assemble",
+        "autograd_graph",
         "collapse",
         "collapse_to_fit",
         "dumps",
@@ -40,6 +41,7 @@ def test_exported_names() -> None:
         "hookimpl",
         "json_schema",
         "loads",
+        "make_dot",
         "save",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
@@ -103,6 +105,8 @@ def test_signatures() -> None:
         return [str(p).split(":")[0].split("=")[0].strip() for p in inspect.signature(function).parameters.values()]
 
     assert parameters(recorder.assemble) == ["stream"]
+    assert parameters(recorder.autograd_graph) == ["outputs", "params", "saved", "attributes"]
+    assert parameters(recorder.make_dot) == ["var", "params", "show_attrs", "show_saved", "max_attr_chars"]
     assert parameters(recorder.collapse) == ["graph", "depth"]
     assert parameters(recorder.collapse_to_fit) == ["graph", "fits"]
     assert parameters(recorder.dumps) == ["graph", "timing", "indent"]
