@@ -87,7 +87,7 @@ class _Assembler:
         self.memories: dict[int, _Memory] = {}
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
-        self.grads: dict[int, dict[int, tuple[int, int]]] = {}
+        self.grads: dict[int, dict[int, _Span]] = {}
 
     def graph(self) -> Graph:
         handlers = {
@@ -369,26 +369,38 @@ class _Assembler:
         if event.call not in self.called:
             return  # of a call that was recomputed: it is no call of its own
         passes = self.grads.setdefault(event.call, {})
-        first, last = passes.get(event.backward, (event.ns, event.ns))
-        passes[event.backward] = (min(first, event.ns), max(last, event.ns))
+        span = (event.ns, event.ns if event.phase == "leave" else None)
+        passes[event.backward] = _join(passes.get(event.backward, span), span)
 
     def _time_backward(self) -> None:
-        of_scope: dict[int, dict[int, tuple[int, int]]] = {}
+        of_scope: dict[int, dict[int, _Span]] = {}
         for call, passes in self.grads.items():
             place = self.called.get(call)
             if not isinstance(place, Node | Scope):
                 continue  # recomputed: it is no call of its own
             if isinstance(place, Node):
-                place.backward_ns = sum(last - first for first, last in passes.values())
+                place.backward_ns = _total(passes)
             scope = place.scope if isinstance(place, Node) else place
             for ancestor in scope.ancestors() if scope is not None else ():
                 spans = of_scope.setdefault(id(ancestor), {})
-                for number, (first, last) in passes.items():
-                    old = spans.get(number, (first, last))
-                    spans[number] = (min(old[0], first), max(old[1], last))
+                for number, span in passes.items():
+                    spans[number] = _join(spans.get(number, span), span)
         for scope in self.scopes:
-            if id(scope) in of_scope:
-                scope.backward_ns = sum(last - first for first, last in of_scope[id(scope)].values())
+            scope.backward_ns = _total(of_scope.get(id(scope), {}))
+
+
+_Span = tuple[int, int | None]
+"""When a gradient first arrived and when one last left; None if none was seen to leave."""
+
+
+def _join(one: _Span, other: _Span) -> _Span:
+    left = [last for _, last in (one, other) if last is not None]
+    return min(one[0], other[0]), max(left, default=None)
+
+
+def _total(passes: dict[int, _Span]) -> int | None:
+    spans = [last - first for first, last in passes.values() if last is not None]
+    return sum(spans) if spans else None
 
 
 def _call_name(module: Module, call: int) -> str:

@@ -46,6 +46,13 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
 
+_CROWD = 10_000
+"""So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
+
+UNKNOWN, HELD, KNOWN = range(3)
+"""What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
+
+
 class Entry:
     """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
     the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
@@ -106,7 +113,8 @@ class Capture:
         self._mode: Mode | None = None
         self._paused = False
         self._closure = False
-        self._parameters: set[int] | None = None
+        self._held: set[int] | None = None
+        self._crowded = _CROWD
         self._handles: list[Any] = []
         self._node_handles: list[Any] = []
 
@@ -160,8 +168,10 @@ class Capture:
             elif self._is_own(entry, module):
                 flags = OUTERMOST
                 self._paused = self._paused and self._closure  # a step that raised did not say that it ended
-                self._parameters = None
-            elif not self._consumes(args):
+                self._held = None
+                if len(self._node_handles) > self._crowded:
+                    self._tidy()
+            elif self._consumes(args) != KNOWN:
                 return
         if not entry.met:
             entry.met = True
@@ -286,16 +296,25 @@ class Capture:
                 self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
             ) -> Any:
                 # Below a mode of the user's, ours cannot step aside for a leaf: what is inside stays unrecorded.
-                if frames[-1].entry.leaf if frames else not consumes(args, kwargs):
-                    return func(*args, **kwargs) if kwargs else func(*args)
+                found = KNOWN
+                if frames:
+                    if frames[-1].entry.leaf:
+                        return func(*args, **kwargs) if kwargs else func(*args)
+                else:
+                    found = consumes(args, kwargs)
+                    if found == UNKNOWN:
+                        return func(*args, **kwargs) if kwargs else func(*args)
                 start = clock()
                 try:
                     result = func(*args, **kwargs) if kwargs else func(*args)
                 except BaseException as error:
-                    if type(func) is not MethodWrapperType:  # an attribute that a tensor lacks is no failed operation
+                    # An attribute that a tensor lacks is no failed operation.
+                    if type(func) is not MethodWrapperType and found == KNOWN:
                         stop, text = clock(), describe_error(error)
                         append((OP, func, encode(args), kwargs and keywords(kwargs), (), start, stop, text))
                     raise
+                if found == HELD and not _requires_grad(result):
+                    return result
                 if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
                     stop = clock()
                     append((OP, func, encode(args), kwargs and keywords(kwargs), (made(result),), start, stop, None))
@@ -310,22 +329,28 @@ class Capture:
 
         return Recording()
 
-    def _consumes(self, args: Any, kwargs: Any = None) -> bool:
-        """Whether a call from outside of every recorded one is given a tensor that the recording knows."""
+    def _consumes(self, args: Any, kwargs: Any = None) -> int:
+        """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
+        buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
+        """
         if self._paused and not (self._closure and torch.is_grad_enabled()):
-            return False
+            return UNKNOWN
         if _backward_id() != -1:
-            return False
+            return UNKNOWN
+        found = UNKNOWN
         with quietly():
-            return any(
-                tensor in self.known or (type(tensor) is nn.Parameter and self._is_parameter(tensor))
-                for tensor in (*tensors_in(args), *tensors_in(kwargs))
-            )
+            for tensor in (*tensors_in(args), *tensors_in(kwargs)):
+                if self._is_held(tensor):
+                    found = HELD
+                elif tensor in self.known:
+                    return KNOWN
+        return found
 
-    def _is_parameter(self, tensor: nn.Parameter) -> bool:
-        if self._parameters is None:
-            self._parameters = {id(p) for root in self.roots().values() for p in root.parameters()}
-        return id(tensor) in self._parameters
+    def _is_held(self, tensor: Tensor) -> bool:
+        if self._held is None:
+            roots = self.roots().values()
+            self._held = {id(t) for root in roots for t in (*root.parameters(), *root.buffers())}
+        return id(tensor) in self._held
 
     def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
@@ -338,6 +363,12 @@ class Capture:
             self._paused = False
 
     # Backward
+
+    def _tidy(self) -> None:
+        """Forget what belongs to graphs and tensors that are gone, as of earlier training steps."""
+        self._node_handles = [handle for handle in self._node_handles if handle.hooks_dict_ref() is not None]
+        self._crowded = max(_CROWD, 2 * len(self._node_handles))
+        self.known.tidy()
 
     def _watch(self, node: Any, key: int, leave: bool) -> None:
         self._node_handles.append(node.register_prehook(partial(self._arrived, key)))
@@ -353,6 +384,11 @@ class Capture:
         now = clock()
         with quietly():
             self.log.append((GRAD, key, "leave", now, _backward_id(), _facts_of(to_inputs)))
+
+
+def _requires_grad(result: Any) -> bool:
+    with quietly():
+        return any(tensor.requires_grad for tensor in tensors_in(result))
 
 
 def _facts_of(gradients: Any) -> tuple[Facts | None, ...]:

@@ -36,6 +36,7 @@ class Known:
         self._functions = functions
         self._references: dict[int, Reference] = {}
         self._by_sequence: dict[int, Reference] = {}
+        self._horizon = 0
 
     def __contains__(self, tensor: Tensor) -> bool:
         reference = self._references.get(id(tensor))
@@ -47,6 +48,17 @@ class Known:
         if reference is None or reference() is not tensor:
             reference = self._references[id(tensor)] = ref(tensor)
         return reference
+
+    def tidy(self) -> None:
+        """Forget tensors that are gone. Autograd may lead to one that is gone itself, so those made since the last time
+        are kept: a graph does not reach back that far.
+        """
+        for key in [key for key, reference in self._references.items() if reference() is None]:
+            del self._references[key]
+        old = [n for n, reference in self._by_sequence.items() if n < self._horizon and reference() is None]
+        for number in old:
+            del self._by_sequence[number]
+        self._horizon = max(self._by_sequence, default=0)
 
     def encode(self, values: Any, depth: int = 0) -> tuple[Any, ...]:
         """Arguments as they were given, with references for tensors, and text for what could keep something alive."""

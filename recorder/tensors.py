@@ -77,7 +77,7 @@ def _size(tensor: Tensor, dim: int) -> int:
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
-    """The tensors in any nesting of lists, tuples, sets, mappings and dataclasses, in order."""
+    """The tensors in any nesting of lists, tuples, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif type(value) in PLAIN or depth > DEEPEST:
