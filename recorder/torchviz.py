@@ -74,7 +74,11 @@ def make_dot(
         ) from error
     pairs = named(params)
     drawing = _Drawing({id(tensor): name for name, tensor in pairs}, show_attrs, show_saved, max(max_attr_chars, 3))
-    for tensor in some_tensors(var):
+    tensors = some_tensors(var)
+    with quietly():
+        ends = [*tensors, *(tensor._base for tensor in tensors if tensor._is_view())]
+        in_order(end.grad_fn for end in ends if end is not None and end.grad_fn is not None)  # safe to free after that
+    for tensor in tensors:
         drawing.output(tensor, OUTPUT)
 
     size = max(SMALLEST, len(drawing.statements) * PER_STATEMENT)
@@ -139,7 +143,6 @@ class _Drawing:
 
     def _all_before(self, fn: Any) -> None:
         """Draw an autograd node and what it leads to, depth first: a stack of visits in the place of recursion."""
-        in_order([fn])  # after that they are safe to look at, and to free
         visits = [self._visit(fn)]
         while visits:
             after = next(visits[-1], None)
