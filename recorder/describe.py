@@ -15,17 +15,8 @@ from recorder.tensors import Facts, facts
 __all__ = ["Described", "by_prefix", "describe", "name_function", "plain"]
 
 
-class Described(NamedTuple):
-    """A module as it was when it was described. Members are pairs of a name and a reference; ``tensors`` has what is to
-    be said of each of the module's own tensors: role, qualified name, reference, facts.
-    """
-
-    entry: Entry
-    fqn: str
-    root: bool
-    attributes: dict[str, Any]
-    parameters: tuple[tuple[str, "ref[Tensor]"], ...]
-    buffers: tuple[tuple[str, "ref[Tensor]"], ...]
+Members = tuple[tuple[str, "ref[Tensor]"], ...]
+"""Names and references of the tensors that a module holds itself."""
 
 
 class Held(NamedTuple):
@@ -37,57 +28,71 @@ class Held(NamedTuple):
     facts: Facts
 
 
+class Described(NamedTuple):
+    """A module as it was when it was described."""
+
+    entry: Entry
+    fqn: str
+    root: bool
+    attributes: dict[str, Any]
+    parameters: Members
+    buffers: Members
+
+
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> tuple[list[Described], list[Held]]:
     """Describe the modules that were met, and every parameter and buffer of the roots, used or not. The keys of
     ``roots`` are the prefixes of their names.
 
-    Must be called where no torch function mode is active. Modules that are gone keep their class's name alone.
+    Must be called where no torch function mode is active. Of modules that are gone, what `describe_early` said is used.
     """
     wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
     described: dict[int, Described] = {}
     held: dict[int, Held] = {}
+
+    def describe_all(prefix: str, top: nn.Module, is_root: bool) -> None:
+        for fqn, module in _walk(top, prefix):
+            entry = wanted.get(id(module))
+            parameters = _hold(module, "parameter", fqn, entry, known, held)
+            buffers = _hold(module, "buffer", fqn, entry, known, held)
+            if entry is not None and id(entry) not in described:
+                root = is_root and module is top
+                described[id(entry)] = Described(entry, fqn, root, _attributes(module), parameters, buffers)
+
     for prefix, root in roots.items():
-        for fqn, module in _walk(root, prefix):
-            is_root = any(module is r for r in roots.values())
-            _describe_one(module, fqn, wanted.get(id(module)), is_root, known, described, held)
+        describe_all(prefix, root, is_root=True)
     for entry in met:  # made during forward, or called beside the roots, as a loss is
         module = entry.reference()
-        if module is not None and id(module) not in described:
-            for fqn, inner in _walk(module, type(module).__name__):
-                _describe_one(inner, fqn, wanted.get(id(inner)), False, known, described, held)
-    done = {id(d.entry) for d in described.values()}
-    gone = [Described(e, e.type.__name__, False, {}, (), ()) for e in met if id(e) not in done]
-    return [*described.values(), *gone], list(held.values())
+        if module is not None and id(entry) not in described:
+            describe_all(type(module).__name__, module, is_root=False)
+    for entry in met:
+        if id(entry) not in described:
+            described[id(entry)], early = entry.early or (Described(entry, entry.type.__name__, False, {}, (), ()), {})
+            held |= {key: value for key, value in early.items() if key not in held}
+    return list(described.values()), list(held.values())
 
 
-def _describe_one(
-    module: nn.Module,
-    fqn: str,
-    entry: Entry | None,
-    root: bool,
-    known: Known,
-    described: dict[int, Described],
-    held: dict[int, Held],
-) -> None:
-    members: list[tuple[tuple[str, ref[Tensor]], ...]] = []
-    own_tensors: tuple[tuple[str, Any], ...] = (
-        ("parameter", module._parameters.items()),
-        ("buffer", module._buffers.items()),
-    )
+def describe_early(entry: Entry, module: nn.Module, known: Known) -> tuple[Described, dict[int, Held]]:
+    """Describe a module that may be gone when the others are described: one that is no part of a root."""
+    held: dict[int, Held] = {}
+    name = entry.type.__name__
+    parameters = _hold(module, "parameter", name, entry, known, held)
+    buffers = _hold(module, "buffer", name, entry, known, held)
+    return Described(entry, name, False, _attributes(module), parameters, buffers), held
+
+
+def _hold(module: nn.Module, role: str, fqn: str, entry: Entry | None, known: Known, held: dict[int, Held]) -> Members:
+    """The parameters or buffers that a module holds itself; adds to ``held``, by reference, what is said of them."""
+    tensors: Any = module._parameters.items() if role == "parameter" else module._buffers.items()
     if entry is not None and entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
-        own_tensors = (("parameter", module.named_parameters()), ("buffer", module.named_buffers()))
-    for role, tensors in own_tensors:
-        own = []
-        for name, tensor in tensors:
-            if tensor is None:
-                continue
+        tensors = module.named_parameters() if role == "parameter" else module.named_buffers()
+    members = []
+    for name, tensor in tensors:
+        if tensor is not None:
             reference = known.mark(tensor)
-            if id(tensor) not in held:
-                held[id(tensor)] = Held(reference, role, f"{fqn}.{name}" if fqn else name, facts(tensor))
-            own.append((name, reference))
-        members.append(tuple(own))
-    if entry is not None and id(module) not in described:
-        described[id(module)] = Described(entry, fqn, root, _attributes(module), *members)
+            if id(reference) not in held:
+                held[id(reference)] = Held(reference, role, f"{fqn}.{name}" if fqn else name, facts(tensor))
+            members.append((name, reference))
+    return tuple(members)
 
 
 def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:

@@ -56,16 +56,17 @@ UNKNOWN, HELD, KNOWN = range(3)
 class Entry:
     """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
     the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
-    ``inplace``: it writes its input. Asked at once: a module made during forward is gone when it is described.
+    ``inplace``: it writes its input; ``early``: its description, if it may be gone when the others are described.
     """
 
-    __slots__ = ("fused", "inplace", "leaf", "met", "own", "reference", "root", "type")
+    __slots__ = ("early", "fused", "inplace", "leaf", "met", "own", "reference", "root", "type")
 
     def __init__(self, module: nn.Module, root: bool, reference: "ref[nn.Module]") -> None:
         self.type = type(module)
         self.root = root
         self.own: bool | None = root or None
         self.met = False
+        self.early: Any = None
         self.inplace = module.__dict__.get("inplace") is True
         self.reference = reference
         in_torch = self.type.__module__.startswith(("torch.nn.", "torch.ao.nn."))
@@ -93,6 +94,7 @@ class Capture:
     Args:
         roots: the modules whose calls are recorded, by the prefix of their names. They are not kept alive.
         functions: record functions too, not modules alone.
+        describe_early: describes a module that is no part of a root, before its first call.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
@@ -100,19 +102,26 @@ class Capture:
         known: the tensors that the recording knows.
     """
 
-    def __init__(self, roots: Mapping[str, nn.Module], functions: bool) -> None:
+    def __init__(
+        self,
+        roots: Mapping[str, nn.Module],
+        functions: bool,
+        describe_early: Callable[[Entry, nn.Module, Known], Any],
+    ) -> None:
         self.log: list[Record] = []
         self.met: list[Entry] = []
         self.known = Known(self.log.append, functions)
         self._entries: dict[int, Entry] = {}
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
+        self._describe_early = describe_early
         self._frames: list[_Frame] = []
         self._keys = count()
         self._owner = 0
         self._mode: Mode | None = None
         self._paused = False
         self._closure = False
+        self._own: set[int] = set()
         self._held: set[int] | None = None
         self._crowded = _CROWD
         self._handles: list[Any] = []
@@ -176,6 +185,9 @@ class Capture:
         if not entry.met:
             entry.met = True
             self.met.append(entry)
+            if not self._is_own(entry, module):
+                with quietly():
+                    entry.early = self._describe_early(entry, module, self.known)
         key = next(self._keys)
         if entry.leaf:
             popped = pop_ours(self._mode) if self._functions else ()
@@ -245,7 +257,10 @@ class Capture:
 
     def _is_own(self, entry: Entry, module: nn.Module) -> bool:
         if entry.own is None:
-            entry.own = any(module is m for root in self.roots().values() for m in root.modules())
+            entry.own = id(module) in self._own
+            if not entry.own:  # a forward may add to the model
+                self._own = {id(m) for root in self.roots().values() for m in root.modules()}
+                entry.own = id(module) in self._own
         return entry.own
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.

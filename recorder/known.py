@@ -11,10 +11,14 @@ from weakref import ref
 
 from torch import Tensor, nn
 
+from recorder.nodes import in_order
 from recorder.records import DERIVED, MEET, Record
 from recorder.tensors import ACCUMULATES, DEEPEST, PLAIN, Facts, Reference, facts, quietly, sequence_of
 
 __all__ = ["Known"]
+
+_MANY = 10_000
+"""After so many autograd nodes that were looked at, deep graphs are made safe to free."""
 
 _LONGEST = 64
 """So many plain items of a list among the arguments are kept."""
@@ -37,10 +41,17 @@ class Known:
         self._references: dict[int, Reference] = {}
         self._by_sequence: dict[int, Reference] = {}
         self._horizon = 0
+        self._seen = 0
 
     def __contains__(self, tensor: Tensor) -> bool:
         reference = self._references.get(id(tensor))
         return reference is not None and reference() is tensor
+
+    def protect(self) -> None:
+        """Make deep autograd graphs safe to free: looking at nodes has made that dangerous (see `recorder.nodes`)."""
+        with quietly():
+            tensors = [tensor for reference in self._references.values() if (tensor := reference()) is not None]
+            in_order(node for tensor in tensors if (node := tensor.grad_fn) is not None)
 
     def mark(self, tensor: Tensor) -> Reference:
         """Make a tensor known without a record."""
@@ -117,6 +128,10 @@ class Known:
         said = facts(tensor)
         if said[5] is not None:
             self._by_sequence[said[5]] = reference
+            self._seen += 1
+            if self._seen == _MANY:
+                self._seen = 0
+                self.protect()
         return reference, said
 
     def _derive(self, tensor: Any, reference: Reference) -> None:

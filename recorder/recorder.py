@@ -13,7 +13,7 @@ from torch import nn
 
 from recorder.assemble import assemble
 from recorder.decode import Decoder
-from recorder.describe import Described, Held, by_prefix, describe
+from recorder.describe import Described, Held, by_prefix, describe, describe_early
 from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
@@ -62,7 +62,7 @@ class Recorder:
                     f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
                     "pass the model itself, before it is called"
                 )
-        self._capture = Capture(by_prefix((net, *more_modules)), functions)
+        self._capture = Capture(by_prefix((net, *more_modules)), functions, describe_early)
         self._recording = False
         self._decoder: Decoder | None = None
         self._pending: list[tuple[list[Described], list[Held], list[Record]]] = []

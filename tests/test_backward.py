@@ -46,6 +46,14 @@ def test_each_module_call_has_its_time() -> None:
     assert block.backward_ns > inner.backward_ns  # type: ignore[operator]
 
 
+def test_no_time_is_told_where_no_gradient_was_seen_to_leave() -> None:
+    block = Block(lambda block, x: x.relu())
+    net = Net(lambda net, x: net.fc(net.block(x)), fc=linear(), block=block)
+    with Recorder(net) as r:
+        net(x().requires_grad_()).sum().backward()
+    assert timed(r) == {"Net": True, "block": False, "fc": True}
+
+
 def test_gradients_arrive_and_leave_in_order_with_their_shapes() -> None:
     net = Net(lambda net, x: net.b(net.a(x)), a=linear(4, 3), b=linear(3, 5))
     with Recorder(net) as r:

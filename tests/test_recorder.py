@@ -5,6 +5,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,16 @@ def test_an_optimizers_step_is_not_recorded(make: Any, closure: bool) -> None:
     r.graph.lint()
     calls = sum(1 for scope in r.graph.scopes)
     assert [node.op_type for node in r.graph.nodes] == ["Linear", "relu", "sum"] * calls
+
+
+def test_a_copy_of_the_model_inside_the_block_is_not_recorded() -> None:
+    net = Net(lambda net, x: net.fc(x) * net.scale + net.shift, fc=linear(), scale=nn.Parameter(x()), shift=x())
+    with Recorder(net) as r:
+        net(x())
+        before = len(r.graph.nodes)
+        deepcopy(net)
+        {name: value.clone() for name, value in net.state_dict().items()}
+    assert len(r.graph.nodes) == before == 3
 
 
 def test_a_penalty_on_parameters_is_recorded() -> None:
@@ -681,3 +692,26 @@ def test_function_transforms() -> None:
         torch.func.functional_call(net, {"fc.weight": torch.ones(4, 4)}, x())
     r.graph.lint()
     assert [node.op_type for node in r.graph.nodes if node.kind == "module"] == ["Linear"] * 3
+
+
+def test_a_very_deep_graph_is_freed_without_a_crash() -> None:
+    program = """
+import torch
+from torch import nn
+from recorder import Recorder
+
+class Deep(nn.Module):
+    def forward(self, x):
+        for _ in range(60_000):
+            x = x + 1
+        return x
+
+net = Deep()
+with Recorder(net) as r:
+    y = net(torch.ones(1, requires_grad=True))
+del y
+print(len(r.events))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 60_000
