@@ -1,5 +1,6 @@
 """What every test file may use. Options and fixtures only: helpers are modules beside the tests."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,14 @@ __all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI everything that tests need is there, so a test that skips is a mistake in the set-up."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("a test skipped, which it may not in CI", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

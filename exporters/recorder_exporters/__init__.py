@@ -1,5 +1,6 @@
 """The exporters that come with graph-recorder, one format a file. They know no torch, and of the core only its
-public names: each is written as a third party would write it."""
+public names: each is written as a third party would write it.
+"""
 
 from recorder import Register, hookimpl
 
