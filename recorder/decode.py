@@ -4,17 +4,21 @@ Kept apart from the hot path, and incremental: what has been decoded is not look
 read while it goes on, and written out while it grows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import ref
 
 from recorder import events as ev
-from recorder.describe import Described, Held, name_function, plain
+from recorder.describe import name_function, plain
 from recorder.hooks import Entry
-from recorder.records import DERIVED, ENTER, GRAD, LEAF, LEAVE, MEET, OP, OUTERMOST, RECOMPUTED, Record
-from recorder.tensors import Facts
+from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 
 __all__ = ["Decoder"]
+
+END, LIST, MAP = Tag.END, Tag.LIST, Tag.MAP
+
+Next = Callable[[], Any]
+"""Gives the next item of the log."""
 
 
 class Decoder:
@@ -34,77 +38,60 @@ class Decoder:
         self._passes: dict[int, int] = {}
         self._names: dict[Any, tuple[str, str]] = {}
         self._texts: dict[Any, str] = {}
-        self._next_tensor = 0
-        self._next_call = 0
 
-    def decode(
-        self, described: Iterable[Described], held: Iterable[Held], records: Iterable[Record]
-    ) -> Iterator[ev.Event]:
-        """The events for new descriptions and new records."""
-        for item in held:
-            if id(item.reference) not in self._tensors:
-                yield ev.Tensor(self._number(item.reference), self._meta(item.facts), item.role, item.name)  # type: ignore[arg-type]
-        for module in described:
-            yield self._module(module)
-        makers = {
-            OP: self._op,
-            LEAF: self._leaf,
-            ENTER: self._enter,
-            LEAVE: self._leave,
-            DERIVED: self._derived,
-            GRAD: self._grad,
+    def decode(self, log: Log) -> Iterator[ev.Event]:
+        """The events for new records."""
+        makers: dict[Tag, Callable[[Next], ev.Event | None]] = {
+            Tag.OP: self._op,
+            Tag.LEAF: self._leaf,
+            Tag.ENTER: self._enter,
+            Tag.LEAVE: self._leave,
+            Tag.MEET: self._meet,
+            Tag.HELD: self._held,
+            Tag.MODULE: self._module,
+            Tag.DERIVED: self._derived,
+            Tag.GRAD: self._grad,
         }
-        for record in records:
-            tag = record[0]
-            if tag == MEET:
-                if id(record[1]) not in self._tensors:
-                    yield ev.Tensor(self._number(record[1]), self._meta(record[2]))
-            else:
-                event = makers[tag](*record[1:])  # type: ignore[operator]
-                if event is not None:
-                    yield event
+        items = iter(log)
+        following = items.__next__
+        for tag in items:
+            event = makers[tag](following)
+            if event is not None:
+                yield event
 
     # Identities
 
     def _number(self, reference: "ref[Any]") -> int:
         known = self._tensors.get(id(reference))
         if known is None:
-            known = self._tensors[id(reference)] = (self._next_tensor, reference)
-            self._next_tensor += 1
+            known = self._tensors[id(reference)] = (len(self._tensors), reference)
         return known[0]
 
     def _call(self, key: int) -> int:
-        number = self._calls.get(key)
-        if number is None:
-            number = self._calls[key] = self._next_call
-            self._next_call += 1
-        return number
+        return self._calls.setdefault(key, len(self._calls))
 
-    def _module(self, described: Described) -> ev.Module:
-        entry = described.entry
-        number = len(self._modules)
-        self._modules[id(entry)] = (number, entry)
-        return ev.Module(
-            number,
-            described.fqn,
-            entry.type.__name__,
-            f"{entry.type.__module__}.{entry.type.__qualname__}",
-            entry.leaf,
-            described.root,
-            described.attributes,
-            tuple(ev.Member(name, self._number(reference)) for name, reference in described.parameters),
-            tuple(ev.Member(name, self._number(reference)) for name, reference in described.buffers),
-        )
+    def _text(self, thing: Any) -> str:
+        text = self._texts.get(thing)
+        if text is None:
+            text = self._texts[thing] = str(thing)
+        return text
 
-    def _meta(self, facts: Facts, shared: bool = True) -> ev.TensorMeta:
-        shape, dtype, device, requires_grad, grad_fn, sequence, address = facts
+    def _numbers(self, *values: Any) -> tuple[int, ...]:
+        return tuple([self._number(reference) for reference in _references(values)])
+
+    # Parts of a record
+
+    def _meta(self, following: Next, shared: bool = True) -> ev.TensorMeta:
+        return self._meta_of(following(), following, shared)
+
+    def _meta_of(self, shape: Any, following: Next, shared: bool) -> ev.TensorMeta:
+        dtype, device, requires_grad = following(), following(), following()
+        grad_fn, sequence, address = following(), following(), following()
         storage = None
         if address is not None and shared:
-            storage = self._storages.get(address)
-            if storage is None:
-                storage = self._storages[address] = len(self._storages)
+            storage = self._storages.setdefault(address, len(self._storages))
         return ev.TensorMeta(
-            tuple(shape) if type(shape) is tuple else tuple(_size(size) for size in shape),
+            tuple([size if type(size) is int else -1 for size in shape]),  # -1 for a symbolic size
             self._text(dtype).removeprefix("torch."),
             self._text(device),
             requires_grad,
@@ -113,29 +100,26 @@ class Decoder:
             storage,
         )
 
-    def _text(self, thing: Any) -> str:
-        text = self._texts.get(thing)
-        if text is None:
-            text = self._texts[thing] = str(thing)
-        return text
+    def _outputs(self, following: Next) -> tuple[ev.Output, ...]:
+        outputs = []
+        while (reference := following()) is not END:
+            outputs.append(ev.Output(self._number(reference), self._meta(following)))
+        return tuple(outputs)
 
-    def _numbers(self, *arguments: Any) -> tuple[int, ...]:
-        return tuple([self._number(reference) for reference in _references(arguments)])
+    # Records
 
-    # Events
-
-    def _op(
-        self, function: Any, args: Any, kwargs: Any, outputs: Any, start: int, stop: int, error: str | None
-    ) -> ev.Op | None:
+    def _op(self, following: Next) -> ev.Op:
+        function, start, stop, error = following(), following(), following(), following()
+        args, kwargs = _values(following), _pairs(following)
+        outputs = self._outputs(following)
         names = self._names.get(function)
         if names is None:
             names = self._names[function] = name_function(function)
         op_type, target = names
         inputs = self._numbers(args, kwargs)
-        made = tuple([ev.Output(self._number(r), self._meta(facts)) for r, facts in outputs])
         writes: tuple[int, ...] = ()
-        if any(output.tensor in inputs for output in made) and _writes(op_type, target, args, kwargs):
-            writes = tuple(output.tensor for output in made if output.tensor in inputs)
+        if any(output.tensor in inputs for output in outputs) and _writes(op_type, target, args, kwargs):
+            writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
         return ev.Op(
             op_type,
             start - self._origin,
@@ -144,29 +128,19 @@ class Decoder:
             None,
             None,
             inputs,
-            made,
+            outputs,
             writes,
             _attributes(args, kwargs),
             error,
         )
 
-    def _leaf(
-        self,
-        entry: Entry,
-        args: Any,
-        kwargs: Any,
-        outputs: Any,
-        start: int,
-        stop: int,
-        error: str | None,
-        key: int,
-        flags: int,
-    ) -> ev.Op:
-        inputs = self._numbers(args, kwargs)
-        made = tuple([ev.Output(self._number(r), self._meta(facts)) for r, facts in outputs])
+    def _leaf(self, following: Next) -> ev.Op:
+        entry, key, flags, start, stop, error = (following() for _ in range(6))
+        inputs = self._numbers(_values(following), _values(following))
+        outputs = self._outputs(following)
         writes: tuple[int, ...] = ()
         if entry.inplace:
-            writes = tuple(output.tensor for output in made if output.tensor in inputs)
+            writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
         return ev.Op(
             entry.type.__name__,
             start - self._origin,
@@ -175,7 +149,7 @@ class Decoder:
             self._modules[id(entry)][0],
             self._call(key),
             inputs,
-            made,
+            outputs,
             writes,
             {},
             error,
@@ -183,28 +157,76 @@ class Decoder:
             flags == RECOMPUTED,
         )
 
-    def _enter(self, entry: Entry, args: Any, start: int, key: int, flags: int) -> ev.Enter:
-        module = self._modules[id(entry)][0]
-        inputs = self._numbers(args)
+    def _enter(self, following: Next) -> ev.Enter:
+        entry, key, flags, start = following(), following(), following(), following()
+        module, inputs = self._modules[id(entry)][0], self._numbers(_values(following))
         return ev.Enter(self._call(key), module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
-    def _leave(
-        self, _: Entry, args: Any, kwargs: Any, outputs: Any, stop: int, error: str | None, key: int
-    ) -> ev.Leave:
-        inputs = self._numbers(args, kwargs)
-        return ev.Leave(self._call(key), stop - self._origin, inputs, self._numbers(outputs), error)
+    def _leave(self, following: Next) -> ev.Leave:
+        key, stop, error = following(), following(), following()
+        inputs = self._numbers(_values(following), _values(following))
+        return ev.Leave(self._call(key), stop - self._origin, inputs, self._numbers(_values(following)), error)
 
-    def _derived(self, reference: "ref[Any]", sources: "tuple[ref[Any], ...]") -> ev.Derived:
-        return ev.Derived(self._number(reference), self._numbers(sources))
+    def _meet(self, following: Next) -> ev.Tensor | None:
+        return self._tensor(following(), "constant", None, following)
 
-    def _grad(self, key: int, phase: Any, now: int, backward: int, gradients: Any) -> ev.Grad:
+    def _held(self, following: Next) -> ev.Tensor | None:
+        return self._tensor(following(), following(), following(), following)
+
+    def _tensor(self, reference: "ref[Any]", role: Any, name: str | None, following: Next) -> ev.Tensor | None:
+        new = id(reference) not in self._tensors
+        number, meta = self._number(reference), self._meta(following)
+        return ev.Tensor(number, meta, role, name) if new else None
+
+    def _module(self, following: Next) -> ev.Module:
+        entry, fqn, root = following(), following(), following()
+        attributes, parameters, buffers = _pairs(following), _pairs(following), _pairs(following)
+        number = len(self._modules)
+        self._modules[id(entry)] = (number, entry)
+        return ev.Module(
+            number,
+            fqn,
+            entry.type.__name__,
+            f"{entry.type.__module__}.{entry.type.__qualname__}",
+            entry.leaf,
+            root,
+            {name: plain(attributes[name]) for name in sorted(attributes)},
+            tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
+            tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
+        )
+
+    def _derived(self, following: Next) -> ev.Derived:
+        return ev.Derived(self._number(following()), self._numbers(_values(following)))
+
+    def _grad(self, following: Next) -> ev.Grad:
+        key, phase, now, backward = following(), following(), following(), following()
+        gradients = []
+        while (shape := following()) is not END:
+            gradients.append(None if shape is None else self._meta_of(shape, following, shared=False))
         number = self._passes.setdefault(backward, len(self._passes))
-        metas = tuple([None if facts is None else self._meta(facts, shared=False) for facts in gradients])
-        return ev.Grad(self._call(key), phase, now - self._origin, number, metas)
+        return ev.Grad(self._call(key), phase, now - self._origin, number, tuple(gradients))
+
+
+def _values(following: Next) -> list[Any]:
+    """Everything up to END, with lists and mappings put together again."""
+    values: list[Any] = []
+    while (item := following()) is not END:
+        if item is LIST:
+            values.append(_values(following))
+        elif item is MAP:
+            values.append(_pairs(following))
+        else:
+            values.append(item)
+    return values
+
+
+def _pairs(following: Next) -> dict[str, Any]:
+    values = _values(following)
+    return dict(zip(values[::2], values[1::2], strict=True))
 
 
 def _references(value: Any) -> Iterator["ref[Any]"]:
-    """The references in encoded arguments, in order."""
+    """The references in arguments, in order."""
     if type(value) is ref:
         yield value
     elif isinstance(value, tuple | list):
@@ -215,31 +237,25 @@ def _references(value: Any) -> Iterator["ref[Any]"]:
             yield from _references(item)
 
 
-def _attributes(args: Any, kwargs: Any) -> dict[str, Any]:
+def _attributes(args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments that are not tensors: by name, or as ``arg1`` by position."""
-    found = {f"arg{i}": plain(a) for i, a in enumerate(args or ()) if not _only_tensors(a)}
-    for name, value in (kwargs or {}).items():
+    found = {f"arg{i}": plain(value) for i, value in enumerate(args) if not _only_tensors(value)}
+    for name, value in kwargs.items():
         if not _only_tensors(value):
             found[name] = plain(value)
     return found
 
 
 def _only_tensors(value: Any) -> bool:
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return bool(value) and all(_only_tensors(item) for item in value)
     return type(value) is ref
 
 
-def _writes(op_type: str, target: str, args: Any, kwargs: Any) -> bool:
+def _writes(op_type: str, target: str, args: list[Any], kwargs: dict[str, Any]) -> bool:
     """Whether a function that returned one of its inputs changed it, and did not just hand it on."""
-    keywords = kwargs or {}
-    if op_type == "setitem" or "out" in keywords or keywords.get("inplace") is True:
+    if op_type == "setitem" or "out" in kwargs or kwargs.get("inplace") is True:
         return True
     if op_type.endswith("_"):
         return op_type not in ("requires_grad_", "retain_grad_", "share_memory_")
     return target.startswith("torch.nn.functional.") and any(a is True for a in args[1:])
-
-
-def _size(size: Any) -> int:
-    """-1 for a symbolic size."""
-    return size if type(size) is int else -1

@@ -2,97 +2,88 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MethodWrapperType
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import ref
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recorder.hooks import Entry
 from recorder.known import Known
-from recorder.tensors import Facts, facts
+from recorder.records import Log, Tag
+from recorder.tensors import facts
 
-__all__ = ["Described", "by_prefix", "describe", "name_function", "plain"]
-
-
-Members = tuple[tuple[str, "ref[Tensor]"], ...]
-"""Names and references of the tensors that a module holds itself."""
+__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain"]
 
 
-class Held(NamedTuple):
-    """A parameter or buffer of a recorded module."""
-
-    reference: "ref[Tensor]"
-    role: str
-    name: str
-    facts: Facts
-
-
-class Described(NamedTuple):
-    """A module as it was when it was described."""
-
-    entry: Entry
-    fqn: str
-    root: bool
-    attributes: dict[str, Any]
-    parameters: Members
-    buffers: Members
-
-
-def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> tuple[list[Described], list[Held]]:
-    """Describe the modules that were met, and every parameter and buffer of the roots, used or not. The keys of
+def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
+    """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
     ``roots`` are the prefixes of their names.
 
     Must be called where no torch function mode is active. Of modules that are gone, what `describe_early` said is used.
     """
+    log: Log = []
     wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
-    described: dict[int, Described] = {}
-    held: dict[int, Held] = {}
+    told: set[int] = set()
 
-    def describe_all(prefix: str, top: nn.Module, is_root: bool) -> None:
+    def tell(prefix: str, top: nn.Module, is_root: bool) -> None:
         for fqn, module in _walk(top, prefix):
             entry = wanted.get(id(module))
-            parameters = _hold(module, "parameter", fqn, entry, known, held)
-            buffers = _hold(module, "buffer", fqn, entry, known, held)
-            if entry is not None and id(entry) not in described:
-                root = is_root and module is top
-                described[id(entry)] = Described(entry, fqn, root, _attributes(module), parameters, buffers)
+            if entry is not None and id(entry) not in told:
+                told.add(id(entry))
+                _tell_module(entry, module, fqn, is_root and module is top, known, log)
+            else:
+                _tell_tensors(module, fqn, entry, known, log)
 
     for prefix, root in roots.items():
-        describe_all(prefix, root, is_root=True)
+        tell(prefix, root, is_root=True)
     for entry in met:  # made during forward, or called beside the roots, as a loss is
         module = entry.reference()
-        if module is not None and id(entry) not in described:
-            describe_all(type(module).__name__, module, is_root=False)
+        if id(entry) not in told and module is not None:
+            tell(type(module).__name__, module, is_root=False)
     for entry in met:
-        if id(entry) not in described:
-            described[id(entry)], early = entry.early or (Described(entry, entry.type.__name__, False, {}, (), ()), {})
-            held |= {key: value for key, value in early.items() if key not in held}
-    return list(described.values()), list(held.values())
+        if id(entry) not in told:
+            log += entry.early or (Tag.MODULE, entry, entry.type.__name__, False, Tag.END, Tag.END, Tag.END)
+    return log
 
 
-def describe_early(entry: Entry, module: nn.Module, known: Known) -> tuple[Described, dict[int, Held]]:
-    """Describe a module that may be gone when the others are described: one that is no part of a root."""
-    held: dict[int, Held] = {}
-    name = entry.type.__name__
-    parameters = _hold(module, "parameter", name, entry, known, held)
-    buffers = _hold(module, "buffer", name, entry, known, held)
-    return Described(entry, name, False, _attributes(module), parameters, buffers), held
+def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
+    """The records of a module that may be gone when the others are described: one that is no part of a root."""
+    log: Log = []
+    _tell_module(entry, module, entry.type.__name__, False, known, log)
+    return log
 
 
-def _hold(module: nn.Module, role: str, fqn: str, entry: Entry | None, known: Known, held: dict[int, Held]) -> Members:
-    """The parameters or buffers that a module holds itself; adds to ``held``, by reference, what is said of them."""
-    tensors: Any = module._parameters.items() if role == "parameter" else module._buffers.items()
+def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: Known, log: Log) -> None:
+    parameters, buffers = _tell_tensors(module, fqn, entry, known, log)
+    log += (Tag.MODULE, entry, fqn, root)
+    own = module.__dict__
+    for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
+        if name in own and is_plain(own[name]):
+            log += (name, own[name])
+    log.append(Tag.END)
+    log += parameters
+    log.append(Tag.END)
+    log += buffers
+    log.append(Tag.END)
+
+
+def _tell_tensors(module: nn.Module, fqn: str, entry: Entry | None, known: Known, log: Log) -> tuple[Log, Log]:
+    """Records of the parameters and buffers that a module holds itself. Returns their names and references in turn."""
+    parameters: Any = module._parameters.items()
+    buffers: Any = module._buffers.items()
     if entry is not None and entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
-        tensors = module.named_parameters() if role == "parameter" else module.named_buffers()
-    members = []
-    for name, tensor in tensors:
-        if tensor is not None:
-            reference = known.mark(tensor)
-            if id(reference) not in held:
-                held[id(reference)] = Held(reference, role, f"{fqn}.{name}" if fqn else name, facts(tensor))
-            members.append((name, reference))
-    return tuple(members)
+        parameters, buffers = module.named_parameters(), module.named_buffers()
+    prefix = f"{fqn}." if fqn else ""
+    members: tuple[Log, Log] = [], []
+    for role, tensors, names in (("parameter", parameters, members[0]), ("buffer", buffers, members[1])):
+        for name, tensor in tensors:
+            if tensor is not None:
+                reference = known.mark(tensor)
+                log += (Tag.HELD, reference, role, prefix + name)
+                log += facts(tensor)
+                names += (name, reference)
+    return members
 
 
 def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
@@ -123,13 +114,6 @@ def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:
             name, number = f"{type(root).__name__}_{number}", number + 1
         prefixes[name] = root
     return prefixes
-
-
-def _attributes(module: nn.Module) -> dict[str, Any]:
-    """Hyper-parameters: what torch's own modules list in ``__constants__``, as far as it is plain."""
-    own = module.__dict__
-    names = getattr(type(module), "__constants__", ())
-    return {name: plain(own[name]) for name in sorted(names) if name in own and is_plain(own[name])}
 
 
 def is_plain(value: Any) -> bool:

@@ -35,8 +35,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from recorder.events import UNFINISHED
 from recorder.known import Known
 from recorder.modes import Mode, depth, pop_ours, push, remove
-from recorder.records import ENTER, GRAD, LEAF, LEAVE, OP, OUTERMOST, RECOMPUTED, Record
-from recorder.tensors import PLAIN, Facts, Reference, facts, outputs_of, quietly, tensors_in
+from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
+from recorder.tensors import PLAIN, facts, outputs_of, quietly, tensors_in
 
 __all__ = ["Capture", "Entry"]
 
@@ -45,6 +45,8 @@ _backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
+
+OP, LEAF, ENTER, LEAVE, GRAD, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.GRAD, Tag.END
 
 _CROWD = 10_000
 """So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
@@ -108,9 +110,9 @@ class Capture:
         functions: bool,
         describe_early: Callable[[Entry, nn.Module, Known], Any],
     ) -> None:
-        self.log: list[Record] = []
+        self.log: Log = []
         self.met: list[Entry] = []
-        self.known = Known(self.log.append, functions)
+        self.known = Known(self.log.extend, functions)
         self._entries: dict[int, Entry] = {}
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
@@ -193,10 +195,12 @@ class Capture:
             popped = pop_ours(self._mode) if self._functions else ()
             frames.append(_Frame(entry, clock(), key, flags, popped))
         else:
-            inputs = self.known.encode(args) if flags else None
+            inputs: Log = []
+            if flags:
+                self.known.encode(args, inputs)
             popped = pop_ours(self._mode) if entry.fused and self._functions and not module.training else ()
             start = clock()
-            self.log.append((ENTER, entry, inputs, start, key, flags))
+            self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
             frames.append(_Frame(entry, start, key, flags, popped))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
@@ -216,22 +220,29 @@ class Capture:
             # The frame that called us still has the keyword arguments that torch does not hand over.
             kwargs, output = sys._getframe(1).f_locals.get("kwargs") or {}, None
             error = describe_error(sys.exception())
-        inputs, keywords = self.known.encode(args), kwargs and self.known.encode_keywords(kwargs)
+        record: Log
         if entry.leaf:
-            if type(output) is Tensor and not depth():
-                outputs = self._made_by_leaf((output,), frame.key)
-            else:
-                with quietly():
-                    outputs = self._made_by_leaf(tensors_in(output), frame.key)
-            self.log.append((LEAF, entry, inputs, keywords, outputs, frame.start, stop, error, frame.key, frame.flags))
+            record = [LEAF, entry, frame.key, frame.flags, frame.start, stop, error]
         else:
+            record = [LEAVE, frame.key, stop, error]
+        self.known.encode(args, record)
+        record.append(END)
+        if kwargs:
+            self.known.encode_keywords(kwargs, record)
+        record.append(END)
+        if not entry.leaf:
             with quietly():
-                references = []
                 for tensor in tensors_in(output):
-                    references.append(self.known.refer(tensor))
+                    record.append(self.known.refer(tensor))
                     if tensor.requires_grad and tensor.grad_fn is not None:
                         self._watch(tensor.grad_fn, frame.key, leave=False)
-            self.log.append((LEAVE, entry, inputs, keywords, references, stop, error, frame.key))
+        elif type(output) is Tensor and not depth():
+            self._made_by_leaf((output,), frame.key, record)
+        else:
+            with quietly():
+                self._made_by_leaf(tensors_in(output), frame.key, record)
+        record.append(END)
+        self.log.extend(record)
         for mode in frame.popped:
             push(mode)
         if frames and frames[-1].popped and not frames[-1].entry.leaf:
@@ -240,14 +251,10 @@ class Capture:
                 push(mode)
             frames[-1].popped = ()
 
-    def _made_by_leaf(self, tensors: Iterable[Tensor], key: int) -> tuple[tuple[Reference, Facts], ...]:
-        outputs = []
+    def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
         for tensor in tensors:
-            made = self.known.made(tensor)
-            if made[1][5] is not None:
+            if self.known.made(tensor, record) is not None:
                 self._watch(tensor.grad_fn, key, leave=True)
-            outputs.append(made)
-        return tuple(outputs)
 
     def _meet_module(self, module: nn.Module) -> Entry:
         key, entries = id(module), self._entries
@@ -292,9 +299,9 @@ class Capture:
 
     def _abandon(self, frame: _Frame, error: str | None) -> None:
         if frame.entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
-            self.log.append((ENTER, frame.entry, None, frame.start, frame.key, frame.flags))
+            self.log.extend((ENTER, frame.entry, frame.key, frame.flags, frame.start, END))
         if error is not None:
-            self.log.append((LEAVE, frame.entry, (), None, (), clock(), error, frame.key))
+            self.log.extend((LEAVE, frame.key, clock(), error, END, END, END))
         for mode in frame.popped:
             push(mode)
 
@@ -302,7 +309,7 @@ class Capture:
 
     def _make_mode(self) -> Mode:
         # Locals of a closure are read faster than attributes.
-        append, frames, alone = self.log.append, self._frames, depth() == 0
+        extend, frames, alone = self.log.extend, self._frames, depth() == 0
         encode, keywords, made = self.known.encode, self.known.encode_keywords, self.known.made
         consumes = self._consumes
 
@@ -326,20 +333,39 @@ class Capture:
                     # An attribute that a tensor lacks is no failed operation.
                     if type(func) is not MethodWrapperType and found == KNOWN:
                         stop, text = clock(), describe_error(error)
-                        append((OP, func, encode(args), kwargs and keywords(kwargs), (), start, stop, text))
+                        record = [OP, func, start, stop, text]
+                        encode(args, record)
+                        record.append(END)
+                        if kwargs:
+                            keywords(kwargs, record)
+                        record += (END, END)
+                        extend(record)
                     raise
                 if found == HELD and not _requires_grad(result):
                     return result
+                stop = clock()
+                record = [OP, func, start, stop, None]
                 if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
-                    stop = clock()
-                    append((OP, func, encode(args), kwargs and keywords(kwargs), (made(result),), start, stop, None))
+                    encode(args, record)
+                    record.append(END)
+                    if kwargs:
+                        keywords(kwargs, record)
+                    record.append(END)
+                    made(result, record)
+                    record.append(END)
+                    extend(record)
                 elif result is None or type(result) not in PLAIN:
-                    stop = clock()
                     with quietly():
                         outputs = outputs_of(func, args, kwargs, result)
                         if outputs:
-                            inputs = encode(args), kwargs and keywords(kwargs)
-                            append((OP, func, *inputs, tuple(made(t) for t in outputs), start, stop, None))
+                            encode(args, record)
+                            record.append(END)
+                            keywords(kwargs or {}, record)
+                            record.append(END)
+                            for tensor in outputs:
+                                made(tensor, record)
+                            record.append(END)
+                            extend(record)
                 return result
 
         return Recording()
@@ -393,12 +419,12 @@ class Capture:
     def _arrived(self, key: int, gradients: tuple[Tensor | None, ...]) -> None:
         now = clock()
         with quietly():
-            self.log.append((GRAD, key, "arrive", now, _backward_id(), _facts_of(gradients)))
+            self.log.extend((GRAD, key, "arrive", now, _backward_id(), *_facts_of(gradients), END))
 
     def _left(self, key: int, to_inputs: tuple[Tensor | None, ...], _: Any) -> None:
         now = clock()
         with quietly():
-            self.log.append((GRAD, key, "leave", now, _backward_id(), _facts_of(to_inputs)))
+            self.log.extend((GRAD, key, "leave", now, _backward_id(), *_facts_of(to_inputs), END))
 
 
 def _requires_grad(result: Any) -> bool:
@@ -406,8 +432,11 @@ def _requires_grad(result: Any) -> bool:
         return any(tensor.requires_grad for tensor in tensors_in(result))
 
 
-def _facts_of(gradients: Any) -> tuple[Facts | None, ...]:
-    return tuple(facts(g) if isinstance(g, Tensor) else None for g in gradients)
+def _facts_of(gradients: Any) -> Log:
+    record: Log = []
+    for gradient in gradients:
+        record += facts(gradient) if isinstance(gradient, Tensor) else (None,)
+    return record
 
 
 def describe_error(error: BaseException | None) -> str:

@@ -4,7 +4,7 @@ Tensors are known by weak references: ``id(tensor)`` leads to a reference, and t
 still points at it. So nothing is kept alive, and an ``id`` that is used again is no mistake.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 from weakref import ref
@@ -12,30 +12,32 @@ from weakref import ref
 from torch import Tensor, nn
 
 from recorder.nodes import in_order
-from recorder.records import DERIVED, MEET, Record
-from recorder.tensors import ACCUMULATES, DEEPEST, PLAIN, Facts, Reference, facts, quietly, sequence_of
+from recorder.records import Log, Tag
+from recorder.tensors import ACCUMULATES, DEEPEST, PLAIN, SEQUENCE, Reference, facts, quietly, sequence_of
 
 __all__ = ["Known"]
+
+DERIVED, MEET, LIST, MAP, END = Tag.DERIVED, Tag.MEET, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
 
 _LONGEST = 64
-"""So many plain items of a list among the arguments are kept."""
+"""So many items of a plain list among the arguments are kept."""
 
 
 class Known:
     """The tensors that a recording knows.
 
     Args:
-        append: where to put a record of a tensor that is met for the first time.
+        append: appends a record: for tensors that are met for the first time.
         functions: whether functions are seen. If not, they may write known tensors, so autograd is asked about those
             too.
 
     Where a tensor came from that was made unseen, autograd may know: by C++ code or an ``autograd.Function``, say.
     """
 
-    def __init__(self, append: Callable[[Record], None], functions: bool) -> None:
+    def __init__(self, append: Callable[[Iterable[Any]], None], functions: bool) -> None:
         self._append = append
         self._functions = functions
         self._references: dict[int, Reference] = {}
@@ -54,10 +56,8 @@ class Known:
             in_order(node for tensor in tensors if (node := tensor.grad_fn) is not None)
 
     def mark(self, tensor: Tensor) -> Reference:
-        """Make a tensor known without a record."""
-        reference = self._references.get(id(tensor))
-        if reference is None or reference() is not tensor:
-            reference = self._references[id(tensor)] = ref(tensor)
+        """Make a tensor known without a record. Python gives the same reference again for the same tensor."""
+        reference = self._references[id(tensor)] = ref(tensor)
         return reference
 
     def tidy(self) -> None:
@@ -71,10 +71,11 @@ class Known:
             del self._by_sequence[number]
         self._horizon = max(self._by_sequence, default=0)
 
-    def encode(self, values: Any, depth: int = 0) -> tuple[Any, ...]:
-        """Arguments as they were given, with references for tensors, and text for what could keep something alive."""
+    def encode(self, values: Iterable[Any], out: Log, depth: int = 0) -> None:
+        """Append arguments as they were given, with references for tensors, and text for what could keep something
+        alive.
+        """
         references = self._references
-        out: list[Any] = []
         for item in values:
             kind: type = type(item)
             if kind is Tensor or kind is nn.Parameter:
@@ -91,23 +92,28 @@ class Known:
             elif depth > DEEPEST:
                 out.append("…")
             elif isinstance(item, list | tuple):
-                inner = self.encode(item, depth + 1)
-                if len(inner) > _LONGEST:
-                    inner = tuple(i for n, i in enumerate(inner) if n < _LONGEST or type(i) not in PLAIN)
-                out.append(inner)
+                out.append(LIST)
+                if len(item) > _LONGEST and all(type(i) in PLAIN for i in item):
+                    item = item[:_LONGEST]
+                self.encode(item, out, depth + 1)
+                out.append(END)
             elif isinstance(item, Mapping):
-                out.append(self.encode_keywords(item, depth + 1))
+                out.append(MAP)
+                self.encode_keywords(item, out, depth + 1)
+                out.append(END)
             elif is_dataclass(kind):
-                out.append(self.encode_keywords({f.name: getattr(item, f.name, None) for f in fields(item)}, depth + 1))
+                out.append(MAP)
+                self.encode_keywords({f.name: getattr(item, f.name, None) for f in fields(item)}, out, depth + 1)
+                out.append(END)
             else:
                 out.append(f"<{kind.__name__}>")
-        return tuple(out)
 
-    def encode_keywords(self, keywords: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
-        """The same for a mapping."""
-        # Keys that are not plain could keep something alive.
-        names = [str(k) if type(k) in (str, int) else f"<{type(k).__name__}> {i}" for i, k in enumerate(keywords)]
-        return dict(zip(names, self.encode(keywords.values(), depth), strict=True))
+    def encode_keywords(self, keywords: Mapping[Any, Any], out: Log, depth: int = 0) -> None:
+        """The same for a mapping: name and value in turn."""
+        for number, (key, value) in enumerate(keywords.items()):
+            # A key that is not plain could keep something alive.
+            out.append(str(key) if type(key) in (str, int) else f"<{type(key).__name__}> {number}")
+            self.encode((value,), out, depth)
 
     def refer(self, tensor: Tensor) -> Reference:
         """The reference for a tensor; one that is not known is met."""
@@ -116,23 +122,26 @@ class Known:
 
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
-        reference = self._references[id(tensor)] = ref(tensor)
+        reference = self.mark(tensor)
         with quietly():
-            self._append((MEET, reference, facts(tensor)))
+            self._append((MEET, reference, *facts(tensor)))
             self._derive(tensor, reference)
         return reference
 
-    def made(self, tensor: Tensor) -> tuple[Reference, Facts]:
-        """A tensor that was seen made, with what is to be said of it."""
-        reference = self.mark(tensor)
+    def made(self, tensor: Tensor, out: Log) -> int | None:
+        """Append a tensor that was seen made, with what is to be said of it. Returns its sequence number."""
+        reference = self._references[id(tensor)] = ref(tensor)
         said = facts(tensor)
-        if said[5] is not None:
-            self._by_sequence[said[5]] = reference
+        out.append(reference)
+        out += said
+        sequence: int | None = said[SEQUENCE]
+        if sequence is not None:
+            self._by_sequence[sequence] = reference
             self._seen += 1
             if self._seen == _MANY:
                 self._seen = 0
                 self.protect()
-        return reference, said
+        return sequence
 
     def _derive(self, tensor: Any, reference: Reference) -> None:
         """Ask autograd which known tensors one was computed from that was made unseen."""
@@ -157,4 +166,4 @@ class Known:
         self._by_sequence[sequence_of(first)] = reference
         if sources:
             # An autograd node made later has the higher number: in the order of making.
-            self._append((DERIVED, reference, tuple(sources[n] for n in sorted(sources))))
+            self._append((DERIVED, reference, *(sources[n] for n in sorted(sources)), END))

@@ -13,7 +13,7 @@ from torch import nn
 
 from recorder.assemble import assemble
 from recorder.decode import Decoder
-from recorder.describe import Described, Held, by_prefix, describe, describe_early
+from recorder.describe import by_prefix, describe, describe_early
 from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
@@ -21,7 +21,7 @@ from recorder.graph import Graph
 from recorder.hooks import Capture
 from recorder.hookspecs import Sink
 from recorder.plugins import installed
-from recorder.records import Record
+from recorder.records import Log
 from recorder.split import split
 from recorder.stream import EventStream
 from recorder.summary import Summary
@@ -65,7 +65,7 @@ class Recorder:
         self._capture = Capture(by_prefix((net, *more_modules)), functions, describe_early)
         self._recording = False
         self._decoder: Decoder | None = None
-        self._pending: list[tuple[list[Described], list[Held], list[Record]]] = []
+        self._pending: list[Log] = []
         self._sinks: list[Sink] = []
         kind = type(net)
         self._stream = EventStream(
@@ -101,17 +101,17 @@ class Recorder:
         """Take what is new from the capture. Modules are described now: they may be gone when somebody asks."""
         capture = self._capture
         with torch._C.DisableTorchFunction():
-            described, held = describe(capture.roots(), capture.met, capture.known)
+            described = describe(capture.roots(), capture.met, capture.known)
         records = capture.log[:]
         del capture.log[: len(records)]
         capture.met.clear()
-        self._pending.append((described, held, records))
+        self._pending += (described, records)
 
     def _decode(self) -> None:
         assert self._decoder is not None or not self._pending
-        for described, held, records in self._pending:
+        for log in self._pending:
             assert self._decoder is not None
-            events = list(self._decoder.decode(described, held, records))
+            events = list(self._decoder.decode(log))
             self._stream.extend(events)
             for sink in self._sinks:
                 for event in events:

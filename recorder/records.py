@@ -1,27 +1,37 @@
 """The raw records: what the hot path appends, and `recorder.decode` reads.
 
-By their first element:
+They stand in one flat list, one after another, without a tuple or an object for each: what Python's garbage collector
+has to visit again and again costs more than writing it down. A record is appended in one step, since gradients may
+arrive on other threads.
 
-    OP      function, args, kwargs, outputs, start, stop, error
-    LEAF    entry, args, kwargs, outputs, start, stop, error, key, flags
-    ENTER   entry, args, start, key, flags
-    LEAVE   entry, args, kwargs, outputs, stop, error, key
-    MEET    reference, facts
-    DERIVED reference, references
-    GRAD    key, phase, time, backward, facts of each gradient
+    OP       function, start, stop, error, args … END, kwargs … END, outputs … END
+    LEAF     entry, key, flags, start, stop, error, args … END, kwargs … END, outputs … END
+    ENTER    entry, key, flags, start, args … END
+    LEAVE    key, stop, error, args … END, kwargs … END, references … END
+    MEET     reference, facts
+    HELD     reference, role, qualified name, facts
+    MODULE   entry, qualified name, root, attributes … END, parameters … END, buffers … END
+    DERIVED  reference, references … END
+    GRAD     key, phase, time, backward, gradients … END
 
-``args`` are as they were given, with references for tensors and text for what is not plain. ``outputs`` of OP and LEAF
-are pairs of a reference and facts, those of LEAVE references. Facts are a tuple: shape, dtype, device, requires_grad,
-the type of grad_fn, its sequence number, the address of the storage.
+``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
+… END, a mapping MAP … END. Keyword arguments, the items of mappings, attributes, parameters and buffers are a name and
+a value in turn. Each output is a reference and facts, each gradient facts, or None. Facts are seven values: see
+`recorder.tensors`.
 """
 
+from enum import Enum
 from typing import Any
 
-__all__ = ["DERIVED", "ENTER", "GRAD", "LEAF", "LEAVE", "MEET", "OP", "OUTERMOST", "RECOMPUTED", "Record"]
+__all__ = ["OUTERMOST", "RECOMPUTED", "Log", "Tag"]
 
-Record = tuple[Any, ...]
-
-OP, LEAF, ENTER, LEAVE, MEET, DERIVED, GRAD = range(7)
+Log = list[Any]
 
 OUTERMOST, RECOMPUTED = 1, 2
 """Flags of a module call."""
+
+
+class Tag(Enum):
+    """How a record begins, and what stands between its parts."""
+
+    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, LIST, MAP, END = range(12)

@@ -17,6 +17,7 @@ __all__ = [
     "ACCUMULATES",
     "DEEPEST",
     "PLAIN",
+    "SEQUENCE",
     "Facts",
     "Reference",
     "facts",
@@ -34,6 +35,9 @@ Reference = ref[Any]
 Facts = tuple[Any, ...]
 """Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage."""
 
+SEQUENCE = 5
+"""Where the sequence number is among them."""
+
 PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, slice})
 """Types whose values can be kept: they are immutable, and keep nothing alive."""
 
@@ -43,6 +47,9 @@ DEEPEST = 8
 ACCUMULATES = 2**64 - 1
 """The sequence number of every AccumulateGrad: nothing was computed there."""
 
+_shapes: dict[Any, Any] = {}
+"""Each shape once: most tensors have one of few."""
+
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
 
 
@@ -50,6 +57,7 @@ def facts(tensor: Tensor) -> Facts:
     """What a record says of a tensor."""
     try:
         shape: Any = tensor.shape
+        shape = _shapes.setdefault(shape, shape)
         address = tensor.untyped_storage()._cdata
     except RuntimeError:
         # A nested tensor has no single size in some dimensions, a sparse one has no storage.
