@@ -84,6 +84,7 @@ class _Assembler:
         self.modules: dict[int, Module] = {}
         self.calls_of: dict[int, int] = {}
         self.tensors: dict[int, _State] = {}
+        self.inside: dict[int, _State] = {}  # what a call had made of tensors, when that ended with the call
         self.memories: dict[int, _Memory] = {}
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
@@ -140,6 +141,7 @@ class _Assembler:
         old = self.tensors.get(tensor)
         if old is not None:
             self._remember(tensor, old.value)
+            self.inside.pop(tensor, None)
         self.tensors[tensor] = _State(value, meta, memory, memory.version)
         return value
 
@@ -185,11 +187,11 @@ class _Assembler:
         state = self.tensors[event.tensor]
         if state.value.role == "constant":
             state.value.role = "activation"
-        # The sources' last known values: a source may be dead, and its memory another tensor's by now. A tensor that
-        # was written in place is a source of itself.
+        # Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor
+        # that was written in place is a source of itself.
         found: dict[int, Value] = {}
         for source in event.sources:
-            known = self.tensors[source]
+            known = self.inside.get(source) or self.tensors[source]
             for v in known.sources or (known.value,):
                 found[id(v)] = v
         state.sources = tuple(found.values())
@@ -299,6 +301,7 @@ class _Assembler:
                 if self.frame is not None:
                     self.frame.handed_on.setdefault(tensor, state)
             elif state.memory.version == state.version:  # not written since
+                self.inside[tensor] = self.tensors[tensor]
                 self.tensors[tensor] = state
         duration = event.stop_ns - frame.event.start_ns
         if frame.scope is None:
