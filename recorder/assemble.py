@@ -14,6 +14,7 @@ Three things are worked out here and nowhere else:
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from recorder.collector import collector_held_back
 from recorder.errors import StreamError
 from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
 from recorder.graph import Graph, Node, Role, Scope, Value
@@ -29,7 +30,8 @@ def assemble(stream: EventStream) -> Graph:
     Raises:
         StreamError: an event refers to a tensor, module or call that no earlier event introduced.
     """
-    return _Assembler(stream).graph()
+    with collector_held_back():
+        return _Assembler(stream).graph()
 
 
 @dataclass(slots=True, eq=False)

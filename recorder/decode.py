@@ -4,7 +4,7 @@ Kept apart from the hot path, and incremental: what has been decoded is not look
 read while it goes on, and written out while it grows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import ref
 
@@ -37,7 +37,7 @@ class Decoder:
         self._calls: dict[int, int] = {}
         self._passes: dict[int, int] = {}
         self._names: dict[Any, tuple[str, str]] = {}
-        self._texts: dict[Any, str] = {}
+        self._kinds: dict[Any, tuple[tuple[int, ...], str, str]] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -70,14 +70,21 @@ class Decoder:
     def _call(self, key: int) -> int:
         return self._calls.setdefault(key, len(self._calls))
 
-    def _text(self, thing: Any) -> str:
-        text = self._texts.get(thing)
-        if text is None:
-            text = self._texts[thing] = str(thing)
-        return text
+    def _numbers(self, values: Iterable[Any]) -> list[int]:
+        """The tensors among arguments, in order, in any nesting."""
+        numbers: list[int] = []
+        for value in values:
+            if type(value) is ref:
+                numbers.append(self._number(value))
+            elif type(value) is list:
+                numbers += self._numbers(value)
+            elif type(value) is dict:
+                numbers += self._numbers(value.values())
+        return numbers
 
-    def _numbers(self, *values: Any) -> tuple[int, ...]:
-        return tuple([self._number(reference) for reference in _references(values)])
+    def _arguments(self, following: Next) -> tuple[int, ...]:
+        """The tensors among positional and keyword arguments."""
+        return (*self._numbers(_values(following)), *self._numbers(_values(following)))
 
     # Parts of a record
 
@@ -86,14 +93,17 @@ class Decoder:
 
     def _meta_of(self, shape: Any, following: Next, shared: bool) -> ev.TensorMeta:
         dtype, device, requires_grad = following(), following(), following()
+        kind = self._kinds.get((shape, dtype, device))
+        if kind is None:
+            sizes = tuple([size if type(size) is int else -1 for size in shape])  # -1 for a symbolic size
+            kind = sizes, str(dtype).removeprefix("torch."), str(device)
+            self._kinds[shape, dtype, device] = kind
         grad_fn, sequence, address = following(), following(), following()
         storage = None
         if address is not None and shared:
             storage = self._storages.setdefault(address, len(self._storages))
         return ev.TensorMeta(
-            tuple([size if type(size) is int else -1 for size in shape]),  # -1 for a symbolic size
-            self._text(dtype).removeprefix("torch."),
-            self._text(device),
+            *kind,
             requires_grad,
             None if grad_fn is None else grad_fn.__name__,
             sequence,
@@ -116,7 +126,7 @@ class Decoder:
         if names is None:
             names = self._names[function] = name_function(function)
         op_type, target = names
-        inputs = self._numbers(args, kwargs)
+        inputs = (*self._numbers(args), *self._numbers(kwargs.values()))
         writes: tuple[int, ...] = ()
         if any(output.tensor in inputs for output in outputs) and _writes(op_type, target, args, kwargs):
             writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
@@ -136,8 +146,7 @@ class Decoder:
 
     def _leaf(self, following: Next) -> ev.Op:
         entry, key, flags, start, stop, error = (following() for _ in range(6))
-        inputs = self._numbers(_values(following), _values(following))
-        outputs = self._outputs(following)
+        inputs, outputs = self._arguments(following), self._outputs(following)
         writes: tuple[int, ...] = ()
         if entry.inplace:
             writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
@@ -159,13 +168,13 @@ class Decoder:
 
     def _enter(self, following: Next) -> ev.Enter:
         entry, key, flags, start = following(), following(), following(), following()
-        module, inputs = self._modules[id(entry)][0], self._numbers(_values(following))
+        module, inputs = self._modules[id(entry)][0], tuple(self._numbers(_values(following)))
         return ev.Enter(self._call(key), module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
     def _leave(self, following: Next) -> ev.Leave:
         key, stop, error = following(), following(), following()
-        inputs = self._numbers(_values(following), _values(following))
-        return ev.Leave(self._call(key), stop - self._origin, inputs, self._numbers(_values(following)), error)
+        inputs, outputs = self._arguments(following), tuple(self._numbers(_values(following)))
+        return ev.Leave(self._call(key), stop - self._origin, inputs, outputs, error)
 
     def _meet(self, following: Next) -> ev.Tensor | None:
         return self._tensor(following(), "constant", None, following)
@@ -196,7 +205,7 @@ class Decoder:
         )
 
     def _derived(self, following: Next) -> ev.Derived:
-        return ev.Derived(self._number(following()), self._numbers(_values(following)))
+        return ev.Derived(self._number(following()), tuple(self._numbers(_values(following))))
 
     def _grad(self, following: Next) -> ev.Grad:
         key, phase, now, backward = following(), following(), following(), following()
@@ -223,18 +232,6 @@ def _values(following: Next) -> list[Any]:
 def _pairs(following: Next) -> dict[str, Any]:
     values = _values(following)
     return dict(zip(values[::2], values[1::2], strict=True))
-
-
-def _references(value: Any) -> Iterator["ref[Any]"]:
-    """The references in arguments, in order."""
-    if type(value) is ref:
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _references(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _references(item)
 
 
 def _attributes(args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from recorder.assemble import assemble
+from recorder.collector import collector_held_back
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
 from recorder.errors import RecorderError
@@ -111,7 +112,8 @@ class Recorder:
         assert self._decoder is not None or not self._pending
         for log in self._pending:
             assert self._decoder is not None
-            events = list(self._decoder.decode(log))
+            with collector_held_back():
+                events = list(self._decoder.decode(log))
             self._stream.extend(events)
             for sink in self._sinks:
                 for event in events:

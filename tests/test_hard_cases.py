@@ -472,6 +472,23 @@ def test_a_module_made_and_dropped_during_forward_is_described() -> None:
     assert [value.name for value in graph.initializers] == ["Linear.weight", "Linear.bias"]
 
 
+def test_arguments_that_are_no_tensors_are_attributes() -> None:
+    def forward(net: Net, x: Tensor) -> Tensor:
+        both = torch.cat([x, net.fc(x)], 1)
+        part = both[:, 1:3].to(torch.float64)
+        return torch.clamp(part.reshape(-1, 2), min=float("-inf"), max=6).sum(dim=(0, 1), keepdim=True)
+
+    graph = record(Net(forward, fc=linear()), x())
+    assert {node.op_type: node.attributes for node in graph.nodes if node.kind == "function"} == {
+        "cat": {"arg1": 1},
+        "getitem": {"arg1": [":", "1:3"]},
+        "to": {"arg1": "float64"},
+        "reshape": {"arg1": -1, "arg2": 2},
+        "clamp": {"min": "-inf", "max": 6},
+        "sum": {"dim": [0, 1], "keepdim": True},
+    }
+
+
 # Signatures
 
 
