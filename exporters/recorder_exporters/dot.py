@@ -162,7 +162,7 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
     """
     ids = {id(box.subject): box.id for box in boxes if box.look != "output"}
     spine = {(id(node), id(after)) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
-    told: set[tuple[int, str]] = set()
+    told: set[int | tuple[int, str]] = {id(value) for value in graph.outputs}
 
     def arrow(value: Value, user: Node | None, head: str) -> Iterator[_Arrow]:
         maker = value.producer
@@ -176,7 +176,7 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
         if straight:
             attributes["weight"] = "4"  # much more, and dot shears the clusters apart
         # The box of a tensor says its shape itself, and so does one of two edges that run side by side.
-        if shapes and maker is not None and user is not None and (id(value), head) not in told:
+        if shapes and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
             alone = sum(v.producer is maker for v in user.inputs) == 1
             if beside and straight and alone and maker.scope is user.scope:
                 attributes |= _label_beside(value)
