@@ -7,14 +7,15 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from operator import attrgetter
 from typing import Any
 
 import click
 import torch
+
+from recorder.tensors import tensors_in
 
 __all__ = ["check_call", "describe", "find_model", "make_input", "total"]
 
@@ -131,26 +132,12 @@ def total(result: Any) -> torch.Tensor:
     Raises:
         ValueError: there is none.
     """
-    tensors = [t for t in _tensors(result) if t.requires_grad]
+    tensors = [t for t in tensors_in(result) if t.requires_grad]
     if not tensors:
         raise ValueError("the model returned no tensor that requires a gradient, so there is no backward to record")
     # Complex sums have no gradient of their own; the squared magnitude stands for them.
     sums = [(t.abs().square() if t.is_complex() else t).sum() for t in tensors]
     return torch.stack([s.to(sums[0]) for s in sums]).sum() if len(sums) > 1 else sums[0]
-
-
-def _tensors(thing: Any) -> Iterator[torch.Tensor]:
-    if isinstance(thing, torch.Tensor):
-        yield thing
-    elif isinstance(thing, Mapping):
-        for value in thing.values():
-            yield from _tensors(value)
-    elif isinstance(thing, list | tuple | set):
-        for value in thing:
-            yield from _tensors(value)
-    elif is_dataclass(thing) and not isinstance(thing, type):
-        for field in fields(thing):
-            yield from _tensors(getattr(thing, field.name))
 
 
 def describe(error: BaseException) -> str:
