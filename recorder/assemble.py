@@ -159,6 +159,8 @@ class _Assembler:
         """The tensor's value now. If its memory was written through another tensor, the writer made this value too."""
         state = self.tensors[tensor]
         memory = state.memory
+        if self.inside:
+            self.inside.pop(tensor, None)  # it is used again as it was
         if state.version != memory.version:
             old, writer = state.value, memory.writer
             assert writer is not None

@@ -11,7 +11,7 @@ from torch import nn
 from recorder.hooks import Entry
 from recorder.known import Known
 from recorder.records import Log, Tag
-from recorder.tensors import facts
+from recorder.tensors import PLAIN, facts
 
 __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain"]
 
@@ -59,7 +59,7 @@ def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: K
     log += (Tag.MODULE, entry, fqn, root)
     own = module.__dict__
     for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
-        if name in own and is_plain(own[name]):
+        if name in own and (type(own[name]) in PLAIN or is_plain(own[name])):
             log += (name, own[name])
     log.append(Tag.END)
     log += parameters

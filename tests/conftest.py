@@ -6,10 +6,17 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from golden import golden
 
 __all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption"]
+
+
+# Everybody's own runs look for new examples; CI's are the same each time, so that it fails by a change alone.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
