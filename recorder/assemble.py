@@ -13,6 +13,7 @@ Three things are worked out here and nowhere else:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from recorder.errors import StreamError
 from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
@@ -20,7 +21,7 @@ from recorder.graph import Graph, Node, Role, Scope, Value
 from recorder.names import Namespace
 from recorder.stream import EventStream
 
-__all__ = ["assemble"]
+__all__ = ["Origins", "assemble", "assemble_with_origins"]
 
 
 def assemble(stream: EventStream) -> Graph:
@@ -30,6 +31,25 @@ def assemble(stream: EventStream) -> Graph:
         StreamError: an event refers to a tensor, module or call that no earlier event introduced.
     """
     return _Assembler(stream).graph()
+
+
+class Origins(NamedTuple):
+    """What a graph does not say, since it differs from run to run: where autograd's numbers and the stream's tensors
+    are in it.
+
+    ``makers`` has, by the number of the autograd node that an output had, who made the output, and the type of the
+    autograd node; nobody, where the output was met without having been seen made. ``values`` has the first value of
+    each tensor.
+    """
+
+    makers: dict[int, tuple[Node | None, str | None]]
+    values: dict[int, Value]
+
+
+def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
+    """The same graph as `assemble`'s, and what ties it to the run."""
+    assembler = _Assembler(stream)
+    return assembler.graph(), assembler.origins
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +108,7 @@ class _Assembler:
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
         self.grads: dict[int, dict[int, _Span]] = {}
+        self.origins = Origins({}, {})
 
     def graph(self) -> Graph:
         handlers = {
@@ -126,6 +147,8 @@ class _Assembler:
 
     def _tensor(self, event: Tensor) -> None:
         value = self._set(event.tensor, event.meta, event.role)
+        if event.meta.sequence_nr is not None:
+            self.origins.makers.setdefault(event.meta.sequence_nr, (None, event.meta.grad_fn))
         if event.role != "constant":
             value.name = self.value_names.unique(event.name or event.role)
             self.initializers.append(value)
@@ -141,6 +164,7 @@ class _Assembler:
         if old is not None:
             self._remember(tensor, old.value)
         self.tensors[tensor] = _State(value, meta, memory, memory.version)
+        self.origins.values.setdefault(tensor, value)
         return value
 
     def _remember(self, tensor: int, value: Value) -> None:
@@ -258,6 +282,10 @@ class _Assembler:
                     self.frame.handed_on.setdefault(tensor, self.tensors[tensor])
                 name = self.value_names.unique(f"{node.name}:{len(outputs)}")
                 outputs[tensor] = self._set(tensor, meta, "activation", name)
+                number = meta.sequence_nr
+                made_here = tensor in writes or tensor not in given
+                if number is not None and made_here and self.origins.makers.get(number, (None,))[0] is None:
+                    self.origins.makers[number] = (node, meta.grad_fn)
         node.outputs = tuple(outputs.values())
         self.nodes.append(node)
 
