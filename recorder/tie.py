@@ -42,22 +42,15 @@ def read(known: Known) -> Reading | None:
         ends = sorted({end for end in found if isinstance(end, tuple) and end not in used})
         identities = {step.leaf.identity for step in steps if step.leaf is not None}
         leaves = {i: reference for i in identities if (reference := known.reference(i)) is not None}
-        latest = max(step.sequence for step in steps if step.sequence != ACCUMULATES)
+        latest = max((step.sequence for step in steps if step.sequence != ACCUMULATES), default=0)
         return Reading(Walk(steps, [*ends]), leaves, latest)
 
 
 def tie(
     reading: Reading, forward: Graph, origins: Origins, number: Callable[[Reference], int | None], functions: bool
 ) -> Graph:
-    """The graph of a reading, in the scopes of the forward graph.
-
-    Args:
-        reading: what was read.
-        forward: the graph of the same recording.
-        origins: where autograd's numbers and tensors are in it.
-        number: a tensor's number in the recording, if it has one.
-        functions: whether functions were recorded. If not, an autograd node that is not a module's result itself may
-            be anybody's.
+    """The graph of a reading, in the scopes of the forward graph of the same recording. ``number`` is a tensor's number
+    in the recording. Without ``functions``, what is not a module's result itself may be anybody's.
     """
     numbers = ((identity, number(reference)) for identity, reference in reading.leaves.items())
     leaves = {identity: origins.values[n] for identity, n in numbers if n in origins.values}
@@ -67,12 +60,7 @@ def tie(
         {identity for identity, value in leaves.items() if value.role in ("parameter", "buffer")},
     )
     graph.name = f"{forward.name}: autograd graph" if forward.name else "autograd graph"
-    makers = _Makers(origins, functions)
-    places = [makers.place(step) for step in reading.walk.steps]
-    for i, step in reversed([*enumerate(reading.walk.steps)]):  # the first user comes last
-        for end in step.next:
-            if end is not None and reading.walk.steps[end[0]].sequence == ACCUMULATES:
-                places[end[0]] = places[i]
+    places = _places(reading.walk.steps, _Makers(origins, functions))
     copies = _copy(forward.scopes)
     for node, (maker, _), scope in zip(graph.nodes, places, _unbroken(scope for _, scope in places), strict=True):
         node.scope = None if scope is None else copies[id(scope)]
@@ -81,6 +69,29 @@ def tie(
     held = {id(scope) for node in graph.nodes if node.scope is not None for scope in node.scope.ancestors()}
     graph.scopes = [scope for scope in copies.values() if id(scope) in held]
     return graph
+
+
+_Place = tuple[Node | None, Scope | None]
+"""The forward node that made an autograd node, None if it cannot be known, and the scope."""
+
+
+def _places(steps: list[Step], makers: "_Makers") -> list[_Place]:
+    """The place of each step; an AccumulateGrad's is that of its first user."""
+    highest: list[int] = []
+    for step in steps:
+        before = [highest[end[0]] for end in step.next if end is not None]
+        highest.append(max([-1 if step.sequence == ACCUMULATES else step.sequence, *before]))
+    places: list[_Place] = [(None, None)] * len(steps)
+    users: list[set[Node | None]] = [set() for _ in steps]
+    for i, step in reversed([*enumerate(steps)]):
+        if step.sequence != ACCUMULATES:
+            # Backward may make nodes in threads that count for themselves; but what is used was made before.
+            places[i] = makers.place(step, users[i], ours=step.sequence == highest[i])
+        for before_it, _ in filter(None, step.next):
+            users[before_it].add(places[i][0])
+            if steps[before_it].sequence == ACCUMULATES:
+                places[before_it] = places[i]
+    return places
 
 
 class _Makers:
@@ -92,20 +103,24 @@ class _Makers:
         self._calls = [n for n in self._numbers if origins.makers[n][0] is not None]
         self._functions = functions
 
-    def place(self, step: Step) -> tuple[Node | None, Scope | None]:
-        """The forward node, None if it cannot be known, and the scope."""
-        maker = self._maker(step)
-        return (maker, self._around(step.sequence)) if maker is None else (maker, maker.scope)
+    def place(self, step: Step, users: set[Node | None], ours: bool) -> _Place:
+        """``users`` have made what uses the step; ``ours``: its number was given in the recorded thread."""
+        maker = self._maker(step, users) if ours or step.sequence in self._makers else None
+        if maker is not None:
+            return maker, maker.scope
+        return None, self._around(step.sequence) if ours else None
 
-    def _maker(self, step: Step) -> Node | None:
+    def _maker(self, step: Step, users: set[Node | None]) -> Node | None:
         if step.sequence in self._makers:
             maker, grad_fn = self._makers[step.sequence]
             return maker if grad_fn == step.op_type else None  # if not, another thread has counted
         # A Function runs calls of its own, which may be recorded, and nothing that is recorded runs a Function.
-        if not self._functions or step.custom:
-            return None
         after = bisect_left(self._numbers, step.sequence)
-        return self._makers[self._numbers[after]][0] if after < len(self._numbers) else None
+        if not self._functions or step.custom or after == len(self._numbers):
+            return None
+        maker = self._makers[self._numbers[after]][0]
+        # What a call makes leaves it through its results, or through memory that it writes.
+        return maker if maker in users or step.op_type == "CopySlices" else None
 
     def _around(self, sequence: int) -> Scope | None:
         """The innermost scope around both the call before and the call after."""
