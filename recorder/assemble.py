@@ -13,6 +13,7 @@ Three things are worked out here and nowhere else:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from recorder.collector import collector_held_back
 from recorder.errors import StreamError
@@ -21,7 +22,7 @@ from recorder.graph import Graph, Node, Role, Scope, Value
 from recorder.names import Namespace
 from recorder.stream import EventStream
 
-__all__ = ["assemble"]
+__all__ = ["Origins", "assemble", "assemble_with_origins"]
 
 
 def assemble(stream: EventStream) -> Graph:
@@ -30,16 +31,36 @@ def assemble(stream: EventStream) -> Graph:
     Raises:
         StreamError: an event refers to a tensor, module or call that no earlier event introduced.
     """
+    return assemble_with_origins(stream)[0]
+
+
+class Origins(NamedTuple):
+    """What a graph does not say, since it differs from run to run: where autograd's numbers and the stream's tensors
+    are in it.
+
+    ``makers`` has, by the number of the autograd node that an output had, who made the output, and the type of the
+    autograd node; nobody, where the output was met without having been seen made. ``values`` has the first value of
+    each tensor.
+    """
+
+    makers: dict[int, tuple[Node | None, str | None]]
+    values: dict[int, Value]
+
+
+def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
+    """The same graph as `assemble`'s, and what ties it to the run."""
     with collector_held_back():
-        return _Assembler(stream).graph()
+        assembler = _Assembler(stream)
+        return assembler.graph(), assembler.origins
 
 
 @dataclass(slots=True, eq=False)
 class _Memory:
-    """What tensors that share memory have in common: how often it was written, and by whom last."""
+    """What tensors that share memory have in common: how often it was written, by whom last, and as which node."""
 
     version: int = 0
     writer: Node | None = None
+    position: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -57,15 +78,16 @@ class _State:
 
 @dataclass(slots=True, eq=False)
 class _Frame:
-    """A module call in progress. ``before`` keeps the values that were current on entry and have been replaced,
-    ``handed_on`` the states of tensors that a call inside returned as they were given: to the caller, who uses the same
-    object, nothing has happened to it.
+    """A module call in progress, with ``begin`` nodes before it. ``before`` keeps the values that were current on entry
+    and have been replaced, ``handed_on`` the states of tensors that a call inside returned as they were given: to the
+    caller, who uses the same object, nothing has happened to it.
     """
 
     event: Enter
     module: Module
     parent: "_Frame | None"
     ignored: bool
+    begin: int = 0
     scope: Scope | None = None
     before: dict[int, Value] = field(default_factory=dict)
     handed_on: dict[int, _State] = field(default_factory=dict)
@@ -91,6 +113,7 @@ class _Assembler:
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
         self.grads: dict[int, dict[int, _Span]] = {}
+        self.origins = Origins({}, {})
 
     def graph(self) -> Graph:
         handlers = {
@@ -129,6 +152,8 @@ class _Assembler:
 
     def _tensor(self, event: Tensor) -> None:
         value = self._set(event.tensor, event.meta, event.role)
+        if event.meta.sequence_nr is not None:
+            self.origins.makers.setdefault(event.meta.sequence_nr, (None, event.meta.grad_fn))
         if event.role != "constant":
             value.name = self.value_names.unique(event.name or event.role)
             self.initializers.append(value)
@@ -142,16 +167,17 @@ class _Assembler:
             memory = self.memories[storage] = _Memory()
         old = self.tensors.get(tensor)
         if old is not None:
-            self._remember(tensor, old.value)
+            self._remember(tensor, old.value, len(self.nodes))
             self.inside.pop(tensor, None)
         self.tensors[tensor] = _State(value, meta, memory, memory.version)
+        self.origins.values.setdefault(tensor, value)
         return value
 
-    def _remember(self, tensor: int, value: Value) -> None:
-        """A value is about to be replaced: the calls in progress may have been given it."""
+    def _remember(self, tensor: int, value: Value, position: int) -> None:
+        """A value is replaced by what node number ``position`` made: calls that began before may have been given it."""
         frame = self.frame
         while frame is not None:
-            if frame.event.outermost:
+            if frame.event.outermost and frame.begin <= position:
                 frame.before.setdefault(tensor, value)
             frame = frame.parent
 
@@ -164,7 +190,7 @@ class _Assembler:
         if state.version != memory.version:
             old, writer = state.value, memory.writer
             assert writer is not None
-            self._remember(tensor, old)
+            self._remember(tensor, old, memory.position)
             state.version = memory.version
             state.sources = ()
             state.value = Value(
@@ -177,6 +203,13 @@ class _Assembler:
             )
             writer.outputs = (*writer.outputs, state.value)
         return state.value
+
+    def _on_entry(self, tensor: int, frame: _Frame) -> Value:
+        """What a tensor was when a call began, as far as the writes since can be told apart."""
+        if tensor in frame.before:
+            return frame.before[tensor]
+        state = self.tensors[tensor]
+        return self._read(tensor) if state.memory.position < frame.begin else state.value
 
     def _read_all(self, tensors: Iterable[int]) -> list[Value]:
         values: list[Value] = []
@@ -257,6 +290,7 @@ class _Assembler:
             memory = self.tensors[tensor].memory
             memory.version += 1
             memory.writer = node
+            memory.position = len(self.nodes)
         outputs: dict[int, Value] = {}
         for tensor, meta in made:
             if tensor not in outputs:
@@ -264,6 +298,10 @@ class _Assembler:
                     self.frame.handed_on.setdefault(tensor, self.tensors[tensor])
                 name = self.value_names.unique(f"{node.name}:{len(outputs)}")
                 outputs[tensor] = self._set(tensor, meta, "activation", name)
+                number = meta.sequence_nr
+                made_here = tensor in writes or tensor not in given
+                if number is not None and made_here and self.origins.makers.get(number, (None,))[0] is None:
+                    self.origins.makers[number] = (node, meta.grad_fn)
         node.outputs = tuple(outputs.values())
         self.nodes.append(node)
 
@@ -277,9 +315,10 @@ class _Assembler:
             self._abandon(event.start_ns)
         parent = self.frame
         ignored = event.recomputed or (parent is not None and parent.ignored)
-        self.frame = self.called[event.call] = _Frame(event, self.modules[event.module], parent, ignored)
         if event.outermost and not ignored:
             self._given(self._read_all(event.inputs))
+        module = self.modules[event.module]
+        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:
         frame = self.called[event.call]
@@ -319,7 +358,7 @@ class _Assembler:
         else:
             if frame.event.outermost:
                 # What the call was given is what was current when it began.
-                self._given(frame.before.get(t) or self.tensors[t].value for t in event.inputs)
+                self._given(self._on_entry(t, frame) for t in event.inputs)
             frame.scope.error, frame.scope.duration_ns = event.error, duration
             self.called[event.call] = frame.scope
             for tensor in event.outputs:

@@ -7,7 +7,7 @@ no hook of the user's runs.
 The arrows point forward, as torchviz draws them: from leaf tensors through their AccumulateGrad to the outputs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -44,7 +44,8 @@ class Leaf(NamedTuple):
 
 class Step(NamedTuple):
     """One autograd node. ``next`` has, for each of its ``next_functions``, the position of that node and the number of
-    that node's output, or None; ``leaf`` is what an AccumulateGrad accumulates into.
+    that node's output, or None; ``leaf`` is what an AccumulateGrad accumulates into. ``custom``: it belongs to an
+    ``autograd.Function`` that somebody has written.
 
     ``sequence`` counts, per thread, in the order of forward; `recorder.tensors.ACCUMULATES` for every AccumulateGrad.
     """
@@ -52,6 +53,7 @@ class Step(NamedTuple):
     sequence: int
     op_type: str
     target: str
+    custom: bool
     next: tuple[tuple[int, int] | None, ...]
     outputs: tuple[TensorMeta, ...]
     leaf: Leaf | None
@@ -149,6 +151,7 @@ def _step(fn: Any, position: dict[Any, int], saved: bool, attributes: bool) -> S
         sequence_of(fn),
         kind.__name__,
         fn.name() if written is None else f"{written.__module__}.{written.__qualname__}",
+        written is not None,
         tuple(None if after is None else (position[after], number) for after, number in fn.next_functions),
         tuple(UNKNOWN if meta is None else _output(meta, kind.__name__) for meta in fn._input_metadata),
         None if leaf is None else _leaf(leaf),
@@ -238,14 +241,17 @@ def _signed(value: Any) -> Any:
 # Building
 
 
-def build(found: Walk, names: Mapping[int, str]) -> Graph:
-    """The graph of a walk. ``names`` has the names of leaf tensors by their identity."""
+def build(found: Walk, names: Mapping[int, str], parameters: Container[int] | None = None) -> Graph:
+    """The graph of a walk. ``names`` has the names of leaf tensors by their identity, ``parameters`` says which of them
+    are parameters whatever their type: all, if None.
+    """
+    parameters = names if parameters is None else parameters
     taken, titles = Namespace(), Namespace()
     ends = [end for end in found.ends if isinstance(end, Leaf)]
     unique = {leaf.identity: leaf for leaf in (*(s.leaf for s in found.steps if s.leaf is not None), *ends)}
     leaves: dict[int, Value] = {}
     for leaf in sorted(unique.values(), key=lambda leaf: leaf.identity not in names):  # names that are given come first
-        role: Role = "parameter" if leaf.parameter or leaf.identity in names else "input"
+        role: Role = "parameter" if leaf.parameter or leaf.identity in parameters else "input"
         if role == "input" and not leaf.meta.requires_grad:
             role = "constant"
         leaves[leaf.identity] = _value(taken.unique(names.get(leaf.identity, role)), leaf.meta, role)

@@ -61,6 +61,11 @@ class Decoder:
 
     # Identities
 
+    def number(self, reference: "ref[Any]") -> int | None:
+        """The number of a tensor in the events so far; None if it is in none."""
+        known = self._tensors.get(id(reference))
+        return None if known is None else known[0]
+
     def _number(self, reference: "ref[Any]") -> int:
         known = self._tensors.get(id(reference))
         if known is None:

@@ -45,6 +45,8 @@ _backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
+_BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
+"""Functions that begin a backward pass."""
 
 OP, LEAF, ENTER, LEAVE, GRAD, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.GRAD, Tag.END
 
@@ -97,6 +99,7 @@ class Capture:
         roots: the modules whose calls are recorded, by the prefix of their names. They are not kept alive.
         functions: record functions too, not modules alone.
         describe_early: describes a module that is no part of a root, before its first call.
+        before_backward: called before a backward begins; without functions, when an outermost call has returned.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
@@ -109,6 +112,7 @@ class Capture:
         roots: Mapping[str, nn.Module],
         functions: bool,
         describe_early: Callable[[Entry, nn.Module, Known], Any],
+        before_backward: Callable[[], None] | None = None,
     ) -> None:
         self.log: Log = []
         self.met: list[Entry] = []
@@ -117,6 +121,7 @@ class Capture:
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
         self._describe_early = describe_early
+        self._before_backward = before_backward
         self._frames: list[_Frame] = []
         self._keys = count()
         self._owner = 0
@@ -147,6 +152,8 @@ class Capture:
             ]
             self._mode = self._make_mode()
             push(self._mode)
+        elif self._before_backward is not None:
+            self._handles.append(register_module_forward_hook(self._returned))
 
     def stop(self, error: BaseException | None = None) -> None:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
@@ -368,7 +375,19 @@ class Capture:
                             extend(record)
                 return result
 
-        return Recording()
+        if self._before_backward is None:
+            return Recording()
+        before_backward: Callable[[], None] = self._before_backward
+
+        class Watching(Recording):
+            def __torch_function__(
+                self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+            ) -> Any:
+                if func in _BACKWARD:
+                    before_backward()
+                return super().__torch_function__(func, types, args, kwargs)
+
+        return Watching()
 
     def _consumes(self, args: Any, kwargs: Any = None) -> int:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
@@ -404,6 +423,10 @@ class Capture:
             self._paused = False
 
     # Backward
+
+    def _returned(self, *_: Any) -> None:
+        if self._before_backward is not None and get_ident() == self._owner and not self._frames:
+            self._before_backward()
 
     def _tidy(self) -> None:
         """Forget what belongs to graphs and tensors that are gone, as of earlier training steps."""

@@ -52,8 +52,17 @@ class Known:
     def protect(self) -> None:
         """Make deep autograd graphs safe to free: looking at nodes has made that dangerous (see `recorder.nodes`)."""
         with quietly():
-            tensors = [tensor for reference in self._references.values() if (tensor := reference()) is not None]
-            in_order(node for tensor in tensors if (node := tensor.grad_fn) is not None)
+            in_order(node for tensor in self.alive() if (node := tensor.grad_fn) is not None)
+
+    def alive(self) -> list[Tensor]:
+        """The known tensors that are still there."""
+        references = list(self._references.values())
+        return [tensor for reference in references if (tensor := reference()) is not None]
+
+    def reference(self, identity: int) -> Reference | None:
+        """The reference for a tensor that is there, by its `id`; None if it is not known."""
+        reference = self._references.get(identity)
+        return None if reference is None or reference() is None else reference
 
     def mark(self, tensor: Tensor) -> Reference:
         """Make a tensor known without a record. Python gives the same reference again for the same tensor."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recorder.assemble import assemble
+from recorder.assemble import assemble, assemble_with_origins
 from recorder.collector import collector_held_back
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
@@ -26,6 +26,7 @@ from recorder.records import Log
 from recorder.split import split
 from recorder.stream import EventStream
 from recorder.summary import Summary
+from recorder.tie import Reading, read, tie
 
 __all__ = ["Recorder"]
 
@@ -51,19 +52,28 @@ class Recorder:
         functions: record functions between the modules too. Without them a recording costs least; edges then come
             from tensors that go from module to module as they are and, where gradients are on, from autograd. An edge
             that cannot be known is left out.
+        autograd: read the autograd graph while the run goes on, so that `autograd` has it when nothing is alive any
+            more: whenever a backward begins, and when the block ends. Without functions: whenever a call from outside
+            returns, and when the block ends.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``.
     """
 
-    def __init__(self, net: nn.Module, *more_modules: nn.Module, functions: bool = True) -> None:
+    def __init__(
+        self, net: nn.Module, *more_modules: nn.Module, functions: bool = True, autograd: bool = False
+    ) -> None:
         for module in (net, *more_modules):
             if not isinstance(module, nn.Module):
                 raise TypeError(
                     f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
                     "pass the model itself, before it is called"
                 )
-        self._capture = Capture(by_prefix((net, *more_modules)), functions, describe_early)
+        roots = by_prefix((net, *more_modules))
+        self._capture = Capture(roots, functions, describe_early, self._read_autograd if autograd else None)
+        self._functions = functions
+        self._autograd = autograd
+        self._reading: Reading | None = None
         self._recording = False
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
@@ -94,6 +104,8 @@ class Recorder:
     ) -> None:
         self._capture.stop(error)
         self._recording = False
+        if self._autograd:
+            self._read_autograd()
         self._take()
         if self._sinks:
             self._decode()
@@ -145,6 +157,37 @@ class Recorder:
         for graph in graphs:
             installed().annotate(graph)
         return graphs
+
+    @property
+    def autograd(self) -> Graph:
+        """The autograd graph that the recorded run built: each autograd node in the scope of the forward node that made
+        it, whose name in `graph` is the autograd node's ``meta["forward"]``. Arrows point forward, as
+        `recorder.autograd_graph` draws them; the outputs are the recorded tensors that no autograd node uses.
+
+        It is read when it is asked for, from the recorded tensors that are alive, or while the run goes on, with
+        ``Recorder(net, autograd=True)``. Of several graphs, as training steps make them, it is the last one that was
+        whole, with those before it whose outputs are still alive then. An autograd node whose forward node cannot be
+        known has no ``meta["forward"]``; without functions, that is every one but those of the modules' results.
+
+        Raises:
+            RecorderError: no recorded tensor with an autograd graph is alive, or ever was.
+        """
+        events = self.events
+        if self._recording or not self._autograd:
+            self._read_autograd()
+        if self._reading is None or self._decoder is None:
+            raise RecorderError(
+                "there is no autograd graph to read: none of the recorded tensors that are alive has one. Keep the "
+                "loss or the output until you have asked for it, or record with Recorder(net, autograd=True); and "
+                "record with gradients on"
+            )
+        return tie(self._reading, *assemble_with_origins(events), self._decoder.number, self._functions)
+
+    def _read_autograd(self) -> None:
+        """What is left after a backward may be less than the graph that it began with: only a later one counts."""
+        found = read(self._capture.known)
+        if found is not None and (self._reading is None or found.latest > self._reading.latest):
+            self._reading = found
 
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph in one format; see `recorder.export`."""
