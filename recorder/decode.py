@@ -11,7 +11,8 @@ from weakref import ref
 from recorder import events as ev
 from recorder.describe import Described, Held, name_function, plain
 from recorder.hooks import Entry
-from recorder.records import DERIVED, ENTER, GRAD, LEAF, LEAVE, MEET, OP, OUTERMOST, RECOMPUTED, Record
+from recorder.measure import Measure
+from recorder.records import DERIVED, ENTER, GRAD, LEAF, LEAVE, MEET, OP, OUTERMOST, PARAMETER, RECOMPUTED, Record
 from recorder.tensors import Facts
 
 __all__ = ["Decoder"]
@@ -53,6 +54,7 @@ class Decoder:
             LEAVE: self._leave,
             DERIVED: self._derived,
             GRAD: self._grad,
+            PARAMETER: self._parameter,
         }
         for record in records:
             tag = record[0]
@@ -197,10 +199,27 @@ class Decoder:
     def _derived(self, reference: "ref[Any]", sources: "tuple[ref[Any], ...]") -> ev.Derived:
         return ev.Derived(self._number(reference), self._numbers(sources))
 
-    def _grad(self, key: int, phase: Any, now: int, backward: int, gradients: Any) -> ev.Grad:
-        number = self._passes.setdefault(backward, len(self._passes))
+    def _grad(self, key: int, phase: Any, now: int, backward: int, gradients: Any, measures: Any) -> ev.Grad:
         metas = tuple([None if facts is None else self._meta(facts, shared=False) for facts in gradients])
-        return ev.Grad(self._call(key), phase, now - self._origin, number, metas)
+        stats = tuple([_stats(measure) for measure in measures])
+        return ev.Grad(self._call(key), phase, now - self._origin, self._pass(backward), metas, stats)
+
+    def _parameter(
+        self, reference: "ref[Any]", now: int, backward: int, facts: Facts | None, measure: Measure | None
+    ) -> ev.ParameterGrad | None:
+        known = self._tensors.get(id(reference))
+        if known is None:
+            return None  # the model no longer has it
+        meta = None if facts is None else self._meta(facts, shared=False)
+        return ev.ParameterGrad(known[0], now - self._origin, self._pass(backward), meta, _stats(measure))
+
+    def _pass(self, backward: int) -> int:
+        return self._passes.setdefault(backward, len(self._passes))
+
+
+def _stats(measure: Measure | None) -> ev.GradStats | None:
+    numbers = None if measure is None else measure.numbers()
+    return None if numbers is None else ev.GradStats(*numbers)
 
 
 def _references(value: Any) -> Iterator["ref[Any]"]:

@@ -8,14 +8,13 @@ What is seen, and how:
 * **Module calls**, through torch's global module hooks. Hooks on each module would switch fused paths off.
 * **Function calls** between modules, through a `TorchFunctionMode`. It leaves the stack while a childless ``torch.nn``
   module runs: its inside is no news, and an active mode would change which kernels torch picks there.
-* **Backward**, through hooks on autograd nodes. They add nothing to the autograd graph.
+* **Backward**, through the hooks of `recorder.backward`.
 
 Nothing here keeps a tensor, an autograd node or a module alive.
 """
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
@@ -32,22 +31,18 @@ from torch.nn.modules.module import (
 )
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from recorder.backward import Backward, Gradients, backward_id
 from recorder.events import UNFINISHED
 from recorder.known import Known
 from recorder.modes import Mode, depth, pop_ours, push, remove
-from recorder.records import ENTER, GRAD, LEAF, LEAVE, OP, OUTERMOST, RECOMPUTED, Record
-from recorder.tensors import PLAIN, Facts, Reference, facts, outputs_of, quietly, tensors_in
+from recorder.records import ENTER, LEAF, LEAVE, OP, OUTERMOST, RECOMPUTED, Record
+from recorder.tensors import PLAIN, Facts, Reference, outputs_of, quietly, sequence_of, tensors_in
 
 __all__ = ["Capture", "Entry"]
-
-_backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
-
-_CROWD = 10_000
-"""So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
 
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
@@ -95,11 +90,13 @@ class Capture:
         roots: the modules whose calls are recorded, by the prefix of their names. They are not kept alive.
         functions: record functions too, not modules alone.
         describe_early: describes a module that is no part of a root, before its first call.
+        gradients: how much of backward is recorded.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         met: modules of which a call was recorded for the first time. Take them out likewise.
         known: the tensors that the recording knows.
+        backward: the hooks that are called in backward.
     """
 
     def __init__(
@@ -107,10 +104,12 @@ class Capture:
         roots: Mapping[str, nn.Module],
         functions: bool,
         describe_early: Callable[[Entry, nn.Module, Known], Any],
+        gradients: Gradients,
     ) -> None:
         self.log: list[Record] = []
         self.met: list[Entry] = []
         self.known = Known(self.log.append, functions)
+        self.backward = Backward(self.log.append, self.known.mark, gradients)
         self._entries: dict[int, Entry] = {}
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
@@ -123,9 +122,7 @@ class Capture:
         self._closure = False
         self._own: set[int] = set()
         self._held: set[int] | None = None
-        self._crowded = _CROWD
         self._handles: list[Any] = []
-        self._node_handles: list[Any] = []
 
     def roots(self) -> dict[str, nn.Module]:
         """The recorded modules that are still there, by the prefix of their names."""
@@ -134,6 +131,8 @@ class Capture:
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._owner = get_ident()
+        if self.backward.of_parameters:
+            self.backward.watch_parameters(self.roots().values())
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -148,11 +147,11 @@ class Capture:
 
     def stop(self, error: BaseException | None = None) -> None:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
-        for handle in (*self._handles, *self._node_handles):
-            handle.remove()
+        self.backward.stop()
         for handle in self._handles:
+            handle.remove()
             _global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets to
-        self._handles, self._node_handles = [], []
+        self._handles = []
         while self._frames:
             self._abandon(self._frames.pop(), None if error is None else describe_error(error))
         if self._mode is not None:
@@ -172,14 +171,17 @@ class Capture:
         if frames and (entry.root or frames[-1].entry.leaf):
             self._drop_stale_frames()
         if not frames:
-            if _backward_id() != -1:
+            if backward_id() != -1:
                 flags = RECOMPUTED
             elif self._is_own(entry, module):
                 flags = OUTERMOST
                 self._paused = self._paused and self._closure  # a step that raised did not say that it ended
                 self._held = None
-                if len(self._node_handles) > self._crowded:
-                    self._tidy()
+                if self.backward.crowded:
+                    self.backward.tidy()
+                    self.known.tidy()
+                if self.backward.of_parameters:  # a forward may have made some, or set requires_grad
+                    self.backward.watch_parameters(self.roots().values())
             elif self._consumes(args) != KNOWN:
                 return
         if not entry.met:
@@ -227,10 +229,14 @@ class Capture:
         else:
             with quietly():
                 references = []
+                watched = set()
                 for tensor in tensors_in(output):
                     references.append(self.known.refer(tensor))
                     if tensor.requires_grad and tensor.grad_fn is not None:
-                        self._watch(tensor.grad_fn, frame.key, leave=False)
+                        sequence = sequence_of(tensor.grad_fn)
+                        if sequence not in watched:  # several outputs of one autograd node are reached together
+                            watched.add(sequence)
+                            self.backward.watch(tensor.grad_fn, frame.key, leave=False)
             self.log.append((LEAVE, entry, inputs, keywords, references, stop, error, frame.key))
         for mode in frame.popped:
             push(mode)
@@ -241,11 +247,12 @@ class Capture:
             frames[-1].popped = ()
 
     def _made_by_leaf(self, tensors: Iterable[Tensor], key: int) -> tuple[tuple[Reference, Facts], ...]:
-        outputs = []
+        outputs: list[tuple[Reference, Facts]] = []
         for tensor in tensors:
             made = self.known.made(tensor)
-            if made[1][5] is not None:
-                self._watch(tensor.grad_fn, key, leave=True)
+            sequence = made[1][5]
+            if sequence is not None and all(sequence != said[5] for _, said in outputs):
+                self.backward.watch(tensor.grad_fn, key, leave=True)
             outputs.append(made)
         return tuple(outputs)
 
@@ -350,7 +357,7 @@ class Capture:
         """
         if self._paused and not (self._closure and torch.is_grad_enabled()):
             return UNKNOWN
-        if _backward_id() != -1:
+        if backward_id() != -1:
             return UNKNOWN
         found = UNKNOWN
         with quietly():
@@ -377,37 +384,10 @@ class Capture:
         if get_ident() == self._owner:
             self._paused = False
 
-    # Backward
-
-    def _tidy(self) -> None:
-        """Forget what belongs to graphs and tensors that are gone, as of earlier training steps."""
-        self._node_handles = [handle for handle in self._node_handles if handle.hooks_dict_ref() is not None]
-        self._crowded = max(_CROWD, 2 * len(self._node_handles))
-        self.known.tidy()
-
-    def _watch(self, node: Any, key: int, leave: bool) -> None:
-        self._node_handles.append(node.register_prehook(partial(self._arrived, key)))
-        if leave:
-            self._node_handles.append(node.register_hook(partial(self._left, key)))
-
-    def _arrived(self, key: int, gradients: tuple[Tensor | None, ...]) -> None:
-        now = clock()
-        with quietly():
-            self.log.append((GRAD, key, "arrive", now, _backward_id(), _facts_of(gradients)))
-
-    def _left(self, key: int, to_inputs: tuple[Tensor | None, ...], _: Any) -> None:
-        now = clock()
-        with quietly():
-            self.log.append((GRAD, key, "leave", now, _backward_id(), _facts_of(to_inputs)))
-
 
 def _requires_grad(result: Any) -> bool:
     with quietly():
         return any(tensor.requires_grad for tensor in tensors_in(result))
-
-
-def _facts_of(gradients: Any) -> tuple[Facts | None, ...]:
-    return tuple(facts(g) if isinstance(g, Tensor) else None for g in gradients)
 
 
 def describe_error(error: BaseException | None) -> str:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from recorder.assemble import assemble
+from recorder.backward import Gradients
 from recorder.decode import Decoder
 from recorder.describe import Described, Held, by_prefix, describe, describe_early
 from recorder.errors import RecorderError
@@ -50,26 +51,39 @@ class Recorder:
         functions: record functions between the modules too. Without them a recording costs least; edges then come
             from tensors that go from module to module as they are and, where gradients are on, from autograd. An edge
             that cannot be known is left out.
+        gradients: what to record of gradients. ``"calls"``: what arrives at and leaves each module call, as shapes and
+            dtypes. ``"on"``: which parameters received one, too. ``"stats"``: also what is in them, computed on their
+            device and read once when the block ends: norm, largest magnitude, NaN, Inf, zeros. See
+            `Graph.gradient_report`.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``.
+        ValueError: ``gradients`` is none of these.
     """
 
-    def __init__(self, net: nn.Module, *more_modules: nn.Module, functions: bool = True) -> None:
+    def __init__(
+        self, net: nn.Module, *more_modules: nn.Module, functions: bool = True, gradients: Gradients = "calls"
+    ) -> None:
         for module in (net, *more_modules):
             if not isinstance(module, nn.Module):
                 raise TypeError(
                     f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
                     "pass the model itself, before it is called"
                 )
-        self._capture = Capture(by_prefix((net, *more_modules)), functions, describe_early)
+        if gradients not in get_args(Gradients):
+            raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
+        self._capture = Capture(by_prefix((net, *more_modules)), functions, describe_early, gradients)
         self._recording = False
         self._decoder: Decoder | None = None
         self._pending: list[tuple[list[Described], list[Held], list[Record]]] = []
         self._sinks: list[Sink] = []
         kind = type(net)
         self._stream = EventStream(
-            header=Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}")
+            header=Header(
+                torch=str(torch.__version__),
+                model=f"{kind.__module__}.{kind.__qualname__}",
+                meta={} if gradients == "calls" else {"gradients": gradients},
+            )
         )
         self._graph: tuple[int, Graph] | None = None
 
@@ -81,6 +95,7 @@ class Recorder:
                 torch=self._stream.header.torch,
                 model=self._stream.header.model,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
+                meta=self._stream.header.meta,
             )
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
@@ -104,6 +119,7 @@ class Recorder:
             described, held = describe(capture.roots(), capture.met, capture.known)
         records = capture.log[:]
         del capture.log[: len(records)]
+        capture.backward.read()
         capture.met.clear()
         self._pending.append((described, held, records))
 
