@@ -7,7 +7,7 @@ so they are there only where the user asked for gradients.
 Nothing here keeps a tensor, an autograd node or a module alive.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter_ns as clock
 from typing import Any, Literal, cast
@@ -44,7 +44,7 @@ class Backward:
     ) -> None:
         self._append = append
         self._mark = mark
-        self.of_parameters = gradients != "calls"
+        self._of_parameters = gradients != "calls"
         self._measures = Measures() if gradients == "stats" else None
         self._handles: list[Any] = []
         self._crowded = _CROWD
@@ -53,14 +53,16 @@ class Backward:
 
     def watch(self, node: Any, key: int, leave: bool) -> None:
         """Record what reaches, and if asked what leaves, the autograd node of a module call's output."""
-        self._handles.append(node.register_prehook(partial(self._arrived, key)))
+        self._handles.append(node.register_prehook(partial(self._record, key, "arrive")))
         if leave:
-            self._handles.append(node.register_hook(partial(self._left, key)))
+            self._handles.append(node.register_hook(partial(self._record, key, "leave")))
 
-    def watch_parameters(self, roots: Iterable[nn.Module]) -> None:
-        """Record what is accumulated in the parameters; those that are watched already cost little."""
+    def watch_parameters(self, roots: Mapping[str, nn.Module]) -> None:
+        """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
+        if not self._of_parameters:
+            return
         with quietly():
-            for parameter in (p for root in roots for p in root.parameters()):
+            for parameter in (p for root in roots.values() for p in root.parameters()):
                 watched = self._watched.get(id(parameter))
                 if (watched is not None and watched() is parameter) or not (
                     parameter.requires_grad and parameter.is_leaf
@@ -69,15 +71,11 @@ class Backward:
                 reference = self._watched[id(parameter)] = self._mark(parameter)
                 handle = cast(Any, parameter).register_post_accumulate_grad_hook(partial(self._accumulated, reference))
                 self._on_parameters.append(handle)
-                # First: a hook of the user's may be an optimizer's step that sets the gradient to None.
+                # Ours goes first: one of the user's may be an optimizer's step that sets the gradient to None. torch
+                # calls them in the order in which they came into the dict, whatever `OrderedDict.move_to_end` says.
                 hooks: Any = parameter._post_accumulate_grad_hooks
-                others = [(key, hook) for key, hook in hooks.items() if key != handle.id]
-                for (
-                    key,
-                    hook,
-                ) in others:  # torch calls them in the order of the plain dict, so move_to_end is not enough
-                    del hooks[key]
-                    hooks[key] = hook
+                for key in [key for key in hooks if key != handle.id]:
+                    hooks[key] = hooks.pop(key)
 
     @property
     def crowded(self) -> bool:
@@ -101,13 +99,7 @@ class Backward:
         if self._measures is not None:
             self._measures.read()
 
-    def _arrived(self, key: int, gradients: tuple[Tensor | None, ...]) -> None:
-        self._record(key, "arrive", gradients)
-
-    def _left(self, key: int, to_inputs: tuple[Tensor | None, ...], _: Any) -> None:
-        self._record(key, "leave", to_inputs)
-
-    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...]) -> None:
+    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         now = clock()
         with quietly():
             said = tuple([_facts_of(gradient) for gradient in gradients])

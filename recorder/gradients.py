@@ -127,16 +127,15 @@ def gradient_report(graph: Graph) -> GradientReport:
         if "backward" in parameter.meta:
             continue
         reached = [node for node, _ in parameter.uses if "backward" in node.meta]
-        if recorded or not parameter.requires_grad or all(node.kind == "module" for node, _ in parameter.uses):
-            if recorded or not reached or not parameter.requires_grad:
-                missing.append(_why_missing(parameter, reached))
+        if recorded or not parameter.requires_grad or not (reached or _out_of_view(parameter)):
+            missing.append(_why_missing(parameter, reached))
         elif not reached:
             doubtful.append(parameter.name)
     unknown = []
     if not recorded:
         unknown.append("whether a gradient reached each parameter of a call: record with gradients='on' or 'stats'")
     if doubtful:
-        unknown.append(f"whether a gradient reached {', '.join(doubtful)}: functions use them, not modules")
+        unknown.append(f"whether a gradient reached {', '.join(doubtful)} at all: the same")
     unseen = [node.name for node in graph.nodes if _recomputed(node)]
     if unseen:
         unknown.append(f"what arrived at {', '.join(unseen)}: checkpoint(use_reentrant=True) hides it")
@@ -171,6 +170,13 @@ def _recomputed(node: Node) -> bool:
 
 
 # Parameters without a gradient
+
+
+def _out_of_view(parameter: Value) -> bool:
+    """Whether backward may have come by a use unseen: of a function, or of a call without gradients, which may be one
+    that is recomputed in backward.
+    """
+    return any(node.kind != "module" or not any(v.requires_grad for v in node.outputs) for node, _ in parameter.uses)
 
 
 def _why_missing(parameter: Value, reached: list[Node]) -> MissingGradient:

@@ -43,7 +43,6 @@ __all__ = ["Capture", "Entry"]
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
-
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
 
@@ -131,8 +130,7 @@ class Capture:
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._owner = get_ident()
-        if self.backward.of_parameters:
-            self.backward.watch_parameters(self.roots().values())
+        self.backward.watch_parameters(self.roots())
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -180,8 +178,7 @@ class Capture:
                 if self.backward.crowded:
                     self.backward.tidy()
                     self.known.tidy()
-                if self.backward.of_parameters:  # a forward may have made some, or set requires_grad
-                    self.backward.watch_parameters(self.roots().values())
+                self.backward.watch_parameters(self.roots())  # some may be new, or require a gradient only now
             elif self._consumes(args) != KNOWN:
                 return
         if not entry.met:

@@ -127,13 +127,11 @@ def _numbers(gradient: Tensor) -> Tensor:
         gradient = gradient.float()
     wide = torch.float32 if gradient.device.type == "mps" else torch.float64
     finite = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
-    return torch.stack([
-        number.to(wide)
-        for number in (
-            torch.linalg.vector_norm(finite, dtype=wide),
-            *torch.aminmax(finite),
-            gradient.isnan().count_nonzero(),
-            gradient.isinf().count_nonzero(),
-            gradient.count_nonzero(),
-        )
-    ])  # fmt: skip
+    numbers = (
+        torch.linalg.vector_norm(finite, dtype=wide),
+        *torch.aminmax(finite),
+        gradient.isnan().count_nonzero(),
+        gradient.isinf().count_nonzero(),
+        gradient.count_nonzero(),
+    )
+    return torch.stack(numbers)  # in the widest of their dtypes, which is the norm's

@@ -282,8 +282,11 @@ def test_why_a_parameter_got_no_gradient(tmp_path: Path) -> None:
         "unused.weight": "not used in any recorded call",
     }
     gradients: Any
-    for gradients in ("calls", "on", "stats"):
+    for gradients in ("on", "stats", "calls"):
         report = report_of(trained(net, x(), gradients=gradients), tmp_path)
+        if gradients == "calls":  # it may be one that checkpointing runs again
+            assert "whether a gradient reached quiet.weight at all: the same" in report.unknown
+            del expected["quiet.weight"]
         assert reasons(report) == expected
         assert not report.ok
         assert str(report).startswith("parameters without a gradient:\n  frozen.weight: requires_grad is off\n")
@@ -304,7 +307,7 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
         "no fault found in the gradients",
         "cannot be told:",
         "  whether a gradient reached each parameter of a call: record with gradients='on' or 'stats'",
-        "  whether a gradient reached scale: functions use them, not modules",
+        "  whether a gradient reached scale at all: the same",
         "  NaN, Inf, vanishing and exploding gradients: record with gradients='stats'",
     ])  # fmt: skip
     with Recorder(net) as r:
@@ -411,6 +414,7 @@ def test_checkpointing(reentrant: bool, tmp_path: Path) -> None:
     report = report_of(r, tmp_path)
     assert report.ok
     assert told(r.graph, "block.a.weight")["gradient"]["nan"] == 0
+    assert trained(make(), batch, gradients="calls").graph.gradient_report().missing == ()
     hidden = "what arrived at block.a, block.b: checkpoint(use_reentrant=True) hides it"
     assert report.unknown == ((hidden,) if reentrant else ())
     net = make()
