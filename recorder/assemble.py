@@ -8,7 +8,7 @@ Three things are worked out here and nowhere else:
   a new `Value` of it. Tensors that share memory share the writes: reading one after another was written yields a value
   made by the writer.
 * **Backward.** `Grad` events become `backward_ns`: for a node from arrival to departure, for a scope the span over
-  everything in it, summed over the backward passes.
+  everything in it, summed over the backward passes. What else they say is in ``meta``: see `recorder.reached`.
 """
 
 from collections.abc import Iterable
@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from recorder.collector import collector_held_back
 from recorder.errors import StreamError
-from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, Tensor, TensorMeta
+from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, ParameterGrad, Tensor, TensorMeta
 from recorder.graph import Graph, Node, Role, Scope, Value
 from recorder.names import Namespace
+from recorder.reached import Reached
 from recorder.stream import EventStream
 
 __all__ = ["Origins", "assemble", "assemble_with_origins"]
@@ -112,8 +113,10 @@ class _Assembler:
         self.memories: dict[int, _Memory] = {}
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
-        self.grads: dict[int, dict[int, _Span]] = {}
         self.origins = Origins({}, {})
+        self.module_of: dict[int, Module] = {}
+        self.parameters: dict[int, Value] = {}
+        self.reached = Reached()
 
     def graph(self) -> Graph:
         handlers = {
@@ -124,6 +127,7 @@ class _Assembler:
             Module: self._module,
             Derived: self._derived,
             Grad: self._grad,
+            ParameterGrad: self._parameter_grad,
         }
         number = 0
         try:
@@ -134,7 +138,8 @@ class _Assembler:
             raise StreamError(
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
-        self._time_backward()
+        with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
+        self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
             value.name = self.value_names.unique("input" if value.role == "input" else value.role)
         header = self.stream.header
@@ -157,6 +162,7 @@ class _Assembler:
         if event.role != "constant":
             value.name = self.value_names.unique(event.name or event.role)
             self.initializers.append(value)
+            self.parameters[event.tensor] = value
 
     def _set(self, tensor: int, meta: TensorMeta, role: Role, name: str = "") -> Value:
         """Give a tensor a new value, which is up to date with its memory."""
@@ -264,6 +270,7 @@ class _Assembler:
             node = self._module_node(self.modules[event.module], inputs)
             if event.call is not None:
                 self.called[event.call] = node
+                self.module_of[event.call] = self.modules[event.module]
         node.inputs = tuple(inputs)
         node.error = event.error
         node.duration_ns = event.stop_ns - event.start_ns
@@ -317,7 +324,7 @@ class _Assembler:
         ignored = event.recomputed or (parent is not None and parent.ignored)
         if event.outermost and not ignored:
             self._given(self._read_all(event.inputs))
-        module = self.modules[event.module]
+        module = self.module_of[event.call] = self.modules[event.module]
         self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:
@@ -412,41 +419,13 @@ class _Assembler:
     # Backward
 
     def _grad(self, event: Grad) -> None:
-        if event.call not in self.called:
-            return  # of a call that was recomputed: it is no call of its own
-        passes = self.grads.setdefault(event.call, {})
-        span = (event.ns, event.ns if event.phase == "leave" else None)
-        passes[event.backward] = _join(passes.get(event.backward, span), span)
+        if event.call in self.called:  # a call that was recomputed is no call of its own
+            self.reached.grad(event)
 
-    def _time_backward(self) -> None:
-        of_scope: dict[int, dict[int, _Span]] = {}
-        for call, passes in self.grads.items():
-            place = self.called.get(call)
-            if not isinstance(place, Node | Scope):
-                continue  # recomputed: it is no call of its own
-            if isinstance(place, Node):
-                place.backward_ns = _total(passes)
-            scope = place.scope if isinstance(place, Node) else place
-            for ancestor in scope.ancestors() if scope is not None else ():
-                spans = of_scope.setdefault(id(ancestor), {})
-                for number, span in passes.items():
-                    spans[number] = _join(spans.get(number, span), span)
-        for scope in self.scopes:
-            scope.backward_ns = _total(of_scope.get(id(scope), {}))
-
-
-_Span = tuple[int, int | None]
-"""When a gradient first arrived and when one last left; None if none was seen to leave."""
-
-
-def _join(one: _Span, other: _Span) -> _Span:
-    left = [last for _, last in (one, other) if last is not None]
-    return min(one[0], other[0]), max(left, default=None)
-
-
-def _total(passes: dict[int, _Span]) -> int | None:
-    spans = [last - first for first, last in passes.values() if last is not None]
-    return sum(spans) if spans else None
+    def _parameter_grad(self, event: ParameterGrad) -> None:
+        if event.tensor not in self.tensors:
+            raise KeyError(f"tensor {event.tensor}")
+        self.reached.parameter(event)
 
 
 def _call_name(module: Module, call: int) -> str:

@@ -11,6 +11,7 @@ from weakref import ref
 from recorder import events as ev
 from recorder.describe import name_function, plain
 from recorder.hooks import Entry
+from recorder.measure import Measure
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 
 __all__ = ["Decoder"]
@@ -51,6 +52,7 @@ class Decoder:
             Tag.MODULE: self._module,
             Tag.DERIVED: self._derived,
             Tag.GRAD: self._grad,
+            Tag.PARAMETER: self._parameter,
         }
         items = iter(log)
         following = items.__next__
@@ -217,8 +219,25 @@ class Decoder:
         gradients = []
         while (shape := following()) is not END:
             gradients.append(None if shape is None else self._meta_of(shape, following, shared=False))
-        number = self._passes.setdefault(backward, len(self._passes))
-        return ev.Grad(self._call(key), phase, now - self._origin, number, tuple(gradients))
+        stats = tuple([_stats(measure) for measure in _values(following)])
+        return ev.Grad(self._call(key), phase, now - self._origin, self._pass(backward), tuple(gradients), stats)
+
+    def _parameter(self, following: Next) -> ev.ParameterGrad | None:
+        reference, now, backward, measure = following(), following(), following(), following()
+        shape = following()
+        meta = None if shape is None else self._meta_of(shape, following, shared=False)
+        number = self.number(reference)
+        if number is None:
+            return None  # the model no longer has it
+        return ev.ParameterGrad(number, now - self._origin, self._pass(backward), meta, _stats(measure))
+
+    def _pass(self, backward: int) -> int:
+        return self._passes.setdefault(backward, len(self._passes))
+
+
+def _stats(measure: Measure | None) -> ev.GradStats | None:
+    numbers = None if measure is None else measure.numbers()
+    return None if numbers is None else ev.GradStats(*numbers)
 
 
 def _values(following: Next) -> list[Any]:

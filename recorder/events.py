@@ -10,6 +10,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Grad          a gradient reached or left a module call in backward
+    ParameterGrad a gradient was accumulated in a parameter
 """
 
 from typing import Any, Literal
@@ -23,12 +24,14 @@ __all__ = [
     "Enter",
     "Event",
     "Grad",
+    "GradStats",
     "Header",
     "Leave",
     "Member",
     "Module",
     "Op",
     "Output",
+    "ParameterGrad",
     "Tensor",
     "TensorMeta",
 ]
@@ -149,11 +152,24 @@ class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     sources: tuple[int, ...]
 
 
+class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What is in a gradient. ``norm`` (the 2-norm) and ``largest`` magnitude are over its finite elements; ``nan`` and
+    ``inf`` count the others; ``zeros`` is the share of zeros among all elements, from 0 to 1.
+    """
+
+    norm: float
+    largest: float
+    nan: int = 0
+    inf: int = 0
+    zeros: float = 0.0
+
+
 class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="grad"):
     """Backward reached (``arrive``) or left (``leave``) what a module call computed.
 
     ``backward`` numbers the backward pass. ``gradients`` describe the gradients with regard to the outputs (``arrive``)
-    or the inputs (``leave``) of the call's last autograd node, None where there is none.
+    or the inputs (``leave``) of the call's last autograd node, None where there is none. ``stats`` say what is in
+    each of them; empty if nothing was measured, None where that could not be.
     """
 
     call: int
@@ -161,9 +177,24 @@ class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unk
     ns: int
     backward: int = 0
     gradients: tuple[TensorMeta | None, ...] = ()
+    stats: tuple[GradStats | None, ...] = ()
 
 
-Event = Module | Tensor | Enter | Leave | Op | Derived | Grad
+class ParameterGrad(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="parameter_grad"
+):
+    """A gradient was accumulated in a parameter. ``gradient`` is the parameter's ``grad`` right afterwards: with what
+    earlier passes left there, and without what hooks of the user's make of it. ``backward`` numbers the pass.
+    """
+
+    tensor: int
+    ns: int
+    backward: int = 0
+    gradient: TensorMeta | None = None
+    stats: GradStats | None = None
+
+
+Event = Module | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad
 """Any record of a stream."""
 
 

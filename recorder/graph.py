@@ -7,9 +7,12 @@ A `Graph` owns its nodes in execution order. Dataflow is held once, in `Node.inp
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from recorder.errors import GraphError
+
+if TYPE_CHECKING:
+    from recorder.gradients import GradientReport
 
 __all__ = ["Edge", "Graph", "Node", "NodeKind", "Role", "Scope", "Value"]
 
@@ -180,6 +183,17 @@ class Graph:
         return to_document(self, timing=False) == to_document(other, timing=False)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def gradient_report(self) -> "GradientReport":
+        """What is wrong with the gradients: parameters that got none and why, where the first NaN or Inf was born,
+        and where gradients vanish or explode.
+
+        Works on any recording of a backward pass, and tells most of one with ``Recorder(net, gradients="stats")``; what
+        a recording cannot tell, the report says.
+        """
+        from recorder.gradients import gradient_report
+
+        return gradient_report(self)
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes, {len(self.scopes)} scopes>"

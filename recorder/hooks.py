@@ -8,14 +8,13 @@ What is seen, and how:
 * **Module calls**, through torch's global module hooks. Hooks on each module would switch fused paths off.
 * **Function calls** between modules, through a `TorchFunctionMode`. It leaves the stack while a childless ``torch.nn``
   module runs: its inside is no news, and an active mode would change which kernels torch picks there.
-* **Backward**, through hooks on autograd nodes. They add nothing to the autograd graph.
+* **Backward**, through the hooks of `recorder.backward`.
 
 Nothing here keeps a tensor, an autograd node or a module alive.
 """
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
@@ -32,15 +31,14 @@ from torch.nn.modules.module import (
 )
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from recorder.backward import Backward, Gradients, backward_id
 from recorder.events import UNFINISHED
 from recorder.known import Known
 from recorder.modes import Mode, depth, pop_ours, push, remove
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
-from recorder.tensors import PLAIN, facts, outputs_of, quietly, tensors_in
+from recorder.tensors import PLAIN, outputs_of, quietly, sequence_of, tensors_in
 
 __all__ = ["Capture", "Entry"]
-
-_backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
@@ -48,10 +46,7 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
 
-OP, LEAF, ENTER, LEAVE, GRAD, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.GRAD, Tag.END
-
-_CROWD = 10_000
-"""So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
+OP, LEAF, ENTER, LEAVE, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.END
 
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
@@ -99,12 +94,14 @@ class Capture:
         roots: the modules whose calls are recorded, by the prefix of their names. They are not kept alive.
         functions: record functions too, not modules alone.
         describe_early: describes a module that is no part of a root, before its first call.
+        gradients: how much of backward is recorded.
         before_backward: called before a backward begins; without functions, when an outermost call has returned.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         met: modules of which a call was recorded for the first time. Take them out likewise.
         known: the tensors that the recording knows.
+        backward: the hooks that are called in backward.
     """
 
     def __init__(
@@ -112,11 +109,13 @@ class Capture:
         roots: Mapping[str, nn.Module],
         functions: bool,
         describe_early: Callable[[Entry, nn.Module, Known], Any],
+        gradients: Gradients,
         before_backward: Callable[[], None] | None = None,
     ) -> None:
         self.log: Log = []
         self.met: list[Entry] = []
         self.known = Known(self.log.extend, functions)
+        self.backward = Backward(self.log.extend, self.known.mark, gradients)
         self._entries: dict[int, Entry] = {}
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
@@ -130,9 +129,7 @@ class Capture:
         self._closure = False
         self._own: set[int] = set()
         self._held: set[int] | None = None
-        self._crowded = _CROWD
         self._handles: list[Any] = []
-        self._node_handles: list[Any] = []
 
     def roots(self) -> dict[str, nn.Module]:
         """The recorded modules that are still there, by the prefix of their names."""
@@ -141,6 +138,7 @@ class Capture:
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._owner = get_ident()
+        self.backward.watch_parameters(self.roots())
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -157,11 +155,11 @@ class Capture:
 
     def stop(self, error: BaseException | None = None) -> None:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
-        for handle in (*self._handles, *self._node_handles):
-            handle.remove()
+        self.backward.stop()
         for handle in self._handles:
+            handle.remove()
             _global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets to
-        self._handles, self._node_handles = [], []
+        self._handles = []
         while self._frames:
             self._abandon(self._frames.pop(), None if error is None else describe_error(error))
         if self._mode is not None:
@@ -181,14 +179,16 @@ class Capture:
         if frames and (entry.root or frames[-1].entry.leaf):
             self._drop_stale_frames()
         if not frames:
-            if _backward_id() != -1:
+            if backward_id() != -1:
                 flags = RECOMPUTED
             elif self._is_own(entry, module):
                 flags = OUTERMOST
                 self._paused = self._paused and self._closure  # a step that raised did not say that it ended
                 self._held = None
-                if len(self._node_handles) > self._crowded:
-                    self._tidy()
+                if self.backward.crowded:
+                    self.backward.tidy()
+                    self.known.tidy()
+                self.backward.watch_parameters(self.roots())  # some may be new, or require a gradient only now
             elif self._consumes(args) != KNOWN:
                 return
         if not entry.met:
@@ -239,10 +239,14 @@ class Capture:
         record.append(END)
         if not entry.leaf:
             with quietly():
+                watched = set()
                 for tensor in tensors_in(output):
                     record.append(self.known.refer(tensor))
                     if tensor.requires_grad and tensor.grad_fn is not None:
-                        self._watch(tensor.grad_fn, frame.key, leave=False)
+                        sequence = sequence_of(tensor.grad_fn)
+                        if sequence not in watched:  # several outputs of one autograd node are reached together
+                            watched.add(sequence)
+                            self.backward.watch(tensor.grad_fn, frame.key, leave=False)
         elif type(output) is Tensor and not depth():
             self._made_by_leaf((output,), frame.key, record)
         else:
@@ -259,9 +263,12 @@ class Capture:
             frames[-1].popped = ()
 
     def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
+        watched: set[int] = set()
         for tensor in tensors:
-            if self.known.made(tensor, record) is not None:
-                self._watch(tensor.grad_fn, key, leave=True)
+            sequence = self.known.made(tensor, record)
+            if sequence is not None and sequence not in watched:
+                watched.add(sequence)
+                self.backward.watch(tensor.grad_fn, key, leave=True)
 
     def _meet_module(self, module: nn.Module) -> Entry:
         key, entries = id(module), self._entries
@@ -395,7 +402,7 @@ class Capture:
         """
         if self._paused and not (self._closure and torch.is_grad_enabled()):
             return UNKNOWN
-        if _backward_id() != -1:
+        if backward_id() != -1:
             return UNKNOWN
         found = UNKNOWN
         with quietly():
@@ -422,44 +429,14 @@ class Capture:
         if get_ident() == self._owner:
             self._paused = False
 
-    # Backward
-
     def _returned(self, *_: Any) -> None:
         if self._before_backward is not None and get_ident() == self._owner and not self._frames:
             self._before_backward()
-
-    def _tidy(self) -> None:
-        """Forget what belongs to graphs and tensors that are gone, as of earlier training steps."""
-        self._node_handles = [handle for handle in self._node_handles if handle.hooks_dict_ref() is not None]
-        self._crowded = max(_CROWD, 2 * len(self._node_handles))
-        self.known.tidy()
-
-    def _watch(self, node: Any, key: int, leave: bool) -> None:
-        self._node_handles.append(node.register_prehook(partial(self._arrived, key)))
-        if leave:
-            self._node_handles.append(node.register_hook(partial(self._left, key)))
-
-    def _arrived(self, key: int, gradients: tuple[Tensor | None, ...]) -> None:
-        now = clock()
-        with quietly():
-            self.log.extend((GRAD, key, "arrive", now, _backward_id(), *_facts_of(gradients), END))
-
-    def _left(self, key: int, to_inputs: tuple[Tensor | None, ...], _: Any) -> None:
-        now = clock()
-        with quietly():
-            self.log.extend((GRAD, key, "leave", now, _backward_id(), *_facts_of(to_inputs), END))
 
 
 def _requires_grad(result: Any) -> bool:
     with quietly():
         return any(tensor.requires_grad for tensor in tensors_in(result))
-
-
-def _facts_of(gradients: Any) -> Log:
-    record: Log = []
-    for gradient in gradients:
-        record += facts(gradient) if isinstance(gradient, Tensor) else (None,)
-    return record
 
 
 def describe_error(error: BaseException | None) -> str:

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from recorder.assemble import assemble, assemble_with_origins
+from recorder.backward import Gradients
 from recorder.collector import collector_held_back
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
@@ -55,13 +56,23 @@ class Recorder:
         autograd: read the autograd graph while the run goes on, so that `autograd` has it when nothing is alive any
             more: whenever a backward begins, and when the block ends. Without functions: whenever a call from outside
             returns, and when the block ends.
+        gradients: what to record of gradients. ``"calls"``: what arrives at and leaves each module call, as shapes and
+            dtypes. ``"on"``: which parameters received one, too. ``"stats"``: also what is in them, computed on their
+            device and read once when the block ends: norm, largest magnitude, NaN, Inf, zeros. See
+            `Graph.gradient_report`.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``.
+        ValueError: ``gradients`` is none of these.
     """
 
     def __init__(
-        self, net: nn.Module, *more_modules: nn.Module, functions: bool = True, autograd: bool = False
+        self,
+        net: nn.Module,
+        *more_modules: nn.Module,
+        functions: bool = True,
+        autograd: bool = False,
+        gradients: Gradients = "calls",
     ) -> None:
         for module in (net, *more_modules):
             if not isinstance(module, nn.Module):
@@ -69,8 +80,11 @@ class Recorder:
                     f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
                     "pass the model itself, before it is called"
                 )
+        if gradients not in get_args(Gradients):
+            raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
         roots = by_prefix((net, *more_modules))
-        self._capture = Capture(roots, functions, describe_early, self._read_autograd if autograd else None)
+        before_backward = self._read_autograd if autograd else None
+        self._capture = Capture(roots, functions, describe_early, gradients, before_backward)
         self._functions = functions
         self._autograd = autograd
         self._reading: Reading | None = None
@@ -80,7 +94,11 @@ class Recorder:
         self._sinks: list[Sink] = []
         kind = type(net)
         self._stream = EventStream(
-            header=Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}")
+            header=Header(
+                torch=str(torch.__version__),
+                model=f"{kind.__module__}.{kind.__qualname__}",
+                meta={} if gradients == "calls" else {"gradients": gradients},
+            )
         )
         self._graph: tuple[int, Graph] | None = None
 
@@ -92,6 +110,7 @@ class Recorder:
                 torch=self._stream.header.torch,
                 model=self._stream.header.model,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
+                meta=self._stream.header.meta,
             )
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
@@ -117,6 +136,7 @@ class Recorder:
             described = describe(capture.roots(), capture.met, capture.known)
         records = capture.log[:]
         del capture.log[: len(records)]
+        capture.backward.read()
         capture.met.clear()
         self._pending += (described, records)
 

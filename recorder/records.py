@@ -12,12 +12,13 @@ arrive on other threads.
     HELD     reference, role, qualified name, facts
     MODULE   entry, qualified name, root, attributes … END, parameters … END, buffers … END
     DERIVED  reference, references … END
-    GRAD     key, phase, time, backward, gradients … END
+    GRAD     key, phase, time, backward, gradients … END, measures … END
+    PARAMETER  reference, time, backward, measure, gradient
 
 ``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
 … END, a mapping MAP … END. Keyword arguments, the items of mappings, attributes, parameters and buffers are a name and
 a value in turn. Each output is a reference and facts, each gradient facts, or None. Facts are seven values: see
-`recorder.tensors`.
+`recorder.tensors`. Measures are `recorder.measure.Measure`, or None.
 """
 
 from enum import Enum
@@ -34,4 +35,4 @@ OUTERMOST, RECOMPUTED = 1, 2
 class Tag(Enum):
     """How a record begins, and what stands between its parts."""
 
-    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, LIST, MAP, END = range(12)
+    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END = range(13)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from recorder.events import Derived, Enter, Event, Grad, Leave, Module, Op, Tensor, TensorMeta
+from recorder.events import Derived, Enter, Event, Grad, Leave, Module, Op, ParameterGrad, Tensor, TensorMeta
 from recorder.stream import EventStream
 
 __all__ = ["split"]
@@ -13,7 +13,7 @@ def split(stream: EventStream) -> list[EventStream]:
 
     Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts
     left of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that
-    part.
+    part. A parameter's gradient goes to the part whose calls the pass reached last: the accumulation follows them.
     """
     parts: list[list[Event]] = [[]]
     modules: list[Module] = []
@@ -21,6 +21,8 @@ def split(stream: EventStream) -> list[EventStream]:
     metas: dict[int, TensorMeta] = {}
     part_of_call: dict[int, int] = {}
     known: set[int] = set()
+    part_of_pass: dict[int, int] = {}
+    first_part: dict[int, int] = {}
     begun = False
     for event in stream:
         if isinstance(event, Enter | Op) and event.outermost:
@@ -30,7 +32,12 @@ def split(stream: EventStream) -> list[EventStream]:
             begun = True
         part = parts[-1]
         if isinstance(event, Grad):
-            parts[part_of_call.get(event.call, len(parts) - 1)].append(event)
+            part_of_pass[event.backward] = part_of_call.get(event.call, len(parts) - 1)
+            parts[part_of_pass[event.backward]].append(event)
+            continue
+        if isinstance(event, ParameterGrad):
+            at = part_of_pass.get(event.backward, len(parts) - 1)
+            parts[max(at, first_part.get(event.tensor, 0))].append(event)
             continue
         for tensor in _used(event):
             if tensor not in known:
@@ -44,6 +51,7 @@ def split(stream: EventStream) -> list[EventStream]:
             metas[event.tensor] = event.meta
             if event.role != "constant":
                 held[event.tensor] = event
+                first_part[event.tensor] = len(parts) - 1
         elif isinstance(event, Enter):
             part_of_call[event.call] = len(parts) - 1
         elif isinstance(event, Op):

@@ -13,7 +13,22 @@ import msgspec
 from hypothesis import strategies as st
 
 from recorder import EventStream, Graph, Node, Scope, Value
-from recorder.events import Derived, Enter, Event, Grad, Header, Leave, Member, Module, Op, Output, Tensor, TensorMeta
+from recorder.events import (
+    Derived,
+    Enter,
+    Event,
+    Grad,
+    GradStats,
+    Header,
+    Leave,
+    Member,
+    Module,
+    Op,
+    Output,
+    ParameterGrad,
+    Tensor,
+    TensorMeta,
+)
 
 __all__ = ["attributes", "graphs", "json_values", "metas", "streams", "streams_with_headers"]
 
@@ -265,7 +280,14 @@ class _Writer:
         if self.calls:
             gradients = (None,) if c % 3 == 0 else (self.metas[c % len(self.metas)],) * (c % 3)
             phase = "leave" if b % 2 else "arrive"
-            self.events.append(Grad(a % self.calls, phase, self.tick(), c % 2, gradients))
+            stats = tuple(GradStats(float(a), float(b), int(b % 3 == 0), c % 7, 0.5) if g else None for g in gradients)
+            self.events.append(Grad(a % self.calls, phase, self.tick(), c % 2, gradients, stats if b % 5 else ()))
+
+    def parameter_grad(self, a: int, b: int, c: int) -> None:
+        """Of any tensor: that it is a parameter, nothing in the stream has to say."""
+        gradient = self.metas[c % len(self.metas)] if c % 3 else None
+        stats = GradStats(float(a), float(b), inf=c % 2) if gradient and b % 2 else None
+        self.events.append(ParameterGrad(self.pick(a), self.tick(), b % 2, gradient, stats))
 
 
 _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
@@ -284,6 +306,7 @@ _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.recompute, 1),
     (_Writer.lose, 1),
     (_Writer.grad, 2),
+    (_Writer.parameter_grad, 1),
 )
 
 _instruction = st.tuples(

@@ -82,7 +82,7 @@ def test_kinds_and_roles() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (Graph, "nodes inputs outputs initializers scopes edges values lint name meta"),
+        (Graph, "nodes inputs outputs initializers scopes edges values gradient_report lint name meta"),
         (
             Node,
             "name kind op_type target fqn call scope inputs outputs attributes meta error duration_ns backward_ns"
