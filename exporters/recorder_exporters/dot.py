@@ -20,6 +20,7 @@ from recorder_exporters.look import (
     STYLES,
     caption,
     class_of,
+    fold,
     hints,
     shape_of,
     short_name,
@@ -68,7 +69,8 @@ class DotExporter:
         legend: whether to explain the colours, those that occur.
         shapes: whether edges carry shape and dtype. Not drawn in a fast layout.
         initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
-            their own if they are shared or used by a function. One that the graph returns is always drawn.
+            their own if they are shared or used by a function. One that the graph returns is always drawn. In an
+            autograd graph the parameter stands for the node that accumulates its gradient, too.
         depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
@@ -95,6 +97,7 @@ class DotExporter:
         """
         if depth is not None and depth < 0:
             raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
+        graph = fold(graph)
         if depth is not None:
             graph = collapse(graph, depth)
         boxes = list(_boxes(graph, initializers))
@@ -147,10 +150,10 @@ def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
 
 
 def _is_private(value: Value) -> bool:
-    """Whether one module alone uses a parameter or buffer: then it is written in the module's box. Boxes of their own
-    would outnumber the operations and pull the layout apart; they are left to what is shared.
+    """Whether one module, or one autograd node, alone uses a parameter or buffer: then it is written in the box. Boxes
+    of their own would outnumber the operations and pull the layout apart; they are left to what is shared.
     """
-    owners = {node.fqn for node, _ in value.uses}
+    owners = {node.name if node.kind == "autograd" else node.fqn for node, _ in value.uses}
     return len(owners) == 1 and None not in owners
 
 
@@ -259,7 +262,9 @@ def _operation(node: Node, own: list[Value]) -> Attributes:
 
 
 def _member(node: Node, value: Value) -> str:
-    return value.name.removeprefix(f"{node.fqn}.") if node.fqn else value.name
+    """What a parameter is called in the box of the module, or of what the module's call made, that uses it."""
+    owner = node.fqn if node.kind == "module" else node.meta.get("forward")
+    return value.name.removeprefix(f"{owner}.") if owner else value.name
 
 
 def _source(value: Value) -> Attributes:
