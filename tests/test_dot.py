@@ -45,6 +45,28 @@ def autograd_of_run() -> Graph:
     return graph
 
 
+class Partly(torch.nn.Module):
+    """A gradient comes to some of its parts: not to the frozen one, through the detached value, or from the unused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.body, self.detached, self.unused, self.head = (torch.nn.Linear(4, 4) for _ in range(5))
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.tanh(self.body(self.frozen(x)))
+        torch.relu(self.unused(h))
+        return torch.mul(self.head(h), self.detached(h.detach()))
+
+
+def trained(net: torch.nn.Module, backward: bool = True) -> Graph:
+    with Recorder(net) as recording:
+        loss = net(torch.ones(2, 4)).sum()
+        if backward:
+            loss.backward()
+    return recording.graph
+
+
 AUTOGRAD = autograd_of_run()
 DRAWN = {**SAMPLES, "autograd": AUTOGRAD}
 
@@ -57,12 +79,15 @@ def run_dot(text: str, format: str) -> bytes:
 
 
 class Drawing(NamedTuple):
-    """What dot understood: boxes and clusters by name, each one's cluster, and the edges by the names of their ends."""
+    """What dot understood: boxes and clusters by name, each one's cluster, the edges by the names of their ends, and
+    the drawing as a whole.
+    """
 
     boxes: dict[str, dict[str, Any]]
     clusters: dict[str, dict[str, Any]]
     parents: dict[str, str | None]
     edges: list[tuple[str, str, dict[str, Any]]]
+    whole: dict[str, Any]
 
 
 def read(text: str) -> Drawing:
@@ -79,7 +104,7 @@ def read(text: str) -> Drawing:
         for member in cluster.get("nodes", []):  # of inner clusters too: the innermost comes last
             parents[objects[member]["name"]] = name
     edges = [(objects[e["tail"]]["name"], objects[e["head"]]["name"], e) for e in document.get("edges", [])]
-    return Drawing(boxes, clusters, parents, edges)
+    return Drawing(boxes, clusters, parents, edges, document)
 
 
 def depth(name: str, parents: dict[str, str | None]) -> int:
@@ -301,6 +326,41 @@ def test_the_graph_is_not_changed_by_drawing_it() -> None:
     recorder.export(AUTOGRAD, "dot", depth=1)
     assert recorder.dumps(AUTOGRAD) == before
     AUTOGRAD.lint()
+
+
+@needs_dot
+def test_the_way_back_of_gradients() -> None:
+    graph = trained(Partly())
+    drawing = read(recorder.export(graph, "dot", backward=True))  # type: ignore[arg-type]
+    names = {name: words(box)[-1] for name, box in drawing.boxes.items()}  # a module's is its second line
+    back = [(tail, head, edge) for tail, head, edge in drawing.edges if edge.get("dir") == "back"]
+    assert sorted((names[head], names[tail]) for tail, head, _ in back) == [
+        ("head", "tanh"), ("mul", "detached"), ("mul", "head"), ("sum", "mul"), ("tanh", "body"),
+    ]  # fmt: skip
+    for tail, head, edge in back:
+        assert (edge["style"], edge["constraint"], words(edge)) == ("dashed", "false", [])
+        assert edge["color"] == STYLES["gradient"].line
+        # The arrowhead is where the gradient goes to: an edge that dot draws backwards has it at its tail.
+        assert ("_tdraw_" in edge, "_hdraw_" in edge) == (True, False)
+        assert [tail, head] in [[t, h] for t, h, e in drawing.edges if "_hdraw_" in e]
+
+    plain = read(recorder.export(graph, "dot"))  # type: ignore[arg-type]
+    others = [(tail, head) for tail, head, edge in drawing.edges if edge.get("dir") != "back"]
+    assert others == [(tail, head) for tail, head, _ in plain.edges]
+    assert drawing.boxes.keys() == plain.boxes.keys()
+    assert {"gradient"} <= set(words(drawing.whole)) - set(words(plain.whole))
+
+
+@pytest.mark.parametrize("options", [{}, {"legend": False}, {"depth": 0}], ids=str)
+def test_without_a_backward_pass_there_is_no_way_back(options: dict[str, Any]) -> None:
+    graph = trained(Partly(), backward=False)
+    assert recorder.export(graph, "dot", backward=True, **options) == recorder.export(graph, "dot", **options)
+
+
+def test_gradients_go_back_between_collapsed_calls() -> None:
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()), torch.nn.Linear(4, 4))
+    text = str(recorder.export(trained(net), "dot", backward=True, depth=1))
+    assert text.count("dir=back") == 2  # Sequential and Linear, Linear and sum
 
 
 @needs_dot

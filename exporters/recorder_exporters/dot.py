@@ -8,12 +8,22 @@ Operations have round corners, tensors sharp ones.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
-from recorder_exporters.dot_markup import escaped, line_of, shape_and_dtype, shape_over_dtype, small, tooltip, wrapped
+from recorder_exporters.dot_markup import (
+    escaped,
+    heading,
+    line_of,
+    shape_and_dtype,
+    shape_over_dtype,
+    small,
+    tooltip,
+    wrapped,
+)
+from recorder_exporters.gradient_flow import reached
 from recorder_exporters.look import (
     SCOPE_FILLS,
     SCOPE_LINE,
@@ -57,6 +67,10 @@ EDGE: Attributes = {
     "color": '"#5b6470"', "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8",
     "fontcolor": '"#4a525d"',
 }  # fmt: skip
+GRADIENT: Attributes = {
+    "style": "dashed", "color": f'"{STYLES["gradient"].line}"', "tooltip": "gradient", "dir": "back",
+    "constraint": "false",
+}  # fmt: skip
 HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
 
 
@@ -71,6 +85,8 @@ class DotExporter:
         initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
             their own if they are shared or used by a function. One that the graph returns is always drawn. In an
             autograd graph the parameter stands for the node that accumulates its gradient, too.
+        backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
+            the recording tells.
         depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
@@ -86,6 +102,7 @@ class DotExporter:
         legend: bool = True,
         shapes: bool = True,
         initializers: bool = False,
+        backward: bool = False,
         depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
@@ -103,12 +120,17 @@ class DotExporter:
         boxes = list(_boxes(graph, initializers))
         if fast is None:
             fast = _span(graph) > LARGE
-        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB"))
+        gradients = list(_gradients(graph, boxes)) if backward else []
+        twofold = {(arrow.tail, arrow.head) for arrow in gradients}
+        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB", twofold=twofold))
         title = title_of(graph) if title is None else title
         shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
-        heading = _heading(title, [kind for kind in STYLES if kind in shown and legend], 4 if direction == "TB" else 8)
-        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {}), **heading}
-        return _write(graph, attributes, title, boxes, arrows)
+        shown |= {"gradient"} if gradients else set()
+        kinds = [kind for kind in STYLES if kind in shown and legend]
+        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
+        if title or kinds:  # as the label of the whole drawing: it takes no part in the layout
+            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8)
+        return _write(graph, attributes, title, boxes, arrows + gradients)
 
 
 class _Box(NamedTuple):
@@ -157,11 +179,14 @@ def _is_private(value: Value) -> bool:
     return len(owners) == 1 and None not in owners
 
 
-def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> Iterator[_Arrow]:
+def _arrows(
+    graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool, twofold: Container[tuple[str, str]]
+) -> Iterator[_Arrow]:
     """Every use of a tensor, by a node or as the graph's output, where both ends are drawn.
 
     Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
-    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it.
+    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it. Beside
+    ``twofold`` edges an arrow comes back.
     """
     ids = {id(box.subject): box.id for box in boxes if box.look != "output"}
     spine = {(id(node), id(after)) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
@@ -182,7 +207,7 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
         if shapes and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
             alone = sum(v.producer is maker for v in user.inputs) == 1
             if beside and straight and alone and maker.scope is user.scope:
-                attributes |= _label_beside(value)
+                attributes |= _label_beside(value, (tail, head) in twofold)
             else:
                 attributes["label"] = f"<{shape_over_dtype(value)}>"
         told.add((id(value), head))
@@ -195,11 +220,23 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
         yield from arrow(value, None, f"o{number}")
 
 
-def _label_beside(value: Value) -> Attributes:
+def _gradients(graph: Graph, boxes: Iterable[_Box]) -> Iterator[_Arrow]:
+    """The way back along each edge between two nodes that backward has gone. It does not move the nodes.
+
+    It is an edge that is drawn from head to tail: one from below to above dot leads around what is in between.
+    """
+    ids = {id(box.subject): box.id for box in boxes}
+    there = reached(graph)
+    for edge in graph.edges():
+        if edge.value.requires_grad and id(edge.source) in there and id(edge.target) in there:
+            yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], GRADIENT)
+
+
+def _label_beside(value: Value, twofold: bool) -> Attributes:
     """A label right of where an edge leaves downwards, placed by its middle, as Graphviz wants it: in an angle from
     the edge and in units of 10 points. The size is an estimate for 8-point Helvetica.
     """
-    across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + 5
+    across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + (19 if twofold else 5)
     down = 15
     return {
         "taillabel": f"<{shape_over_dtype(value)}>",
@@ -324,25 +361,6 @@ def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes
         "fontcolor": '"#4a525d"' if error is None else f'"{STYLES["error"].text}"',
         "margin": "10",
     }
-
-
-def _heading(title: str, kinds: list[str], columns: int) -> Attributes:
-    """Title and legend as the label of the whole drawing: it takes no part in the layout."""
-    rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
-    if kinds:
-        items = [
-            f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
-            f'<td align="left">{small(style.meaning)}</td>'
-            for style in map(STYLES.__getitem__, kinds)
-        ]
-        grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
-        rows.append(
-            f'<tr><td><table border="0" cellborder="0" cellpadding="1" cellspacing="3">{grid}</table></td></tr>'
-        )
-    if not rows:
-        return {}
-    rows.append('<tr><td height="6"></td></tr>')
-    return {"label": f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'}
 
 
 def _colours(look: str) -> Attributes:

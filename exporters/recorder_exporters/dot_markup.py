@@ -6,9 +6,9 @@ A name may hold any characters. What is meant to be read passes `visible` and `s
 import textwrap
 
 from recorder import Value
-from recorder_exporters.look import shape_of, shortened, visible
+from recorder_exporters.look import STYLES, shape_of, shortened, visible
 
-__all__ = ["escaped", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
+__all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
 
 LABEL_LIMIT = 48
 """Characters of a name that are drawn; the tooltip has all of them."""
@@ -32,6 +32,27 @@ def _dtype(value: Value) -> str:
 def small(markup: str, size: int = 9) -> str:
     """Markup in a smaller type, of so many points."""
     return f'<font point-size="{size}">{markup}</font>'
+
+
+def heading(title: str, kinds: list[str], columns: int) -> str:
+    """A label of title and legend, either of which may be empty. ``kinds`` are keys of `STYLES`."""
+    rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
+    if kinds:
+        items = [f'{_swatch(kind)}<td align="left">{small(STYLES[kind].meaning)}</td>' for kind in kinds]
+        grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
+        rows.append(
+            f'<tr><td><table border="0" cellborder="0" cellpadding="1" cellspacing="3">{grid}</table></td></tr>'
+        )
+    rows.append('<tr><td height="6"></td></tr>')
+    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'
+
+
+def _swatch(kind: str) -> str:
+    """A cell that looks like what it stands for: a box, or a dashed line."""
+    style = STYLES[kind]
+    if kind == "gradient":
+        return f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+    return f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
 
 
 def wrapped(error: str) -> list[str]:

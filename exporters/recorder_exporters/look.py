@@ -51,8 +51,9 @@ STYLES: dict[str, Style] = {
     "constant": Style("#ececea", "#9a9a94", "#2b2b29", "constant"),
     "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
     "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
+    "gradient": Style("#f5dcea", "#b8427f", "#4f1533", "gradient"),
 }
-"""By class: what `class_of` and `value_class` return, and ``"output"``."""
+"""By class: what `class_of` and `value_class` return, ``"output"``, and for arrows ``"gradient"``."""
 
 SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
 """Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last
