@@ -363,6 +363,57 @@ def test_gradients_go_back_between_collapsed_calls() -> None:
     assert text.count("dir=back") == 2  # Sequential and Linear, Linear and sum
 
 
+def calls(*norms: float | None, nan: int = 0) -> Graph:
+    """A module call for each norm of the gradient that arrived, the first of them with so many NaN."""
+    nodes = [Node(f"m{i}", "module", "Linear", "", f"m{i}", 0) for i in range(len(norms))]
+    for node, norm in zip(nodes, norms, strict=True):
+        if norm is not None:
+            measured = {"shape": [1], "dtype": "float32", "norm": norm, "largest": norm, "inf": 0, "zeros": 0.0}
+            node.meta["backward"] = {"arrived": [{**measured, "nan": nan if node is nodes[0] else 0}]}
+    return Graph(nodes)
+
+
+@needs_dot
+def test_colours_by_gradient() -> None:
+    """Each power of ten is a step further on the ramp, and none, zero and NaN are told apart from all of them."""
+    norms = [1.0, *(10.0**-i * 1.5 for i in range(7, 0, -1)), 1e-7, 0.0, None]
+    drawing = read(recorder.export(calls(*norms, nan=1), "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    fills = [drawing.boxes[f"n{i}"]["fillcolor"] for i in range(len(norms))]
+    assert len(set(fills[1:8])) == 7
+    brightness = [sum(int(fill[i : i + 2], 16) for i in (1, 3, 5)) for fill in fills[1:8]]
+    assert brightness == sorted(brightness, reverse=True)
+    assert fills[8] == fills[1]
+    assert len({fills[0], *fills[1:8], fills[9], fills[10]}) == 10
+    assert fills[10] == STYLES["module"].fill
+    told = [text.strip("\u2003") for text in words(drawing.whole)]
+    assert told[-5:] == ["gradient norm", "0", "1e-07", "0.15", "NaN or Inf"]
+
+
+@needs_dot
+@pytest.mark.parametrize(
+    ("norms", "told"), [([2.0, 2.0], ["2"]), ([0.0], ["0"]), ([1e-300, 1e300], ["1e-300", "1e+300"])]
+)
+def test_the_range_of_the_gradients(norms: list[float], told: list[str]) -> None:
+    drawing = read(recorder.export(calls(*norms), "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    assert [text.strip("\u2003") for text in words(drawing.whole)] == ["graph", "gradient norm", *told]
+
+
+@needs_dot
+def test_colours_of_a_run() -> None:
+    net = Partly()
+    with Recorder(net, gradients="stats") as recording:
+        net(torch.ones(2, 4)).sum().backward()
+    graph = recording.graph
+    drawing = read(recorder.export(graph, "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    coloured = {n.name for i, n in enumerate(graph.nodes) if drawing.boxes[f"n{i}"]["fillcolor"] != STYLES[n.kind].fill}
+    assert coloured == {"body", "detached", "head"}
+
+
+def test_gradients_that_were_not_measured_are_no_colours() -> None:
+    with pytest.raises(OptionError, match="stats"):
+        recorder.export(trained(Partly()), "dot", colour_by="gradient")
+
+
 @needs_dot
 def test_a_tensor_of_unknown_origin_is_drawn_as_such() -> None:
     found = Value("found", (2, -1), "float32", "cpu")

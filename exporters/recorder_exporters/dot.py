@@ -24,10 +24,12 @@ from recorder_exporters.dot_markup import (
     wrapped,
 )
 from recorder_exporters.gradient_flow import reached
+from recorder_exporters.gradient_scale import GradientScale, norm_of
 from recorder_exporters.look import (
     SCOPE_FILLS,
     SCOPE_LINE,
     STYLES,
+    Style,
     caption,
     class_of,
     fold,
@@ -87,6 +89,8 @@ class DotExporter:
             autograd graph the parameter stands for the node that accumulates its gradient, too.
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
+        colour_by: what a module call's colour says: its kind, or the norm of the gradients that arrived at it, which
+            ``Recorder(net, gradients="stats")`` measures. A call that none arrived at keeps the colour of its kind.
         depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
@@ -103,13 +107,14 @@ class DotExporter:
         shapes: bool = True,
         initializers: bool = False,
         backward: bool = False,
+        colour_by: Literal["kind", "gradient"] = "kind",
         depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
         """The graph as DOT text.
 
         Raises:
-            OptionError: ``depth`` is negative.
+            OptionError: ``depth`` is negative, or the gradients to colour by were not measured.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
         if depth is not None and depth < 0:
@@ -118,6 +123,14 @@ class DotExporter:
         if depth is not None:
             graph = collapse(graph, depth)
         boxes = list(_boxes(graph, initializers))
+        scale = None
+        if colour_by == "gradient":
+            scale = GradientScale.of(graph)
+            if scale is None:
+                raise OptionError(
+                    'no gradients were measured to colour by: record with gradients="stats", and backward'
+                )
+            boxes = [_measured(box, scale) for box in boxes]
         if fast is None:
             fast = _span(graph) > LARGE
         gradients = list(_gradients(graph, boxes)) if backward else []
@@ -126,15 +139,16 @@ class DotExporter:
         title = title_of(graph) if title is None else title
         shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
         shown |= {"gradient"} if gradients else set()
+        steps = scale.legend() if scale is not None and legend else []
         kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
-        if title or kinds:  # as the label of the whole drawing: it takes no part in the layout
-            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8)
+        if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
+            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps)
         return _write(graph, attributes, title, boxes, arrows + gradients)
 
 
 class _Box(NamedTuple):
-    """What becomes a node of the drawing. ``look`` is a key into `STYLES`."""
+    """What becomes a node of the drawing. ``look`` is a key into `STYLES`, "" if a scale gives the colours."""
 
     id: str
     scope: Scope | None
@@ -169,6 +183,12 @@ def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
         yield _Box(f"n{number}", node.scope, class_of(node), node, _operation(node, own))
     for number, value in enumerate(graph.outputs):
         yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output"))
+
+
+def _measured(box: _Box, scale: GradientScale) -> _Box:
+    """The box in the colour of the gradients that arrived, unless none was measured, or an error is to be seen."""
+    norm = norm_of(box.subject) if isinstance(box.subject, Node) and box.look != "error" else None
+    return box if norm is None else box._replace(look="", attributes={**box.attributes, **_colours(scale.style(norm))})
 
 
 def _is_private(value: Value) -> bool:
@@ -270,7 +290,7 @@ def _scope_around(value: Value) -> Scope | None:
 
 
 def _operation(node: Node, own: list[Value]) -> Attributes:
-    attributes = _colours(class_of(node))
+    attributes = _colours(STYLES[class_of(node)])
     words = line_of(node.op_type)
     lines = [f"<b>{words}</b>" if node.kind == "module" else words]
     if arguments := hints(node.attributes):
@@ -316,7 +336,7 @@ def _source(value: Value) -> Attributes:
 def _tensor(value: Value, look: str, words: str, bold: bool = True) -> Attributes:
     words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
     return {
-        **_colours(look),
+        **_colours(STYLES[look]),
         "style": "filled",
         "label": f"<{words}<br/>{small(shape_and_dtype(value), 8)}>",
         "tooltip": tooltip([value.name, f"{value.role}, {caption(value)} on {value.device}"]),
@@ -363,8 +383,7 @@ def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes
     }
 
 
-def _colours(look: str) -> Attributes:
-    style = STYLES[look]
+def _colours(style: Style) -> Attributes:
     return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
 
 
