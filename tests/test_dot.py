@@ -10,16 +10,65 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
 
 import recorder
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope, Value
 from recorder.testing import chain, sample_graphs
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's dot on PATH: apt install graphviz")
 SAMPLES = sample_graphs()
+
+
+class Twice(torch.nn.Module):
+    """Uses one parameter in two places, and each of a layer's own in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU())
+        self.scale = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x * self.scale) * self.scale
+
+
+def autograd_of_run() -> Graph:
+    """An autograd graph in its modules' scopes, with parameters and an input that gets a gradient."""
+    net = Twice()
+    with Recorder(net) as recording:
+        loss = net(torch.ones(2, 4, requires_grad=True)).sum()
+    graph = recording.autograd
+    assert loss.requires_grad
+    return graph
+
+
+class Partly(torch.nn.Module):
+    """A gradient comes to some of its parts: not to the frozen one, through the detached value, or from the unused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.body, self.detached, self.unused, self.head = (torch.nn.Linear(4, 4) for _ in range(5))
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.tanh(self.body(self.frozen(x)))
+        torch.relu(self.unused(h))
+        return torch.mul(self.head(h), self.detached(h.detach()))
+
+
+def trained(net: torch.nn.Module, backward: bool = True) -> Graph:
+    with Recorder(net) as recording:
+        loss = net(torch.ones(2, 4)).sum()
+        if backward:
+            loss.backward()
+    return recording.graph
+
+
+AUTOGRAD = autograd_of_run()
+DRAWN = {**SAMPLES, "autograd": AUTOGRAD}
 
 
 def run_dot(text: str, format: str) -> bytes:
@@ -30,12 +79,15 @@ def run_dot(text: str, format: str) -> bytes:
 
 
 class Drawing(NamedTuple):
-    """What dot understood: boxes and clusters by name, each one's cluster, and the edges by the names of their ends."""
+    """What dot understood: boxes and clusters by name, each one's cluster, the edges by the names of their ends, and
+    the drawing as a whole.
+    """
 
     boxes: dict[str, dict[str, Any]]
     clusters: dict[str, dict[str, Any]]
     parents: dict[str, str | None]
     edges: list[tuple[str, str, dict[str, Any]]]
+    whole: dict[str, Any]
 
 
 def read(text: str) -> Drawing:
@@ -52,7 +104,7 @@ def read(text: str) -> Drawing:
         for member in cluster.get("nodes", []):  # of inner clusters too: the innermost comes last
             parents[objects[member]["name"]] = name
     edges = [(objects[e["tail"]]["name"], objects[e["head"]]["name"], e) for e in document.get("edges", [])]
-    return Drawing(boxes, clusters, parents, edges)
+    return Drawing(boxes, clusters, parents, edges, document)
 
 
 def depth(name: str, parents: dict[str, str | None]) -> int:
@@ -71,6 +123,11 @@ def shown(name: str) -> str:
     return shortened(visible(name), 48) or "unnamed"
 
 
+def drawn_nodes(graph: Graph) -> list[Node]:
+    """All but those that do nothing but accumulate the gradient of a parameter."""
+    return [n for n in graph.nodes if (n.op_type, *(v.role for v in n.inputs)) != ("AccumulateGrad", "parameter")]
+
+
 def names_of(graph: Graph, drawing: Drawing) -> dict[int, str]:
     """The id of each drawn node and value, in the numbering that the exporter promises, by object."""
     sources = [
@@ -78,16 +135,16 @@ def names_of(graph: Graph, drawing: Drawing) -> dict[int, str]:
         for v in graph.values()
         if v.producer is None and (v in graph.inputs or v in graph.outputs or v.role not in ("parameter", "buffer"))
     ]
-    names = {id(v): f"v{i}" for i, v in enumerate(sources)} | {id(n): f"n{i}" for i, n in enumerate(graph.nodes)}
+    names = {id(v): f"v{i}" for i, v in enumerate(sources)} | {id(n): f"n{i}" for i, n in enumerate(drawn_nodes(graph))}
     assert {*names.values(), *(f"o{i}" for i in range(len(graph.outputs)))} == set(drawing.boxes)
     return names
 
 
 @needs_dot
 @pytest.mark.parametrize("options", [{}, {"direction": "LR", "fast": True}, {"depth": 1}], ids=str)
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
-    graph = SAMPLES[name]
+    graph = DRAWN[name]
     text = recorder.export(graph, "dot", **options)
     assert isinstance(text, str)
     drawing = read(text)
@@ -100,22 +157,23 @@ def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
     for scope in graph.scopes:
         parent = None if scope.parent is None else clusters[id(scope.parent)]
         assert drawing.parents[clusters[id(scope)]] == parent
-    for node in graph.nodes:
+    for node in drawn_nodes(graph):
         assert drawing.parents[names[id(node)]] == (None if node.scope is None else clusters[id(node.scope)])
 
-    expected = Counter((names[id(edge.source)], names[id(edge.target)]) for edge in graph.edges())
+    drawn = {id(node) for node in drawn_nodes(graph)}
+    expected = Counter((names[id(e.source)], names[id(e.target)]) for e in graph.edges() if id(e.source) in drawn)
     expected += Counter((names[id(v)], names[id(n)]) for n in graph.nodes for v in n.inputs if id(v) in names)
     expected += Counter((names[id(v.producer or v)], f"o{i}") for i, v in enumerate(graph.outputs))
     assert Counter((tail, head) for tail, head, _ in drawing.edges) == expected
 
 
 @needs_dot
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_dot_draws_the_words_and_colours(name: str) -> None:
-    graph = SAMPLES[name]
+    graph = DRAWN[name]
     drawing = read(recorder.export(graph, "dot", title="a title of its own"))  # type: ignore[arg-type]
     names = names_of(graph, drawing)
-    for node in graph.nodes:
+    for node in drawn_nodes(graph):
         box = drawing.boxes[names[id(node)]]
         assert words(box)[0].rstrip() == shown(node.op_type).rstrip()
         if short_name(node):
@@ -129,7 +187,7 @@ def test_dot_draws_the_words_and_colours(name: str) -> None:
     for i, value in enumerate(graph.outputs):
         assert words(drawing.boxes[f"o{i}"]) == ["output", f"{shape_of(value)} ", value.dtype]
     told = {(tail, head): "".join(words(e)).split() for tail, head, e in drawing.edges if words(e)}
-    for edge in graph.edges():
+    for edge in (edge for edge in graph.edges() if id(edge.source) in names):
         assert told[names[id(edge.source)], names[id(edge.target)]] == [shape_of(edge.value), edge.value.dtype]
 
 
@@ -221,6 +279,139 @@ def test_parameters_are_in_the_box_of_their_module_and_apart_if_shared() -> None
         ("v1", "n1"): 1,
     }
     assert set(read(recorder.export(graph, "dot")).boxes) == {"n0", "n1", "v0", "o0"}  # type: ignore[arg-type]
+
+
+def labels(drawing: Drawing) -> dict[str, list[str]]:
+    """What stands in each box, by its first line."""
+    return {words(box)[0]: words(box)[1:] for box in drawing.boxes.values()}
+
+
+@needs_dot
+def test_parameters_of_an_autograd_graph() -> None:
+    """A box for what accumulates an input's gradient, none for what accumulates a parameter's."""
+    assert Counter(node.op_type for node in AUTOGRAD.nodes)["AccumulateGrad"] == 4  # scale, weight, bias, and the input
+    bare = read(recorder.export(AUTOGRAD, "dot"))  # type: ignore[arg-type]
+    heads = Counter(words(box)[0] for box in bare.boxes.values())
+    assert heads["AccumulateGrad"] == 1
+    assert "scale" not in heads
+    assert labels(bare)["AddmmBackward0"] == ["0"]
+    assert labels(bare)["ReluBackward0"] == ["1"]
+
+    full = read(recorder.export(AUTOGRAD, "dot", initializers=True))  # type: ignore[arg-type]
+    assert labels(full)["AddmmBackward0"] == ["0", "bias 4"]
+    assert labels(full)["TBackward0"] == ["0", "weight 4×4"]
+    (scale,) = [name for name, box in full.boxes.items() if words(box)[0] == "scale"]
+    users = [words(full.boxes[head])[0] for tail, head, _ in full.edges if tail == scale]
+    assert users == ["MulBackward0", "MulBackward0"]
+    assert full.boxes[scale]["fillcolor"] == STYLES["parameter"].fill
+    assert len(full.boxes) == len(bare.boxes) + 1
+
+
+@needs_dot
+def test_what_accumulates_is_drawn_where_nothing_stands_for_it() -> None:
+    weight = Value("w", (4,), "float32", "cpu", True, role="parameter")
+    made = Value("g", (4,), "float32", "cpu", True)
+    alone = Node("AccumulateGrad", "autograd", "AccumulateGrad", "", inputs=(weight,), outputs=(made,))
+    graph = Graph([alone], outputs=[made], initializers=[weight])
+    assert set(read(recorder.export(graph, "dot")).boxes) == {"n0", "o0"}  # type: ignore[arg-type]
+
+
+def test_mermaid_draws_the_same_autograd_nodes() -> None:
+    assert str(recorder.export(AUTOGRAD, "mermaid")).count('{{"') == len(drawn_nodes(AUTOGRAD))
+
+
+def test_the_graph_is_not_changed_by_drawing_it() -> None:
+    before = recorder.dumps(AUTOGRAD)
+    recorder.export(AUTOGRAD, "dot", initializers=True)
+    recorder.export(AUTOGRAD, "dot", depth=1)
+    assert recorder.dumps(AUTOGRAD) == before
+    AUTOGRAD.lint()
+
+
+@needs_dot
+def test_the_way_back_of_gradients() -> None:
+    graph = trained(Partly())
+    drawing = read(recorder.export(graph, "dot", backward=True))  # type: ignore[arg-type]
+    names = {name: words(box)[-1] for name, box in drawing.boxes.items()}  # a module's is its second line
+    back = [(tail, head, edge) for tail, head, edge in drawing.edges if edge.get("dir") == "back"]
+    assert sorted((names[head], names[tail]) for tail, head, _ in back) == [
+        ("head", "tanh"), ("mul", "detached"), ("mul", "head"), ("sum", "mul"), ("tanh", "body"),
+    ]  # fmt: skip
+    for tail, head, edge in back:
+        assert (edge["style"], edge["constraint"], words(edge)) == ("dashed", "false", [])
+        assert edge["color"] == STYLES["gradient"].line
+        # The arrowhead is where the gradient goes to: an edge that dot draws backwards has it at its tail.
+        assert ("_tdraw_" in edge, "_hdraw_" in edge) == (True, False)
+        assert [tail, head] in [[t, h] for t, h, e in drawing.edges if "_hdraw_" in e]
+
+    plain = read(recorder.export(graph, "dot"))  # type: ignore[arg-type]
+    others = [(tail, head) for tail, head, edge in drawing.edges if edge.get("dir") != "back"]
+    assert others == [(tail, head) for tail, head, _ in plain.edges]
+    assert drawing.boxes.keys() == plain.boxes.keys()
+    assert {"gradient"} <= set(words(drawing.whole)) - set(words(plain.whole))
+
+
+@pytest.mark.parametrize("options", [{}, {"legend": False}, {"depth": 0}], ids=str)
+def test_without_a_backward_pass_there_is_no_way_back(options: dict[str, Any]) -> None:
+    graph = trained(Partly(), backward=False)
+    assert recorder.export(graph, "dot", backward=True, **options) == recorder.export(graph, "dot", **options)
+
+
+def test_gradients_go_back_between_collapsed_calls() -> None:
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()), torch.nn.Linear(4, 4))
+    text = str(recorder.export(trained(net), "dot", backward=True, depth=1))
+    assert text.count("dir=back") == 2  # Sequential and Linear, Linear and sum
+
+
+def calls(*norms: float | None, nan: int = 0) -> Graph:
+    """A module call for each norm of the gradient that arrived, the first of them with so many NaN."""
+    nodes = [Node(f"m{i}", "module", "Linear", "", f"m{i}", 0) for i in range(len(norms))]
+    for node, norm in zip(nodes, norms, strict=True):
+        if norm is not None:
+            measured = {"shape": [1], "dtype": "float32", "norm": norm, "largest": norm, "inf": 0, "zeros": 0.0}
+            node.meta["backward"] = {"arrived": [{**measured, "nan": nan if node is nodes[0] else 0}]}
+    return Graph(nodes)
+
+
+@needs_dot
+def test_colours_by_gradient() -> None:
+    """Each power of ten is a step further on the ramp, and none, zero and NaN are told apart from all of them."""
+    norms = [1.0, *(10.0**-i * 1.5 for i in range(7, 0, -1)), 1e-7, 0.0, None]
+    drawing = read(recorder.export(calls(*norms, nan=1), "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    fills = [drawing.boxes[f"n{i}"]["fillcolor"] for i in range(len(norms))]
+    assert len(set(fills[1:8])) == 7
+    brightness = [sum(int(fill[i : i + 2], 16) for i in (1, 3, 5)) for fill in fills[1:8]]
+    assert brightness == sorted(brightness, reverse=True)
+    assert fills[8] == fills[1]
+    assert len({fills[0], *fills[1:8], fills[9], fills[10]}) == 10
+    assert fills[10] == STYLES["module"].fill
+    told = [text.strip("\u2003") for text in words(drawing.whole)]
+    assert told[-5:] == ["gradient norm", "0", "1e-07", "0.15", "NaN or Inf"]
+
+
+@needs_dot
+@pytest.mark.parametrize(
+    ("norms", "told"), [([2.0, 2.0], ["2"]), ([0.0], ["0"]), ([1e-300, 1e300], ["1e-300", "1e+300"])]
+)
+def test_the_range_of_the_gradients(norms: list[float], told: list[str]) -> None:
+    drawing = read(recorder.export(calls(*norms), "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    assert [text.strip("\u2003") for text in words(drawing.whole)] == ["graph", "gradient norm", *told]
+
+
+@needs_dot
+def test_colours_of_a_run() -> None:
+    net = Partly()
+    with Recorder(net, gradients="stats") as recording:
+        net(torch.ones(2, 4)).sum().backward()
+    graph = recording.graph
+    drawing = read(recorder.export(graph, "dot", colour_by="gradient"))  # type: ignore[arg-type]
+    coloured = {n.name for i, n in enumerate(graph.nodes) if drawing.boxes[f"n{i}"]["fillcolor"] != STYLES[n.kind].fill}
+    assert coloured == {"body", "detached", "head"}
+
+
+def test_gradients_that_were_not_measured_are_no_colours() -> None:
+    with pytest.raises(OptionError, match="stats"):
+        recorder.export(trained(Partly()), "dot", colour_by="gradient")
 
 
 @needs_dot

@@ -8,18 +8,31 @@ Operations have round corners, tensors sharp ones.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
-from recorder_exporters.dot_markup import escaped, line_of, shape_and_dtype, shape_over_dtype, small, tooltip, wrapped
+from recorder_exporters.dot_markup import (
+    escaped,
+    heading,
+    line_of,
+    shape_and_dtype,
+    shape_over_dtype,
+    small,
+    tooltip,
+    wrapped,
+)
+from recorder_exporters.gradient_flow import reached
+from recorder_exporters.gradient_scale import GradientScale, norm_of
 from recorder_exporters.look import (
     SCOPE_FILLS,
     SCOPE_LINE,
     STYLES,
+    Style,
     caption,
     class_of,
+    fold,
     hints,
     shape_of,
     short_name,
@@ -56,6 +69,10 @@ EDGE: Attributes = {
     "color": '"#5b6470"', "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8",
     "fontcolor": '"#4a525d"',
 }  # fmt: skip
+GRADIENT: Attributes = {
+    "style": "dashed", "color": f'"{STYLES["gradient"].line}"', "tooltip": "gradient", "dir": "back",
+    "constraint": "false",
+}  # fmt: skip
 HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
 
 
@@ -68,7 +85,12 @@ class DotExporter:
         legend: whether to explain the colours, those that occur.
         shapes: whether edges carry shape and dtype. Not drawn in a fast layout.
         initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
-            their own if they are shared or used by a function. One that the graph returns is always drawn.
+            their own if they are shared or used by a function. One that the graph returns is always drawn. In an
+            autograd graph the parameter stands for the node that accumulates its gradient, too.
+        backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
+            the recording tells.
+        colour_by: what a module call's colour says: its kind, or the norm of the gradients that arrived at it, which
+            ``Recorder(net, gradients="stats")`` measures. A call that none arrived at keeps the colour of its kind.
         depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
@@ -84,32 +106,49 @@ class DotExporter:
         legend: bool = True,
         shapes: bool = True,
         initializers: bool = False,
+        backward: bool = False,
+        colour_by: Literal["kind", "gradient"] = "kind",
         depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
         """The graph as DOT text.
 
         Raises:
-            OptionError: ``depth`` is negative.
+            OptionError: ``depth`` is negative, or the gradients to colour by were not measured.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
         if depth is not None and depth < 0:
             raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
+        graph = fold(graph)
         if depth is not None:
             graph = collapse(graph, depth)
         boxes = list(_boxes(graph, initializers))
+        scale = None
+        if colour_by == "gradient":
+            scale = GradientScale.of(graph)
+            if scale is None:
+                raise OptionError(
+                    'no gradients were measured to colour by: record with gradients="stats", and backward'
+                )
+            boxes = [_measured(box, scale) for box in boxes]
         if fast is None:
             fast = _span(graph) > LARGE
-        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB"))
+        gradients = list(_gradients(graph, boxes)) if backward else []
+        twofold = {(arrow.tail, arrow.head) for arrow in gradients}
+        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB", twofold=twofold))
         title = title_of(graph) if title is None else title
         shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
-        heading = _heading(title, [kind for kind in STYLES if kind in shown and legend], 4 if direction == "TB" else 8)
-        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {}), **heading}
-        return _write(graph, attributes, title, boxes, arrows)
+        shown |= {"gradient"} if gradients else set()
+        steps = scale.legend() if scale is not None and legend else []
+        kinds = [kind for kind in STYLES if kind in shown and legend]
+        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
+        if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
+            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps)
+        return _write(graph, attributes, title, boxes, arrows + gradients)
 
 
 class _Box(NamedTuple):
-    """What becomes a node of the drawing. ``look`` is a key into `STYLES`."""
+    """What becomes a node of the drawing. ``look`` is a key into `STYLES`, "" if a scale gives the colours."""
 
     id: str
     scope: Scope | None
@@ -146,19 +185,28 @@ def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
         yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output"))
 
 
+def _measured(box: _Box, scale: GradientScale) -> _Box:
+    """The box in the colour of the gradients that arrived, unless none was measured, or an error is to be seen."""
+    norm = norm_of(box.subject) if isinstance(box.subject, Node) and box.look != "error" else None
+    return box if norm is None else box._replace(look="", attributes={**box.attributes, **_colours(scale.style(norm))})
+
+
 def _is_private(value: Value) -> bool:
-    """Whether one module alone uses a parameter or buffer: then it is written in the module's box. Boxes of their own
-    would outnumber the operations and pull the layout apart; they are left to what is shared.
+    """Whether one module, or one autograd node, alone uses a parameter or buffer: then it is written in the box. Boxes
+    of their own would outnumber the operations and pull the layout apart; they are left to what is shared.
     """
-    owners = {node.fqn for node, _ in value.uses}
+    owners = {node.name if node.kind == "autograd" else node.fqn for node, _ in value.uses}
     return len(owners) == 1 and None not in owners
 
 
-def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> Iterator[_Arrow]:
+def _arrows(
+    graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool, twofold: Container[tuple[str, str]]
+) -> Iterator[_Arrow]:
     """Every use of a tensor, by a node or as the graph's output, where both ends are drawn.
 
     Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
-    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it.
+    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it. Beside
+    ``twofold`` edges an arrow comes back.
     """
     ids = {id(box.subject): box.id for box in boxes if box.look != "output"}
     spine = {(id(node), id(after)) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
@@ -179,7 +227,7 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
         if shapes and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
             alone = sum(v.producer is maker for v in user.inputs) == 1
             if beside and straight and alone and maker.scope is user.scope:
-                attributes |= _label_beside(value)
+                attributes |= _label_beside(value, (tail, head) in twofold)
             else:
                 attributes["label"] = f"<{shape_over_dtype(value)}>"
         told.add((id(value), head))
@@ -192,11 +240,23 @@ def _arrows(graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool) -> 
         yield from arrow(value, None, f"o{number}")
 
 
-def _label_beside(value: Value) -> Attributes:
+def _gradients(graph: Graph, boxes: Iterable[_Box]) -> Iterator[_Arrow]:
+    """The way back along each edge between two nodes that backward has gone. It does not move the nodes.
+
+    It is an edge that is drawn from head to tail: one from below to above dot leads around what is in between.
+    """
+    ids = {id(box.subject): box.id for box in boxes}
+    there = reached(graph)
+    for edge in graph.edges():
+        if edge.value.requires_grad and id(edge.source) in there and id(edge.target) in there:
+            yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], GRADIENT)
+
+
+def _label_beside(value: Value, twofold: bool) -> Attributes:
     """A label right of where an edge leaves downwards, placed by its middle, as Graphviz wants it: in an angle from
     the edge and in units of 10 points. The size is an estimate for 8-point Helvetica.
     """
-    across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + 5
+    across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + (19 if twofold else 5)
     down = 15
     return {
         "taillabel": f"<{shape_over_dtype(value)}>",
@@ -230,7 +290,7 @@ def _scope_around(value: Value) -> Scope | None:
 
 
 def _operation(node: Node, own: list[Value]) -> Attributes:
-    attributes = _colours(class_of(node))
+    attributes = _colours(STYLES[class_of(node)])
     words = line_of(node.op_type)
     lines = [f"<b>{words}</b>" if node.kind == "module" else words]
     if arguments := hints(node.attributes):
@@ -259,7 +319,9 @@ def _operation(node: Node, own: list[Value]) -> Attributes:
 
 
 def _member(node: Node, value: Value) -> str:
-    return value.name.removeprefix(f"{node.fqn}.") if node.fqn else value.name
+    """What a parameter is called in the box of the module, or of what the module's call made, that uses it."""
+    owner = node.fqn if node.kind == "module" else node.meta.get("forward")
+    return value.name.removeprefix(f"{owner}.") if owner else value.name
 
 
 def _source(value: Value) -> Attributes:
@@ -274,7 +336,7 @@ def _source(value: Value) -> Attributes:
 def _tensor(value: Value, look: str, words: str, bold: bool = True) -> Attributes:
     words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
     return {
-        **_colours(look),
+        **_colours(STYLES[look]),
         "style": "filled",
         "label": f"<{words}<br/>{small(shape_and_dtype(value), 8)}>",
         "tooltip": tooltip([value.name, f"{value.role}, {caption(value)} on {value.device}"]),
@@ -321,27 +383,7 @@ def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes
     }
 
 
-def _heading(title: str, kinds: list[str], columns: int) -> Attributes:
-    """Title and legend as the label of the whole drawing: it takes no part in the layout."""
-    rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
-    if kinds:
-        items = [
-            f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
-            f'<td align="left">{small(style.meaning)}</td>'
-            for style in map(STYLES.__getitem__, kinds)
-        ]
-        grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
-        rows.append(
-            f'<tr><td><table border="0" cellborder="0" cellpadding="1" cellspacing="3">{grid}</table></td></tr>'
-        )
-    if not rows:
-        return {}
-    rows.append('<tr><td height="6"></td></tr>')
-    return {"label": f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'}
-
-
-def _colours(look: str) -> Attributes:
-    style = STYLES[look]
+def _colours(style: Style) -> Attributes:
     return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
 
 

@@ -4,11 +4,12 @@ A name may hold any characters. What is meant to be read passes `visible` and `s
 """
 
 import textwrap
+from collections.abc import Sequence
 
 from recorder import Value
-from recorder_exporters.look import shape_of, shortened, visible
+from recorder_exporters.look import STYLES, Style, shape_of, shortened, visible
 
-__all__ = ["escaped", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
+__all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
 
 LABEL_LIMIT = 48
 """Characters of a name that are drawn; the tooltip has all of them."""
@@ -32,6 +33,37 @@ def _dtype(value: Value) -> str:
 def small(markup: str, size: int = 9) -> str:
     """Markup in a smaller type, of so many points."""
     return f'<font point-size="{size}">{markup}</font>'
+
+
+def heading(title: str, kinds: list[str], columns: int, scale: Sequence[Style | str] = ()) -> str:
+    """A label of title and legend, any part of which may be empty. ``kinds`` are keys of `STYLES`; ``scale`` has
+    colours and words for gradient norms.
+    """
+    rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
+    if kinds:
+        items = [
+            f'{_swatch(STYLES[kind], kind == "gradient")}<td align="left">{small(STYLES[kind].meaning)}</td>'
+            for kind in kinds
+        ]
+        grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
+        rows.append(f"<tr><td>{_table(grid, 3)}</td></tr>")
+    if scale:
+        cells = "".join(f"<td>{small(i)}</td>" if isinstance(i, str) else _swatch(i) for i in scale)
+        line = f"<tr><td>{small('gradient norm')}</td>{cells}</tr>"
+        rows.append(f"<tr><td>{_table(line, 1)}</td></tr>")
+    rows.append('<tr><td height="6"></td></tr>')
+    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'
+
+
+def _table(rows: str, spacing: int) -> str:
+    return f'<table border="0" cellborder="0" cellpadding="1" cellspacing="{spacing}">{rows}</table>'
+
+
+def _swatch(style: Style, dashed: bool = False) -> str:
+    """A cell that looks like what it stands for: a box, or a dashed line."""
+    if dashed:
+        return f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+    return f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
 
 
 def wrapped(error: str) -> list[str]:

@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, chosen to stay apart for colour-blind readers and i
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from recorder import Graph, Node, Scope, Value
@@ -17,6 +18,7 @@ __all__ = [
     "Style",
     "caption",
     "class_of",
+    "fold",
     "hints",
     "legend",
     "shape_of",
@@ -49,8 +51,9 @@ STYLES: dict[str, Style] = {
     "constant": Style("#ececea", "#9a9a94", "#2b2b29", "constant"),
     "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
     "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
+    "gradient": Style("#f5dcea", "#b8427f", "#4f1533", "gradient"),
 }
-"""By class: what `class_of` and `value_class` return, and ``"output"``."""
+"""By class: what `class_of` and `value_class` return, ``"output"``, and for arrows ``"gradient"``."""
 
 SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
 """Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last
@@ -71,6 +74,47 @@ def class_of(node: Node) -> str:
 def value_class(value: Value) -> str:
     """The key into `STYLES` for a value that no node made."""
     return value.role
+
+
+def fold(graph: Graph) -> Graph:
+    """The graph without the autograd nodes that only accumulate a parameter's gradient: what used such a node uses the
+    parameter itself. They outnumber all other autograd nodes, and say nothing that the parameter's name does not.
+
+    The graph itself if it has none.
+    """
+    returned = {id(value) for value in graph.outputs}
+    stand_in: dict[int, Value] = {}  # for the output of a folded node, its parameter
+    for node in graph.nodes:
+        if node.kind == "autograd" and node.op_type == "AccumulateGrad" and len(node.inputs) == 1:
+            used = any(value.uses for value in node.outputs)
+            if node.inputs[0].role == "parameter" and used and not any(id(v) in returned for v in node.outputs):
+                stand_in |= {id(value): node.inputs[0] for value in node.outputs}
+    if not stand_in:
+        return graph
+    copies: dict[int, Value] = {}  # a graph is built from fresh values
+
+    def copy(value: Value) -> Value:
+        value = stand_in.get(id(value), value)
+        return copies.setdefault(id(value), replace(value))
+
+    nodes = [
+        replace(node, inputs=tuple(map(copy, node.inputs)), outputs=tuple(map(copy, node.outputs)))
+        for node in graph.nodes
+        if not any(id(value) in stand_in for value in node.outputs)
+    ]
+    held, holding = (
+        {id(scope) for node in some if node.scope is not None for scope in node.scope.ancestors()}
+        for some in (graph.nodes, nodes)
+    )
+    return Graph(
+        nodes,
+        inputs=list(map(copy, graph.inputs)),
+        outputs=list(map(copy, graph.outputs)),
+        initializers=list(map(copy, graph.initializers)),
+        scopes=[scope for scope in graph.scopes if id(scope) in holding or id(scope) not in held],
+        name=graph.name,
+        meta=graph.meta,
+    )
 
 
 def legend(graph: Graph) -> list[str]:
@@ -98,12 +142,13 @@ def title_of(graph: Graph) -> str:
 
 def short_name(place: Node | Scope) -> str:
     """What to call a module's call where the scope around it is named already: ``conv1`` in ``layer1.0``, with the
-    call's number if it is not the first: ``conv1 #1``. Empty for the root's first call, and for what is no module.
+    call's number if it is not the first: ``conv1 #1``. An autograd node is called after the forward node that made it,
+    if that is known. Empty for the root's first call, and for functions.
     """
-    if place.fqn is None:
+    name = place.meta.get("forward") if place.fqn is None else place.fqn
+    if not isinstance(name, str):
         return ""
     around = place.scope if isinstance(place, Node) else place.parent
-    name = place.fqn
     if around is not None and around.fqn:
         name = name.removeprefix(f"{around.fqn}.")
     return f"{name} #{place.call}".strip() if place.call else name

@@ -18,6 +18,7 @@ from recorder_exporters.look import (
     STYLES,
     caption,
     class_of,
+    fold,
     hints,
     short_name,
     shortened,
@@ -89,6 +90,7 @@ class MermaidExporter:
             ExportError: even with every scope closed the graph is larger than GitHub draws.
             OptionError: the depth is negative.
         """
+        graph = fold(graph)
         if depth is not None:
             if depth < 0:
                 raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
