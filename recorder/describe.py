@@ -15,6 +15,8 @@ from recorder.tensors import PLAIN, facts
 
 __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain"]
 
+HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
+
 
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
     """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
@@ -43,7 +45,7 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
             tell(type(module).__name__, module, is_root=False)
     for entry in met:
         if id(entry) not in told:
-            log += entry.early or (Tag.MODULE, entry, entry.type.__name__, False, Tag.END, Tag.END, Tag.END)
+            log += entry.early or (MODULE, entry, entry.type.__name__, False, END, END, END)
     return log
 
 
@@ -56,16 +58,16 @@ def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
 
 def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: Known, log: Log) -> None:
     parameters, buffers = _tell_tensors(module, fqn, entry, known, log)
-    log += (Tag.MODULE, entry, fqn, root)
+    log += (MODULE, entry, fqn, root)
     own = module.__dict__
     for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
         if name in own and (type(own[name]) in PLAIN or is_plain(own[name])):
             log += (name, own[name])
-    log.append(Tag.END)
+    log.append(END)
     log += parameters
-    log.append(Tag.END)
+    log.append(END)
     log += buffers
-    log.append(Tag.END)
+    log.append(END)
 
 
 def _tell_tensors(module: nn.Module, fqn: str, entry: Entry | None, known: Known, log: Log) -> tuple[Log, Log]:
@@ -80,7 +82,7 @@ def _tell_tensors(module: nn.Module, fqn: str, entry: Entry | None, known: Known
         for name, tensor in tensors:
             if tensor is not None:
                 reference = known.mark(tensor)
-                log += (Tag.HELD, reference, role, prefix + name)
+                log += (HELD, reference, role, prefix + name)
                 log += facts(tensor)
                 names += (name, reference)
     return members
