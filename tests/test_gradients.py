@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -393,6 +394,33 @@ def test_autocast(tmp_path: Path) -> None:
     assert told(r.graph, "2")["arrived"][0]["norm"] == pytest.approx(6**0.5)
     assert told(r.graph, "2.weight")["gradient"]["dtype"] == "float32"
     assert report_of(r, tmp_path).ok
+
+
+def test_a_scaled_step_with_hooks_of_the_users_is_as_without() -> None:
+    net = resnet()
+    picture = torch.randn(2, 3, 32, 32)
+
+    def step(net: nn.Module, recorder: Any) -> tuple[list[Tensor | None], list[float], float]:
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        seen: list[float] = []
+        with recorder, torch.autocast("cpu", dtype=torch.bfloat16):
+            y = net(picture)
+            y.register_hook(lambda gradient: seen.append(float(gradient.float().sum())))
+            y.register_hook(lambda gradient: gradient * 2)  # a hook that changes the gradient
+            scaler.scale(y.float().square().mean()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return [p.detach().clone() for p in net.parameters()], seen, scaler.get_scale()
+
+    plain = step(deepcopy(net), nullcontext())
+    watched = deepcopy(net)
+    r = Recorder(watched, gradients="stats")
+    assert same(step(watched, r), plain)
+    assert len(plain[1]) == 1
+    r.graph.lint()
+    (arrived,) = told(r.graph, "fc")["arrived"]
+    assert arrived["norm"] > 0
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
