@@ -39,13 +39,19 @@ class Backward:
         append: appends a record.
         mark: makes a tensor known to the recording.
         gradients: how much to record.
+        failed: is told an error of our own, which must not be the user's.
     """
 
     def __init__(
-        self, append: Callable[[Iterable[Any]], None], mark: Callable[[Tensor], Reference], gradients: Gradients
+        self,
+        append: Callable[[Iterable[Any]], None],
+        mark: Callable[[Tensor], Reference],
+        gradients: Gradients,
+        failed: Callable[[Exception], None],
     ) -> None:
         self._append = append
         self._mark = mark
+        self._failed = failed
         self._of_parameters = gradients != "calls"
         self._measures = Measures() if gradients == "stats" else None
         self._handles: list[Any] = []
@@ -89,12 +95,19 @@ class Backward:
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
         self._crowded = max(_CROWD, 2 * len(self._handles))
 
+    def unwatch_parameters(self) -> None:
+        """Record no longer what is accumulated in parameters, until `watch_parameters`."""
+        for handle in self._on_parameters:
+            handle.remove()
+        self._on_parameters = []
+        self._watched.clear()
+
     def stop(self) -> None:
         """Remove every hook."""
-        for handle in (*self._handles, *self._on_parameters):
+        self.unwatch_parameters()
+        for handle in self._handles:
             handle.remove()
-        self._handles, self._on_parameters = [], []
-        self._watched.clear()
+        self._handles = []
 
     def read(self) -> None:
         """Fetch from the devices what was measured so far. This waits for them; nothing else here does."""
@@ -103,22 +116,28 @@ class Backward:
 
     def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         now = clock()
-        with quietly():
-            record: Log = [GRAD, key, phase, now, backward_id()]
-            for gradient in gradients:
-                record += _facts_of(gradient)
-            record.append(END)
-            if self._measures is not None:
-                record += [self._measures.measure(gradient) for gradient in gradients]
-            record.append(END)
-            self._append(record)
+        try:
+            with quietly():
+                record: Log = [GRAD, key, phase, now, backward_id()]
+                for gradient in gradients:
+                    record += _facts_of(gradient)
+                record.append(END)
+                if self._measures is not None:
+                    record += [self._measures.measure(gradient) for gradient in gradients]
+                record.append(END)
+                self._append(record)
+        except Exception as ours:
+            self._failed(ours)
 
     def _accumulated(self, reference: Reference, parameter: Tensor) -> None:
         now = clock()
-        with quietly():
-            gradient = parameter.grad
-            measured = None if self._measures is None else self._measures.measure(gradient)
-            self._append((PARAMETER, reference, now, backward_id(), measured, *_facts_of(gradient)))
+        try:
+            with quietly():
+                gradient = parameter.grad
+                measured = None if self._measures is None else self._measures.measure(gradient)
+                self._append((PARAMETER, reference, now, backward_id(), measured, *_facts_of(gradient)))
+        except Exception as ours:
+            self._failed(ours)
 
 
 def _facts_of(gradient: Any) -> Facts:

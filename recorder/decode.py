@@ -4,7 +4,8 @@ Kept apart from the hot path, and incremental: what has been decoded is not look
 read while it goes on, and written out while it grows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 from weakref import ref
 
@@ -17,6 +18,9 @@ from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 __all__ = ["Decoder"]
 
 END, LIST, MAP = Tag.END, Tag.LIST, Tag.MAP
+
+_PASSES = 64
+"""So many backward passes can be under way when a `Decoder` forgets."""
 
 Next = Callable[[], Any]
 """Gives the next item of the log."""
@@ -35,8 +39,8 @@ class Decoder:
         self._tensors: dict[int, tuple[int, ref[Any]]] = {}
         self._modules: dict[int, tuple[int, Entry]] = {}
         self._storages: dict[int, int] = {}
-        self._calls: dict[int, int] = {}
         self._passes: dict[int, int] = {}
+        self._new_tensor, self._new_module, self._new_storage, self._new_pass = count(), count(), count(), count()
         self._names: dict[Any, tuple[str, str]] = {}
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str]] = {}
 
@@ -68,14 +72,26 @@ class Decoder:
         known = self._tensors.get(id(reference))
         return None if known is None else known[0]
 
+    def __len__(self) -> int:
+        return len(self._tensors) + len(self._modules)
+
+    def forget(self, remembered: Mapping[int, int | None]) -> tuple[set[int], set[int]]:
+        """Forget what no later record can speak of: all tensors but these, given by the `id` of their references with
+        the addresses of their storages, and the modules that are gone. Returns the numbers of the tensors and modules
+        that are left.
+        """
+        self._tensors = {key: known for key, known in self._tensors.items() if key in remembered}
+        self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
+        addresses = set(remembered.values())
+        self._storages = {key: number for key, number in self._storages.items() if key in addresses}
+        self._passes = dict(sorted(self._passes.items())[-_PASSES:])
+        return {number for number, _ in self._tensors.values()}, {number for number, _ in self._modules.values()}
+
     def _number(self, reference: "ref[Any]") -> int:
         known = self._tensors.get(id(reference))
         if known is None:
-            known = self._tensors[id(reference)] = (len(self._tensors), reference)
+            known = self._tensors[id(reference)] = (next(self._new_tensor), reference)
         return known[0]
-
-    def _call(self, key: int) -> int:
-        return self._calls.setdefault(key, len(self._calls))
 
     def _numbers(self, values: Iterable[Any]) -> list[int]:
         """The tensors among arguments, in order, in any nesting."""
@@ -108,7 +124,9 @@ class Decoder:
         grad_fn, sequence, address = following(), following(), following()
         storage = None
         if address is not None and shared:
-            storage = self._storages.setdefault(address, len(self._storages))
+            storage = self._storages.get(address)
+            if storage is None:
+                storage = self._storages[address] = next(self._new_storage)
         return ev.TensorMeta(
             *kind,
             requires_grad,
@@ -163,7 +181,7 @@ class Decoder:
             stop - self._origin,
             "",
             self._modules[id(entry)][0],
-            self._call(key),
+            key,
             inputs,
             outputs,
             writes,
@@ -176,12 +194,12 @@ class Decoder:
     def _enter(self, following: Next) -> ev.Enter:
         entry, key, flags, start = following(), following(), following(), following()
         module, inputs = self._modules[id(entry)][0], tuple(self._numbers(_values(following)))
-        return ev.Enter(self._call(key), module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
+        return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
     def _leave(self, following: Next) -> ev.Leave:
         key, stop, error = following(), following(), following()
         inputs, outputs = self._arguments(following), tuple(self._numbers(_values(following)))
-        return ev.Leave(self._call(key), stop - self._origin, inputs, outputs, error)
+        return ev.Leave(key, stop - self._origin, inputs, outputs, error)
 
     def _meet(self, following: Next) -> ev.Tensor | None:
         return self._tensor(following(), "constant", None, following)
@@ -197,7 +215,7 @@ class Decoder:
     def _module(self, following: Next) -> ev.Module:
         entry, fqn, root = following(), following(), following()
         attributes, parameters, buffers = _pairs(following), _pairs(following), _pairs(following)
-        number = len(self._modules)
+        number = next(self._new_module)
         self._modules[id(entry)] = (number, entry)
         return ev.Module(
             number,
@@ -220,7 +238,7 @@ class Decoder:
         while (shape := following()) is not END:
             gradients.append(None if shape is None else self._meta_of(shape, following, shared=False))
         stats = tuple([_stats(measure) for measure in _values(following)])
-        return ev.Grad(self._call(key), phase, now - self._origin, self._pass(backward), tuple(gradients), stats)
+        return ev.Grad(key, phase, now - self._origin, self._pass(backward), tuple(gradients), stats)
 
     def _parameter(self, following: Next) -> ev.ParameterGrad | None:
         reference, now, backward, measure = following(), following(), following(), following()
@@ -232,7 +250,10 @@ class Decoder:
         return ev.ParameterGrad(number, now - self._origin, self._pass(backward), meta, _stats(measure))
 
     def _pass(self, backward: int) -> int:
-        return self._passes.setdefault(backward, len(self._passes))
+        number = self._passes.get(backward)
+        if number is None:
+            number = self._passes[backward] = next(self._new_pass)
+        return number
 
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:

@@ -48,6 +48,12 @@ _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.
 
 OP, LEAF, ENTER, LEAVE, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.END
 
+NOBODY = 0
+"""No thread."""
+
+SKIPPED = -1
+"""The flag of a call that is not recorded, nor is what it calls."""
+
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
 
@@ -75,9 +81,11 @@ class Entry:
 
 
 class _Frame:
-    """A module call in progress. ``popped``: the modes that have to be put back when it ends."""
+    """A module call in progress. ``popped``: the modes that have to be put back when it ends; ``silent``: nothing in it
+    is recorded.
+    """
 
-    __slots__ = ("entry", "flags", "key", "popped", "start")
+    __slots__ = ("entry", "flags", "key", "popped", "silent", "start")
 
     def __init__(self, entry: Entry, start: int, key: int, flags: int, popped: tuple[Mode, ...]) -> None:
         self.entry = entry
@@ -85,6 +93,7 @@ class _Frame:
         self.key = key
         self.flags = flags
         self.popped = popped
+        self.silent = entry.leaf or flags == SKIPPED
 
 
 class Capture:
@@ -95,13 +104,17 @@ class Capture:
         functions: record functions too, not modules alone.
         describe_early: describes a module that is no part of a root, before its first call.
         gradients: how much of backward is recorded.
-        before_backward: called before a backward begins; without functions, when an outermost call has returned.
+        every: record each so-many-th step alone. A step is a call of the module that was called first, from outside of
+            every other, with what follows until its next one.
+        before_backward: called before a backward begins, if functions are recorded.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         met: modules of which a call was recorded for the first time. Take them out likewise.
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
+        after_call: called when an outermost call has returned. Set it before `start`.
+        faults: our own errors. What they hit is missing, or recorded with an error that says so.
     """
 
     def __init__(
@@ -110,26 +123,33 @@ class Capture:
         functions: bool,
         describe_early: Callable[[Entry, nn.Module, Known], Any],
         gradients: Gradients,
+        every: int = 1,
         before_backward: Callable[[], None] | None = None,
     ) -> None:
         self.log: Log = []
         self.met: list[Entry] = []
         self.known = Known(self.log.extend, functions)
-        self.backward = Backward(self.log.extend, self.known.mark, gradients)
+        self.backward = Backward(self.log.extend, self.known.mark, gradients, self.failed)
         self._entries: dict[int, Entry] = {}
         self._roots = {prefix: ref(root) for prefix, root in roots.items()}
         self._functions = functions
         self._describe_early = describe_early
+        self._every = every
+        self._steps = count()
+        self._step: Entry | None = None
+        self._skipping = False
         self._before_backward = before_backward
+        self.after_call: Callable[[], None] | None = None
         self._frames: list[_Frame] = []
         self._keys = count()
-        self._owner = 0
+        self._owner = self._skipper = NOBODY
         self._mode: Mode | None = None
         self._paused = False
         self._closure = False
         self._own: set[int] = set()
         self._held: set[int] | None = None
         self._handles: list[Any] = []
+        self.faults: list[str] = []
 
     def roots(self) -> dict[str, nn.Module]:
         """The recorded modules that are still there, by the prefix of their names."""
@@ -150,8 +170,6 @@ class Capture:
             ]
             self._mode = self._make_mode()
             push(self._mode)
-        elif self._before_backward is not None:
-            self._handles.append(register_module_forward_hook(self._returned))
 
     def stop(self, error: BaseException | None = None) -> None:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
@@ -166,53 +184,60 @@ class Capture:
             remove(self._mode)
             self._mode = None
 
+    def failed(self, error: Exception) -> None:
+        """An error of our own is never the run's: it is noted, and the recording goes on."""
+        self.faults.append(describe_error(error))
+
     # Module calls
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if get_ident() != self._owner:
+            if get_ident() == self._skipper:
+                self._enter_skipped(module, args)
             return
-        entry = self._entries.get(id(module))
-        if entry is None:
-            entry = self._meet_module(module)
-        flags = 0
-        frames = self._frames
-        if frames and (entry.root or frames[-1].entry.leaf):
-            self._drop_stale_frames()
-        if not frames:
-            if backward_id() != -1:
-                flags = RECOMPUTED
-            elif self._is_own(entry, module):
-                flags = OUTERMOST
-                self._paused = self._paused and self._closure  # a step that raised did not say that it ended
-                self._held = None
-                if self.backward.crowded:
-                    self.backward.tidy()
-                    self.known.tidy()
-                self.backward.watch_parameters(self.roots())  # some may be new, or require a gradient only now
-            elif self._consumes(args) != KNOWN:
-                return
-        if not entry.met:
-            entry.met = True
-            self.met.append(entry)
-            if not self._is_own(entry, module):
-                with quietly():
-                    entry.early = self._describe_early(entry, module, self.known)
-        key = next(self._keys)
-        if entry.leaf:
-            popped = pop_ours(self._mode) if self._functions else ()
-            frames.append(_Frame(entry, clock(), key, flags, popped))
-        else:
-            inputs: Log = []
-            if flags:
-                self.known.encode(args, inputs)
-            popped = pop_ours(self._mode) if entry.fused and self._functions and not module.training else ()
-            start = clock()
-            self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
-            frames.append(_Frame(entry, start, key, flags, popped))
+        try:
+            entry = self._entries.get(id(module))
+            if entry is None:
+                entry = self._meet_module(module)
+            flags = 0
+            frames = self._frames
+            if frames and (entry.root or frames[-1].silent):
+                self._drop_stale_frames()
+            if not frames:
+                if backward_id() != -1:
+                    if self._skipping:
+                        return
+                    flags = RECOMPUTED
+                elif self._is_own(entry, module):
+                    if self._every != 1 and self._skips(entry):
+                        self._skip(entry)
+                        return
+                    flags = OUTERMOST
+                    self._begin_outermost()
+                elif self._consumes(args) != KNOWN:
+                    return
+            if not entry.met:
+                self._meet(entry, module)
+            key = next(self._keys)
+            if entry.leaf:
+                popped = pop_ours(self._mode) if self._functions else ()
+                frames.append(_Frame(entry, clock(), key, flags, popped))
+            else:
+                inputs: Log = []
+                if flags:
+                    self.known.encode(args, inputs)
+                popped = pop_ours(self._mode) if entry.fused and self._functions and not module.training else ()
+                start = clock()
+                self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
+                frames.append(_Frame(entry, start, key, flags, popped))
+        except Exception as error:
+            self.failed(error)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         # torch calls with (kwargs, output), but after an exception with (None,) alone.
         if get_ident() != self._owner:
+            if get_ident() == self._skipper:
+                self._leave_skipped(module)
             return
         stop = clock()
         frames = self._frames
@@ -221,46 +246,75 @@ class Capture:
         frame = frames.pop()
         entry = frame.entry
         error = None
-        if len(rest) == 2:
-            kwargs, output = rest
+        try:
+            if len(rest) == 2:
+                kwargs, output = rest
+            else:
+                # The frame that called us still has the keyword arguments that torch does not hand over.
+                kwargs, output = sys._getframe(1).f_locals.get("kwargs") or {}, None
+                error = describe_error(sys.exception())
+            record: Log
+            if entry.leaf:
+                record = [LEAF, entry, frame.key, frame.flags, frame.start, stop, error]
+            else:
+                record = [LEAVE, frame.key, stop, error]
+            self.known.encode(args, record)
+            record.append(END)
+            if kwargs:
+                self.known.encode_keywords(kwargs, record)
+            record.append(END)
+            if not entry.leaf:
+                self._handed_back(output, frame.key, record)
+            elif type(output) is Tensor and not depth():
+                self._made_by_leaf((output,), frame.key, record)
+            else:
+                with quietly():
+                    self._made_by_leaf(tensors_in(output), frame.key, record)
+            record.append(END)
+            self.log.extend(record)
+        except Exception as ours:
+            self.failed(ours)
+            self._abandon(frame, error or f"not recorded: {describe_error(ours)}")
         else:
-            # The frame that called us still has the keyword arguments that torch does not hand over.
-            kwargs, output = sys._getframe(1).f_locals.get("kwargs") or {}, None
-            error = describe_error(sys.exception())
-        record: Log
-        if entry.leaf:
-            record = [LEAF, entry, frame.key, frame.flags, frame.start, stop, error]
-        else:
-            record = [LEAVE, frame.key, stop, error]
-        self.known.encode(args, record)
-        record.append(END)
-        if kwargs:
-            self.known.encode_keywords(kwargs, record)
-        record.append(END)
-        if not entry.leaf:
-            with quietly():
-                watched = set()
-                for tensor in tensors_in(output):
-                    record.append(self.known.refer(tensor))
-                    if tensor.requires_grad and tensor.grad_fn is not None:
-                        sequence = sequence_of(tensor.grad_fn)
-                        if sequence not in watched:  # several outputs of one autograd node are reached together
-                            watched.add(sequence)
-                            self.backward.watch(tensor.grad_fn, frame.key, leave=False)
-        elif type(output) is Tensor and not depth():
-            self._made_by_leaf((output,), frame.key, record)
-        else:
-            with quietly():
-                self._made_by_leaf(tensors_in(output), frame.key, record)
-        record.append(END)
-        self.log.extend(record)
-        for mode in frame.popped:
-            push(mode)
+            for mode in frame.popped:
+                push(mode)
         if frames and frames[-1].popped and not frames[-1].entry.leaf:
             # A fused module that calls its children did not take its fused path: from here on, all is seen.
             for mode in frames[-1].popped:
                 push(mode)
             frames[-1].popped = ()
+        if frame.flags == OUTERMOST and self.after_call is not None:
+            try:
+                self.after_call()
+            except Exception as ours:
+                self.failed(ours)
+
+    def _begin_outermost(self) -> None:
+        self._paused = self._paused and self._closure  # a step that raised did not say that it ended
+        self._held = None
+        if self.backward.crowded:
+            self.backward.tidy()
+            self.known.tidy()
+        self.backward.watch_parameters(self.roots())  # some may be new, or require a gradient only now
+
+    def _meet(self, entry: Entry, module: nn.Module) -> None:
+        entry.met = True
+        self.met.append(entry)
+        if not self._is_own(entry, module):
+            with quietly():
+                entry.early = self._describe_early(entry, module, self.known)
+
+    def _handed_back(self, output: Any, key: int, record: Log) -> None:
+        """What a call with an inside returned: all of it has been recorded already."""
+        watched: set[int] = set()
+        with quietly():
+            for tensor in tensors_in(output):
+                record.append(self.known.refer(tensor))
+                if tensor.requires_grad and tensor.grad_fn is not None:
+                    sequence = sequence_of(tensor.grad_fn)
+                    if sequence not in watched:  # several outputs of one autograd node are reached together
+                        watched.add(sequence)
+                        self.backward.watch(tensor.grad_fn, key, leave=False)
 
     def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
         watched: set[int] = set()
@@ -283,6 +337,34 @@ class Capture:
                 self._own = {id(m) for root in self.roots().values() for m in root.modules()}
                 entry.own = id(module) in self._own
         return entry.own
+
+    # Steps that are not recorded: nobody is the owner meanwhile, so that the recorded ones pay nothing for it.
+
+    def _skips(self, entry: Entry) -> bool:
+        if self._step is None:
+            self._step = entry
+        if entry is self._step:
+            self._skipping = next(self._steps) % self._every != 0
+            if self._skipping:
+                self.backward.unwatch_parameters()
+        return self._skipping
+
+    def _skip(self, entry: Entry) -> None:
+        self._frames.append(_Frame(entry, 0, 0, SKIPPED, pop_ours(self._mode) if self._functions else ()))
+        self._skipper, self._owner = self._owner, NOBODY
+
+    def _enter_skipped(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._entries.get(id(module)) is not self._frames[0].entry:
+            return
+        self._drop_stale_frames()
+        if self._frames:
+            self._frames.append(_Frame(self._frames[0].entry, 0, 0, SKIPPED, ()))  # it calls itself
+        else:
+            self._enter(module, args)
+
+    def _leave_skipped(self, module: nn.Module) -> None:
+        if self._entries.get(id(module)) is self._frames[0].entry:
+            self._abandon(self._frames.pop(), None)
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
 
@@ -312,18 +394,22 @@ class Capture:
         return True
 
     def _abandon(self, frame: _Frame, error: str | None) -> None:
+        for mode in frame.popped:
+            push(mode)
+        if frame.flags == SKIPPED:
+            if not self._frames:
+                self._owner, self._skipper = self._skipper, NOBODY
+            return
         if frame.entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
             self.log.extend((ENTER, frame.entry, frame.key, frame.flags, frame.start, END))
         if error is not None:
             self.log.extend((LEAVE, frame.key, clock(), error, END, END, END))
-        for mode in frame.popped:
-            push(mode)
 
     # Function calls
 
     def _make_mode(self) -> Mode:
         # Locals of a closure are read faster than attributes.
-        extend, frames, alone = self.log.extend, self._frames, depth() == 0
+        extend, frames, alone, failed = self.log.extend, self._frames, depth() == 0, self.failed
         encode, keywords, made = self.known.encode, self.known.encode_keywords, self.known.made
         consumes = self._consumes
 
@@ -334,7 +420,7 @@ class Capture:
                 # Below a mode of the user's, ours cannot step aside for a leaf: what is inside stays unrecorded.
                 found = KNOWN
                 if frames:
-                    if frames[-1].entry.leaf:
+                    if frames[-1].silent:
                         return func(*args, **kwargs) if kwargs else func(*args)
                 else:
                     found = consumes(args, kwargs)
@@ -346,41 +432,48 @@ class Capture:
                 except BaseException as error:
                     # An attribute that a tensor lacks is no failed operation.
                     if type(func) is not MethodWrapperType and found == KNOWN:
-                        stop, text = clock(), describe_error(error)
-                        record = [OP, func, start, stop, text]
+                        raised(func, args, kwargs, start, error)
+                    raise
+                stop = clock()
+                try:
+                    if found == HELD and not _requires_grad(result):
+                        return result
+                    record = [OP, func, start, stop, None]
+                    if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
                         encode(args, record)
                         record.append(END)
                         if kwargs:
                             keywords(kwargs, record)
-                        record += (END, END)
+                        record.append(END)
+                        made(result, record)
+                        record.append(END)
                         extend(record)
-                    raise
-                if found == HELD and not _requires_grad(result):
-                    return result
-                stop = clock()
-                record = [OP, func, start, stop, None]
-                if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
-                    encode(args, record)
-                    record.append(END)
-                    if kwargs:
-                        keywords(kwargs, record)
-                    record.append(END)
-                    made(result, record)
-                    record.append(END)
-                    extend(record)
-                elif result is None or type(result) not in PLAIN:
-                    with quietly():
-                        outputs = outputs_of(func, args, kwargs, result)
-                        if outputs:
-                            encode(args, record)
-                            record.append(END)
-                            keywords(kwargs or {}, record)
-                            record.append(END)
-                            for tensor in outputs:
-                                made(tensor, record)
-                            record.append(END)
-                            extend(record)
+                    elif result is None or type(result) not in PLAIN:
+                        with quietly():
+                            outputs = outputs_of(func, args, kwargs, result)
+                            if outputs:
+                                encode(args, record)
+                                record.append(END)
+                                keywords(kwargs or {}, record)
+                                record.append(END)
+                                for tensor in outputs:
+                                    made(tensor, record)
+                                record.append(END)
+                                extend(record)
+                except Exception as ours:
+                    failed(ours)
                 return result
+
+        def raised(func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:
+            try:
+                record = [OP, func, start, clock(), describe_error(error)]
+                encode(args, record)
+                record.append(END)
+                keywords(kwargs or {}, record)
+                record += (END, END)
+                extend(record)
+            except Exception as ours:
+                failed(ours)
 
         if self._before_backward is None:
             return Recording()
@@ -391,7 +484,10 @@ class Capture:
                 self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
             ) -> Any:
                 if func in _BACKWARD:
-                    before_backward()
+                    try:
+                        before_backward()
+                    except Exception as ours:
+                        failed(ours)
                 return super().__torch_function__(func, types, args, kwargs)
 
         return Watching()
@@ -400,17 +496,20 @@ class Capture:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
         buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
         """
-        if self._paused and not (self._closure and torch.is_grad_enabled()):
+        if self._skipping or (self._paused and not (self._closure and torch.is_grad_enabled())):
             return UNKNOWN
         if backward_id() != -1:
             return UNKNOWN
         found = UNKNOWN
-        with quietly():
-            for tensor in (*tensors_in(args), *tensors_in(kwargs)):
-                if self._is_held(tensor):
-                    found = HELD
-                elif tensor in self.known:
-                    return KNOWN
+        try:
+            with quietly():
+                for tensor in (*tensors_in(args), *tensors_in(kwargs)):
+                    if self._is_held(tensor):
+                        found = HELD
+                    elif tensor in self.known:
+                        return KNOWN
+        except Exception as error:
+            self.failed(error)
         return found
 
     def _is_held(self, tensor: Tensor) -> bool:
@@ -428,10 +527,6 @@ class Capture:
     def _resume(self, *_: Any) -> None:
         if get_ident() == self._owner:
             self._paused = False
-
-    def _returned(self, *_: Any) -> None:
-        if self._before_backward is not None and get_ident() == self._owner and not self._frames:
-            self._before_backward()
 
 
 def _requires_grad(result: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recorder.nodes import in_order
 from recorder.records import Log, Tag
-from recorder.tensors import ACCUMULATES, DEEPEST, PLAIN, SEQUENCE, Reference, facts, quietly, sequence_of
+from recorder.tensors import ACCUMULATES, ADDRESS, DEEPEST, PLAIN, SEQUENCE, Reference, facts, quietly, sequence_of
 
 __all__ = ["Known"]
 
@@ -68,6 +68,19 @@ class Known:
         """Make a tensor known without a record. Python gives the same reference again for the same tensor."""
         reference = self._references[id(tensor)] = ref(tensor)
         return reference
+
+    def remembered(self) -> dict[int, int | None]:
+        """The tensors that a later record may speak of: the `id` of each one's reference, and its storage's address."""
+        addresses: dict[int, int | None] = {id(reference): None for reference in self._by_sequence.values()}
+        with quietly():
+            for reference in self._references.values():
+                tensor = reference()
+                if tensor is not None:
+                    addresses[id(reference)] = facts(tensor)[ADDRESS]
+        return addresses
+
+    def __len__(self) -> int:
+        return len(self._references) + len(self._by_sequence)
 
     def tidy(self) -> None:
         """Forget tensors that are gone. Autograd may lead to one that is gone itself, so those made since the last time

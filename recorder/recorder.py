@@ -1,6 +1,7 @@
 """`Recorder`, the context manager: what users touch. It starts and stops the capture, and hands out what was seen."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, get_args
 
+import msgspec
 import torch
 from torch import nn
 
@@ -25,11 +27,15 @@ from recorder.hookspecs import Sink
 from recorder.plugins import installed
 from recorder.records import Log
 from recorder.split import split
+from recorder.store import InFile, InMemory, LastParts, Store
 from recorder.stream import EventStream
 from recorder.summary import Summary
 from recorder.tie import Reading, read, tie
 
 __all__ = ["Recorder"]
+
+_CROWD = 10_000
+"""So many tensors are remembered, where memory is not to grow, before those that are gone are looked for."""
 
 
 class Recorder:
@@ -60,10 +66,18 @@ class Recorder:
             dtypes. ``"on"``: which parameters received one, too. ``"stats"``: also what is in them, computed on their
             device and read once when the block ends: norm, largest magnitude, NaN, Inf, zeros. See
             `Graph.gradient_report`.
+        stream: a file, as JSON Lines, into which the events are written while the run goes on, each time a call from
+            outside has returned; they are not kept in memory. Whatever happens to the process, what the file holds can
+            be read with ``EventStream.load``. What goes wrong with the file ends the recording with a warning, and
+            never the run.
+        every: record each so-many-th step alone, the first one included. A step is a call of the module that was called
+            first, with what follows until its next one.
+        keep: keep the last so many recorded steps alone, so that a recording of any length takes the same memory.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``.
-        ValueError: ``gradients`` is none of these.
+        ValueError: ``gradients`` is none of these, ``every`` or ``keep`` is no positive number, or there are both
+            ``stream`` and ``keep``: a file keeps everything.
     """
 
     def __init__(
@@ -73,6 +87,9 @@ class Recorder:
         functions: bool = True,
         autograd: bool = False,
         gradients: Gradients = "calls",
+        stream: str | os.PathLike[str] | None = None,
+        every: int = 1,
+        keep: int | None = None,
     ) -> None:
         for module in (net, *more_modules):
             if not isinstance(module, nn.Module):
@@ -82,9 +99,14 @@ class Recorder:
                 )
         if gradients not in get_args(Gradients):
             raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
+        for name, number in (("every", every), ("keep", keep)):
+            if number is not None and (type(number) is not int or number < 1):
+                raise ValueError(f"{name}={number!r}: it is a number of steps, 1 or more")
+        if stream is not None and keep is not None:
+            raise ValueError("stream= and keep= exclude each other: a file keeps everything that is recorded")
         roots = by_prefix((net, *more_modules))
         before_backward = self._read_autograd if autograd else None
-        self._capture = Capture(roots, functions, describe_early, gradients, before_backward)
+        self._capture = Capture(roots, functions, describe_early, gradients, every, before_backward)
         self._functions = functions
         self._autograd = autograd
         self._reading: Reading | None = None
@@ -92,30 +114,33 @@ class Recorder:
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
         self._sinks: list[Sink] = []
+        self._store: Store = InMemory() if keep is None else LastParts(keep)
+        if stream is not None:
+            self._store = InFile(stream)
         kind = type(net)
-        self._stream = EventStream(
-            header=Header(
-                torch=str(torch.__version__),
-                model=f"{kind.__module__}.{kind.__qualname__}",
-                meta={} if gradients == "calls" else {"gradients": gradients},
-            )
-        )
+        meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
+        meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
+        self._header = Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta)
+        self._crowded = _CROWD
+        self._changes = 0
         self._graph: tuple[int, Graph] | None = None
 
     def __enter__(self) -> "Recorder":
         if self._recording:
             raise RecorderError("this Recorder is recording already: leave its block first, or make another Recorder")
         if self._decoder is None:
-            self._stream.header = Header(
-                torch=self._stream.header.torch,
-                model=self._stream.header.model,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                meta=self._stream.header.meta,
-            )
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            self._header = msgspec.structs.replace(self._header, created=created)
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
+        self._store.begin(self._header)
         self._recording = True
-        self._capture.start()
+        if self._store.live or self._sinks:
+            self._capture.after_call = self._hand_on
+        elif self._autograd and not self._functions:
+            self._capture.after_call = self._read_autograd
+        if self._store.open:
+            self._capture.start()
         return self
 
     def __exit__(
@@ -126,8 +151,35 @@ class Recorder:
         if self._autograd:
             self._read_autograd()
         self._take()
-        if self._sinks:
+        if self._store.live or self._sinks:
             self._decode()
+        self._store.end()
+        faults, self._capture.faults = self._capture.faults, []
+        if faults:
+            warnings.warn(
+                f"graph-recorder failed at {len(faults)} places of this recording, which are missing from it; the run "
+                f"was not harmed. Please report the first one: {faults[0]}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _hand_on(self) -> None:
+        """A call from outside has returned: what is recorded goes where it is to be, and out of memory."""
+        if self._autograd and not self._functions:
+            self._read_autograd()
+        with torch._C.DisableTorchFunction():
+            self._take()
+        self._decode()
+        if self._store.live and len(self._decoder or ()) > self._crowded:
+            self._forget()
+        if not self._store.open:
+            self._capture.stop()
+
+    def _forget(self) -> None:
+        assert self._decoder is not None
+        self._capture.known.tidy()
+        self._store.forget(*self._decoder.forget(self._capture.known.remembered()))
+        self._crowded = max(_CROWD, 2 * len(self._decoder))
 
     def _take(self) -> None:
         """Take what is new from the capture. Modules are described now: they may be gone when somebody asks."""
@@ -141,33 +193,38 @@ class Recorder:
         self._pending += (described, records)
 
     def _decode(self) -> None:
-        assert self._decoder is not None or not self._pending
-        for log in self._pending:
+        pending, self._pending = self._pending, []
+        for log in pending:
             assert self._decoder is not None
             with collector_held_back():
                 events = list(self._decoder.decode(log))
-            self._stream.extend(events)
+            self._changes += len(events)
+            self._store.extend(events)
             for sink in self._sinks:
                 for event in events:
                     sink(event)
-        self._pending.clear()
 
     @property
     def events(self) -> EventStream:
-        """Everything recorded so far. Usable inside the block, after it, and after an exception."""
+        """Everything recorded so far. Usable inside the block, after it, and after an exception.
+
+        With ``stream=`` it is read from the file.
+        """
         if self._recording:
             self._take()
         self._decode()
-        return self._stream
+        return EventStream(header=self._header) if self._decoder is None else self._store.stream()
 
     @property
     def graph(self) -> Graph:
         """Everything recorded so far, assembled into one DAG."""
-        events = self.events
-        if self._graph is None or self._graph[0] != len(events):
-            graph = assemble(events)
+        if self._recording:
+            self._take()
+        self._decode()
+        if self._graph is None or self._graph[0] != self._changes:
+            graph = assemble(self.events)
             installed().annotate(graph)
-            self._graph = (len(events), graph)
+            self._graph = (self._changes, graph)
         return self._graph[1]
 
     @property
@@ -223,4 +280,4 @@ class Recorder:
 
     def __repr__(self) -> str:
         state = "recording" if self._recording else "recorded"
-        return f"<Recorder of {self._stream.header.model}, {state}>"
+        return f"<Recorder of {self._header.model}, {state}>"

@@ -14,7 +14,12 @@ import msgspec
 from recorder.errors import StreamError
 from recorder.events import SCHEMA_VERSION, Event, Header
 
-__all__ = ["EventStream"]
+__all__ = ["STREAMED", "TRUNCATED", "EventStream", "encode_end", "encode_events", "encode_header"]
+
+STREAMED, TRUNCATED = "streamed", "truncated"
+"""In a header's ``meta``: the lines were written while the run went on, so the last one says that they end there; and
+a loaded stream that lacks it.
+"""
 
 _T = TypeVar("_T")
 
@@ -26,7 +31,12 @@ class _Opening(msgspec.Struct):
     schema_version: int
 
 
+class _End(msgspec.Struct, tag="end", forbid_unknown_fields=True):
+    """The line after the last event of a block that was written while it ran."""
+
+
 _ENCODER = msgspec.json.Encoder()
+_END = _ENCODER.encode(_End())
 _OPENING = msgspec.json.Decoder(_Opening)
 _HEADER = msgspec.json.Decoder(Header)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -65,6 +75,11 @@ class EventStream:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the run went on when the stream no longer did: the file was cut, or could not be written."""
+        return self.header.meta.get(TRUNCATED) is True
+
     def __repr__(self) -> str:
         return f"<EventStream {self.header.model}: {len(self)} events>"
 
@@ -75,14 +90,14 @@ class EventStream:
             OSError: the file cannot be written.
         """
         path = Path(path)
-        lines = bytearray(_ENCODER.encode_lines([self.header]))
-        lines += _ENCODER.encode_lines(self._events)
-        path.write_bytes(lines)
+        path.write_bytes(encode_header(self.header) + encode_events(self._events))
         return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
-        """Read what `save` wrote. Blank lines after the header are skipped.
+        """Read what `save` wrote, or a `Recorder` that streamed into a file. Blank lines after the header are skipped.
+
+        A streamed file may have been cut anywhere: what is whole is read, and `truncated` says that there was more.
 
         Raises:
             StreamError: a line is not what it should be; the message says which one and why.
@@ -105,6 +120,11 @@ class EventStream:
                 f"{SCHEMA_VERSION}: record again, or read it with the version that wrote it"
             )
         header = _decode(_HEADER, lines[0], path, 1)
+        if header.meta.pop(STREAMED, False) is True:
+            lines[-1] = b""  # nothing, or what was being written
+            if lines[-2:] != [_END, b""]:
+                header.meta[TRUNCATED] = True
+            lines = [line for line in lines if line != _END]
         events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2) if line.strip()]
         return cls(events, header)
 
@@ -114,3 +134,18 @@ def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number
         return decoder.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StreamError(f"{path}, line {number}: {error}") from error
+
+
+def encode_header(header: Header) -> bytes:
+    """The first line."""
+    return _ENCODER.encode_lines([header])
+
+
+def encode_events(events: Iterable[Event]) -> bytes:
+    """One line for each."""
+    return _ENCODER.encode_lines(events)
+
+
+def encode_end() -> bytes:
+    """The line that says that a stream written while it grew ends here as it should."""
+    return _END + b"\n"

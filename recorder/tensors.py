@@ -15,6 +15,7 @@ from torch import Tensor
 
 __all__ = [
     "ACCUMULATES",
+    "ADDRESS",
     "DEEPEST",
     "PLAIN",
     "SEQUENCE",
@@ -35,8 +36,8 @@ Reference = ref[Any]
 Facts = tuple[Any, ...]
 """Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage."""
 
-SEQUENCE = 5
-"""Where the sequence number is among them."""
+SEQUENCE, ADDRESS = 5, 6
+"""Where the sequence number is among them, and the address of the storage."""
 
 PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, slice})
 """Types whose values can be kept: they are immutable, and keep nothing alive."""
