@@ -158,7 +158,10 @@ class Capture:
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._owner = get_ident()
-        self.backward.watch_parameters(self.roots())
+        try:
+            self.backward.watch_parameters(self.roots())
+        except Exception as error:
+            self.failed(error)
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -184,9 +187,10 @@ class Capture:
             remove(self._mode)
             self._mode = None
 
-    def failed(self, error: Exception) -> None:
-        """An error of our own is never the run's: it is noted, and the recording goes on."""
+    def failed(self, error: Exception, record: Iterable[Any] = ()) -> None:
+        """An error of our own is never the run's: it is noted, and the recording goes on, without this record."""
         self.faults.append(describe_error(error))
+        self.known.forget(record)
 
     # Module calls
 
@@ -246,6 +250,7 @@ class Capture:
         frame = frames.pop()
         entry = frame.entry
         error = None
+        record: Log = []
         try:
             if len(rest) == 2:
                 kwargs, output = rest
@@ -253,7 +258,6 @@ class Capture:
                 # The frame that called us still has the keyword arguments that torch does not hand over.
                 kwargs, output = sys._getframe(1).f_locals.get("kwargs") or {}, None
                 error = describe_error(sys.exception())
-            record: Log
             if entry.leaf:
                 record = [LEAF, entry, frame.key, frame.flags, frame.start, stop, error]
             else:
@@ -273,7 +277,7 @@ class Capture:
             record.append(END)
             self.log.extend(record)
         except Exception as ours:
-            self.failed(ours)
+            self.failed(ours, record)
             self._abandon(frame, error or f"not recorded: {describe_error(ours)}")
         else:
             for mode in frame.popped:
@@ -435,10 +439,10 @@ class Capture:
                         raised(func, args, kwargs, start, error)
                     raise
                 stop = clock()
+                record = [OP, func, start, stop, None]
                 try:
                     if found == HELD and not _requires_grad(result):
                         return result
-                    record = [OP, func, start, stop, None]
                     if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
                         encode(args, record)
                         record.append(END)
@@ -461,7 +465,7 @@ class Capture:
                                 record.append(END)
                                 extend(record)
                 except Exception as ours:
-                    failed(ours)
+                    failed(ours, record)
                 return result
 
         def raised(func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:

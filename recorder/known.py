@@ -69,6 +69,13 @@ class Known:
         reference = self._references[id(tensor)] = ref(tensor)
         return reference
 
+    def forget(self, record: Iterable[Any]) -> None:
+        """Forget the tensors of a record that is not going to be appended: they are met when they are used."""
+        lost = {id(item) for item in record if type(item) is ref}
+        for known in (self._references, self._by_sequence):
+            for key in [key for key, reference in known.items() if id(reference) in lost]:
+                del known[key]
+
     def remembered(self) -> dict[int, int | None]:
         """The tensors that a later record may speak of: the `id` of each one's reference, and its storage's address."""
         addresses: dict[int, int | None] = {id(reference): None for reference in self._by_sequence.values()}
@@ -144,16 +151,17 @@ class Known:
 
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
-        reference = self.mark(tensor)
         with quietly():
-            self._append((MEET, reference, *facts(tensor)))
+            said = facts(tensor)
+            reference = self.mark(tensor)
+            self._append((MEET, reference, *said))
             self._derive(tensor, reference)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
         """Append a tensor that was seen made, with what is to be said of it. Returns its sequence number."""
-        reference = self._references[id(tensor)] = ref(tensor)
         said = facts(tensor)
+        reference = self._references[id(tensor)] = ref(tensor)
         out.append(reference)
         out += said
         sequence: int | None = said[SEQUENCE]

@@ -148,12 +148,18 @@ class Recorder:
     ) -> None:
         self._capture.stop(error)
         self._recording = False
-        if self._autograd:
-            self._read_autograd()
-        self._take()
-        if self._store.live or self._sinks:
-            self._decode()
-        self._store.end()
+        whole = False
+        try:
+            if self._autograd:
+                self._read_autograd()
+            self._take()
+            if self._store.live or self._sinks:
+                self._decode()
+            whole = True
+        except Exception as ours:
+            self._capture.failed(ours)
+        finally:
+            self._store.end(whole)
         faults, self._capture.faults = self._capture.faults, []
         if faults:
             warnings.warn(

@@ -34,8 +34,8 @@ class Store(Protocol):
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
 
-    def end(self) -> None:
-        """The recorder is left."""
+    def end(self, whole: bool) -> None:
+        """The recorder is left; ``whole`` if every event was handed over."""
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
         """Forget what no later event can speak of: all tensors and modules but these."""
@@ -58,7 +58,7 @@ class InMemory:
     def extend(self, events: Iterable[Event]) -> None:
         self._stream.extend(events)
 
-    def end(self) -> None:
+    def end(self, whole: bool) -> None:
         pass
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
@@ -87,7 +87,7 @@ class LastParts:
         assert self._parts is not None
         self._parts.extend(events)
 
-    def end(self) -> None:
+    def end(self, whole: bool) -> None:
         pass
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
@@ -131,8 +131,9 @@ class InFile:
     def extend(self, events: Iterable[Event]) -> None:
         self._write(encode_events(events))
 
-    def end(self) -> None:
-        self._write(encode_end())
+    def end(self, whole: bool) -> None:
+        if whole:
+            self._write(encode_end())
         self._close()
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
