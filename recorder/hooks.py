@@ -34,7 +34,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from recorder.backward import Backward, Gradients, backward_id
 from recorder.events import UNFINISHED
 from recorder.known import Known
-from recorder.modes import Mode, depth, pop_ours, push, remove
+from recorder.modes import Mode, Popped, depth, pop_ours, push, put_back, remove
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 from recorder.tensors import PLAIN, outputs_of, quietly, sequence_of, tensors_in
 
@@ -79,7 +79,7 @@ class _Frame:
 
     __slots__ = ("entry", "flags", "key", "popped", "start")
 
-    def __init__(self, entry: Entry, start: int, key: int, flags: int, popped: tuple[Mode, ...]) -> None:
+    def __init__(self, entry: Entry, start: int, key: int, flags: int, popped: Popped) -> None:
         self.entry = entry
         self.start = start
         self.key = key
@@ -122,6 +122,7 @@ class Capture:
         self._describe_early = describe_early
         self._before_backward = before_backward
         self._frames: list[_Frame] = []
+        self._end: ref[Any] | None = None
         self._keys = count()
         self._owner = 0
         self._mode: Mode | None = None
@@ -191,6 +192,7 @@ class Capture:
                 self.backward.watch_parameters(self.roots())  # some may be new, or require a gradient only now
             elif self._consumes(args) != KNOWN:
                 return
+            self._watch_end(sys._getframe(1))
         if not entry.met:
             entry.met = True
             self.met.append(entry)
@@ -198,17 +200,22 @@ class Capture:
                 with quietly():
                     entry.early = self._describe_early(entry, module, self.known)
         key = next(self._keys)
+        # The frame is there before the modes are away, so that whatever ends the call finds them in it.
         if entry.leaf:
-            popped = pop_ours(self._mode) if self._functions else ()
-            frames.append(_Frame(entry, clock(), key, flags, popped))
+            frame = _Frame(entry, clock(), key, flags, ())
+            frames.append(frame)
+            if self._functions:
+                frame.popped = pop_ours(self._mode)
         else:
             inputs: Log = []
             if flags:
                 self.known.encode(args, inputs)
-            popped = pop_ours(self._mode) if entry.fused and self._functions and not module.training else ()
             start = clock()
+            frame = _Frame(entry, start, key, flags, ())
             self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
-            frames.append(_Frame(entry, start, key, flags, popped))
+            frames.append(frame)
+            if entry.fused and self._functions and not module.training:
+                frame.popped = pop_ours(self._mode)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         # torch calls with (kwargs, output), but after an exception with (None,) alone.
@@ -218,7 +225,7 @@ class Capture:
         frames = self._frames
         if (not frames or frames[-1].entry is not self._entries.get(id(module))) and not self._unwind_to(module):
             return
-        frame = frames.pop()
+        frame = frames[-1]
         entry = frame.entry
         error = None
         if len(rest) == 2:
@@ -253,10 +260,16 @@ class Capture:
             with quietly():
                 self._made_by_leaf(tensors_in(output), frame.key, record)
         record.append(END)
-        self.log.extend(record)
-        for mode in frame.popped:
-            push(mode)
-        if frames and frames[-1].popped and not frames[-1].entry.leaf:
+        del frames[-1]  # no earlier: whatever interrupts this hook, the modes are in a frame or back on the stack
+        try:
+            self.log.extend(record)
+        finally:
+            for mode in frame.popped:
+                if not mode.gone:
+                    push(mode)
+        if not frames:
+            self._end = None
+        elif frames[-1].popped and not frames[-1].entry.leaf:
             # A fused module that calls its children did not take its fused path: from here on, all is seen.
             for mode in frames[-1].popped:
                 push(mode)
@@ -285,6 +298,19 @@ class Capture:
         return entry.own
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
+
+    def _watch_end(self, caller: Any) -> None:
+        """Notice when an outermost call ends untold, so that what follows is not taken for a part of it: when a local
+        variable of torch's own goes. While something holds the traceback, its frames live on with their variables; then
+        the next call of a root tells.
+        """
+        local = caller.f_locals.get("called_always_called_hooks")
+        self._end = None if local is None else ref(local, self._ended)
+
+    def _ended(self, end: Any) -> None:
+        if end is self._end and get_ident() == self._owner:
+            while self._frames:
+                self._abandon(self._frames.pop(), UNFINISHED)
 
     def _drop_stale_frames(self) -> None:
         """Forget the calls in progress that no Python frame is running any more."""
@@ -316,8 +342,7 @@ class Capture:
             self.log.extend((ENTER, frame.entry, frame.key, frame.flags, frame.start, END))
         if error is not None:
             self.log.extend((LEAVE, frame.key, clock(), error, END, END, END))
-        for mode in frame.popped:
-            push(mode)
+        put_back(frame.popped)
 
     # Function calls
 

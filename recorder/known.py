@@ -131,9 +131,10 @@ class Known:
 
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
-        reference = self.mark(tensor)
+        reference = ref(tensor)
         with quietly():
             self._append((MEET, reference, *facts(tensor)))
+            self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
             self._derive(tensor, reference)
         return reference
 
