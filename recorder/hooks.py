@@ -128,6 +128,7 @@ class Capture:
         self._mode: Mode | None = None
         self._paused = False
         self._closure = False
+        self._step: Any = None
         self._own: set[int] = set()
         self._held: set[int] | None = None
         self._handles: list[Any] = []
@@ -184,7 +185,7 @@ class Capture:
                 flags = RECOMPUTED
             elif self._is_own(entry, module):
                 flags = OUTERMOST
-                self._paused = self._paused and self._closure  # a step that raised did not say that it ended
+                self._paused = self._paused and self._closure and self._stepping()
                 self._held = None
                 if self.backward.crowded:
                     self.backward.tidy()
@@ -425,7 +426,7 @@ class Capture:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
         buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
         """
-        if self._paused and not (self._closure and torch.is_grad_enabled()):
+        if self._paused and not (torch.is_grad_enabled() and (self._closure or not self._stepping())):
             return UNKNOWN
         if backward_id() != -1:
             return UNKNOWN
@@ -448,7 +449,16 @@ class Capture:
         """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
         if get_ident() == self._owner:
             self._paused = True
+            self._step = sys._getframe(1).f_code
             self._closure = len(args) > 1 or kwargs.get("closure") is not None
+
+    def _stepping(self) -> bool:
+        """Whether a step is still going on: one that raised did not say that it ended."""
+        frame: Any = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._step:
+            frame = frame.f_back
+        self._paused = frame is not None
+        return self._paused
 
     def _resume(self, *_: Any) -> None:
         if get_ident() == self._owner:

@@ -582,3 +582,32 @@ def test_finalizers_that_call_the_net_at_any_moment(outcome: BaseException | Non
             assert names.count(("Linear", "block.fc" if r is outer else "fc")) == 9
             assert not errors(r.graph)
     gc.unfreeze()
+
+
+# Steps of optimizers
+
+
+@pytest.mark.parametrize("closure", [True, False])
+def test_functions_after_a_step_that_raised_are_recorded(closure: bool) -> None:
+    net = Net(lambda net, x: net.fc(x), fc=linear())
+    fault = Fault("ValueError", "step")
+    optimizer, batch = Steps(net, fault), x()
+    fault.armed = True
+
+    def loss() -> Tensor:
+        loss = net(batch).sum()
+        loss.backward()
+        return loss
+
+    with Recorder(net) as r:
+        out = net(batch)
+        out.sum().backward()
+        with pytest.raises(ValueError, match="no"):
+            optimizer.step(loss if closure else None)
+        out * 3
+        with torch.no_grad():
+            net(batch).sin()
+    r.graph.lint()
+    middle = ["fc#1", "sum_1"] if closure else []
+    last = "fc#2" if closure else "fc#1"
+    assert [n.name for n in r.graph.nodes] == ["fc", "sum", *middle, "mul", last, "sin"]
