@@ -142,15 +142,16 @@ class Recorder:
 
     def _decode(self) -> None:
         assert self._decoder is not None or not self._pending
-        for log in self._pending:
+        while self._pending:
             assert self._decoder is not None
             with collector_held_back():
-                events = list(self._decoder.decode(log))
+                events = list(self._decoder.decode(self._pending[0]))
+            # Before the sinks get it: one may be interrupted, or ask for the recording.
+            del self._pending[0]
             self._stream.extend(events)
             for sink in self._sinks:
                 for event in events:
                     sink(event)
-        self._pending.clear()
 
     @property
     def events(self) -> EventStream:
