@@ -34,7 +34,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from recorder.backward import Backward, Gradients, backward_id
 from recorder.events import UNFINISHED
 from recorder.known import Known
-from recorder.modes import Mode, depth, pop_ours, push, remove
+from recorder.modes import Mode, Popped, depth, pop_ours, push, put_back, remove
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 from recorder.tensors import PLAIN, outputs_of, quietly, sequence_of, tensors_in
 
@@ -87,7 +87,7 @@ class _Frame:
 
     __slots__ = ("entry", "flags", "key", "popped", "silent", "start")
 
-    def __init__(self, entry: Entry, start: int, key: int, flags: int, popped: tuple[Mode, ...]) -> None:
+    def __init__(self, entry: Entry, start: int, key: int, flags: int, popped: Popped) -> None:
         self.entry = entry
         self.start = start
         self.key = key
@@ -141,11 +141,13 @@ class Capture:
         self._before_backward = before_backward
         self.after_call: Callable[[], None] | None = None
         self._frames: list[_Frame] = []
+        self._end: ref[Any] | None = None
         self._keys = count()
         self._owner = self._skipper = NOBODY
         self._mode: Mode | None = None
         self._paused = False
         self._closure = False
+        self._step: Any = None
         self._own: set[int] = set()
         self._held: set[int] | None = None
         self._handles: list[Any] = []
@@ -220,20 +222,26 @@ class Capture:
                     self._begin_outermost()
                 elif self._consumes(args) != KNOWN:
                     return
+                self._watch_end(sys._getframe(1))
             if not entry.met:
                 self._meet(entry, module)
             key = next(self._keys)
+            # The frame is there before the modes are away, so that whatever ends the call finds them in it.
             if entry.leaf:
-                popped = pop_ours(self._mode) if self._functions else ()
-                frames.append(_Frame(entry, clock(), key, flags, popped))
+                frame = _Frame(entry, clock(), key, flags, ())
+                frames.append(frame)
+                if self._functions:
+                    frame.popped = pop_ours(self._mode)
             else:
                 inputs: Log = []
                 if flags:
                     self.known.encode(args, inputs)
-                popped = pop_ours(self._mode) if entry.fused and self._functions and not module.training else ()
                 start = clock()
+                frame = _Frame(entry, start, key, flags, ())
                 self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
-                frames.append(_Frame(entry, start, key, flags, popped))
+                frames.append(frame)
+                if entry.fused and self._functions and not module.training:
+                    frame.popped = pop_ours(self._mode)
         except Exception as error:
             self.failed(error)
 
@@ -247,7 +255,7 @@ class Capture:
         frames = self._frames
         if (not frames or frames[-1].entry is not self._entries.get(id(module))) and not self._unwind_to(module):
             return
-        frame = frames.pop()
+        frame = frames[-1]
         entry = frame.entry
         error = None
         record: Log = []
@@ -278,11 +286,19 @@ class Capture:
             self.log.extend(record)
         except Exception as ours:
             self.failed(ours, record)
+            if frames and frames[-1] is frame:
+                del frames[-1]
             self._abandon(frame, error or f"not recorded: {describe_error(ours)}")
         else:
-            for mode in frame.popped:
-                push(mode)
-        if frames and frames[-1].popped and not frames[-1].entry.leaf:
+            # The frame goes no earlier: whatever interrupts this hook, the modes are in a frame or back on the stack.
+            del frames[-1]
+            try:
+                self.log.extend(record)
+            finally:
+                put_back(frame.popped)
+        if not frames:
+            self._end = None
+        elif frames[-1].popped and not frames[-1].entry.leaf:
             # A fused module that calls its children did not take its fused path: from here on, all is seen.
             for mode in frames[-1].popped:
                 push(mode)
@@ -294,7 +310,7 @@ class Capture:
                 self.failed(ours)
 
     def _begin_outermost(self) -> None:
-        self._paused = self._paused and self._closure  # a step that raised did not say that it ended
+        self._paused = self._paused and self._closure and self._stepping()
         self._held = None
         if self.backward.crowded:
             self.backward.tidy()
@@ -372,6 +388,19 @@ class Capture:
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
 
+    def _watch_end(self, caller: Any) -> None:
+        """Notice when an outermost call ends untold, so that what follows is not taken for a part of it: when a local
+        variable of torch's own goes. While something holds the traceback, its frames live on with their variables; then
+        the next call of a root tells.
+        """
+        local = caller.f_locals.get("called_always_called_hooks")
+        self._end = None if local is None else ref(local, self._ended)
+
+    def _ended(self, end: Any) -> None:
+        if end is self._end and get_ident() == self._owner:
+            while self._frames:
+                self._abandon(self._frames.pop(), UNFINISHED)
+
     def _drop_stale_frames(self) -> None:
         """Forget the calls in progress that no Python frame is running any more."""
         running: list[nn.Module] = []
@@ -398,8 +427,7 @@ class Capture:
         return True
 
     def _abandon(self, frame: _Frame, error: str | None) -> None:
-        for mode in frame.popped:
-            push(mode)
+        put_back(frame.popped)
         if frame.flags == SKIPPED:
             if not self._frames:
                 self._owner, self._skipper = self._skipper, NOBODY
@@ -500,7 +528,9 @@ class Capture:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
         buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
         """
-        if self._skipping or (self._paused and not (self._closure and torch.is_grad_enabled())):
+        if self._skipping or (
+            self._paused and not (torch.is_grad_enabled() and (self._closure or not self._stepping()))
+        ):
             return UNKNOWN
         if backward_id() != -1:
             return UNKNOWN
@@ -526,7 +556,16 @@ class Capture:
         """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
         if get_ident() == self._owner:
             self._paused = True
+            self._step = sys._getframe(1).f_code
             self._closure = len(args) > 1 or kwargs.get("closure") is not None
+
+    def _stepping(self) -> bool:
+        """Whether a step is still going on: one that raised did not say that it ended."""
+        frame: Any = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._step:
+            frame = frame.f_back
+        self._paused = frame is not None
+        return self._paused
 
     def _resume(self, *_: Any) -> None:
         if get_ident() == self._owner:

@@ -151,10 +151,10 @@ class Known:
 
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
+        reference = ref(tensor)
         with quietly():
-            said = facts(tensor)
-            reference = self.mark(tensor)
-            self._append((MEET, reference, *said))
+            self._append((MEET, reference, *facts(tensor)))
+            self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
             self._derive(tensor, reference)
         return reference
 

@@ -7,40 +7,90 @@ of users, so ours alone step aside.
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Mode", "depth", "pop_ours", "push", "remove"]
+__all__ = ["Mode", "Popped", "depth", "pop_ours", "push", "put_back", "remove"]
 
 depth = torch._C._len_torch_function_stack
 push = torch._C._push_on_torch_function_stack
+_at = torch._C._get_function_stack_at
 _pop = torch._C._pop_torch_function_stack
+_popping = iter(_pop, None)
+"""Takes one mode off the stack with each step."""
 
 
 class Mode(TorchFunctionMode):
-    """The base of every recorder's mode, so that nested recorders know each other's."""
+    """The base of every recorder's mode, so that nested recorders know each other's. ``gone``: its recorder has
+    stopped, perhaps while another one had taken the mode off the stack.
+    """
+
+    gone = False
 
 
-def pop_ours(expected: Mode | None) -> tuple[Mode, ...]:
-    """Take our modes off the top of the stack, and return them from bottom to top: push them again in that order.
+Popped = tuple[Mode, ...]
+"""Modes that were taken off the stack, from bottom to top: push them again in that order."""
+
+
+class _Above(Popped):
+    """The same where modes of users stay below: ``level`` of them."""
+
+    level: int
+
+
+def pop_ours(expected: Mode | None) -> Popped:
+    """Take our modes off the top of the stack.
 
     Modes of users above ours stay where they are, and then nothing is popped. ``expected`` is the one most likely on
-    top.
+    top. An interrupt in here leaves the stack as it was.
     """
-    if not depth():
+    height = depth()
+    if not height:
         return ()
-    top = _pop()
-    if top is expected and not depth() and expected is not None:
+    # A loop, since Python handles a signal after each call, and what the call returned is lost; here it has a name.
+    for top in _popping:  # noqa: B007 - it is used below
+        break
+    if top is expected and height == 1:
         return (expected,)
-    popped: list[Mode] = []
-    while isinstance(top, Mode):
-        popped.append(top)
-        if not depth():
-            return tuple(reversed(popped))
-        top = _pop()
-    push(top)
-    return tuple(reversed(popped))
+    try:
+        push(top)
+    except BaseException:
+        _refill((top,), height - 1)
+        raise
+    return _pop_several(height)
+
+
+def _pop_several(height: int) -> Popped:
+    level = height
+    while level and isinstance(_at(level - 1), Mode):
+        level -= 1
+    popped = _Above(_at(i) for i in range(level, height))
+    popped.level = level
+    try:
+        for _ in popped:
+            _pop()
+    except BaseException:
+        _refill(popped, level)
+        raise
+    return popped
+
+
+def _refill(popped: Popped, level: int) -> None:
+    """Push what is missing."""
+    for mode in popped[depth() - level :]:
+        push(mode)
+
+
+def put_back(popped: Popped) -> None:
+    """Push modes again after what they stepped aside for ended unnoticed: below those that users pushed since."""
+    above = []
+    while depth() > getattr(popped, "level", 0):
+        above.append(_pop())
+    for mode in (*popped, *reversed(above)):
+        if not (isinstance(mode, Mode) and mode.gone):
+            push(mode)
 
 
 def remove(mode: Mode) -> None:
-    """Take one mode out, wherever it is on the stack."""
+    """Take one mode out for good, wherever it is on the stack, or whoever has taken it off."""
+    mode.gone = True
     above = []
     while depth():
         top = _pop()

@@ -26,6 +26,9 @@ __all__ = ["Format", "Option", "Plugins", "installed", "options_of", "parse_opti
 BLOCK_VARIABLE = "RECORDER_BLOCK_PLUGINS"
 """The environment variable with the names of entry points that are not to be loaded, separated by commas."""
 
+FAILURES = (Exception, SystemExit)
+"""What a plugin may raise without harm to others: one that calls ``sys.exit`` does not end the run of the user's."""
+
 FIRST = "builtin"
 """The entry point that is loaded before all others, so that none of them can take a name or a suffix of its formats."""
 
@@ -98,7 +101,7 @@ class Plugins:
     def _load(self, entry: EntryPoint) -> None:
         try:
             self.register(entry.load(), entry.name)
-        except Exception as error:
+        except FAILURES as error:
             reason = str(error) if isinstance(error, PluginError) else _described(error)
             self._left_out[entry.name] = reason
             warnings.warn(
@@ -134,7 +137,7 @@ class Plugins:
             for hook in self._implementations("recorder_register_exporters"):
                 if hook.plugin is plugin:
                     _call(hook, {"register": offer})
-        except Exception as error:
+        except FAILURES as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(plugin)
             if isinstance(error, PluginError):
@@ -200,7 +203,7 @@ class Plugins:
             result = exporter.export(graph, **options)
         except RecorderError:
             raise
-        except Exception as error:
+        except FAILURES as error:
             raise PluginError(
                 f"the exporter {exporter.name!r} of the plugin {plugin!r} failed: {_described(error)}"
             ) from error
@@ -222,7 +225,7 @@ class Plugins:
                 sinks.append(_guarded(sink, plugin))
             elif sink is not None:
                 warnings.warn(
-                    f"the plugin {plugin!r} returned {sink!r} in recorder_open_sink: neither a callable nor None",
+                    f"the plugin {plugin!r} returned {_shown(sink)} in recorder_open_sink: neither a callable nor None",
                     RuntimeWarning,
                     stacklevel=3,
                 )
@@ -242,7 +245,7 @@ class Plugins:
         for hook in self._implementations(hook_name):
             try:
                 answers.append((hook.plugin_name, _call(hook, arguments)))
-            except Exception as error:
+            except FAILURES as error:
                 warnings.warn(
                     f"the plugin {hook.plugin_name!r} raised in {hook_name}: {_described(error)}",
                     RuntimeWarning,
@@ -275,7 +278,7 @@ def _guarded(sink: Sink, plugin: str) -> Sink:
         if not failed:
             try:
                 sink(event)
-            except Exception as error:
+            except FAILURES as error:
                 failed = True
                 warnings.warn(
                     f"the sink of the plugin {plugin!r} raised, and gets no more events: {_described(error)}",
@@ -287,7 +290,18 @@ def _guarded(sink: Sink, plugin: str) -> Sink:
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}: <its message raised an error>"
+
+
+def _shown(value: object) -> str:
+    """A plugin's object in a message, even where it cannot be shown."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _check_exporter(exporter: Exporter, plugin: str) -> None:
@@ -298,7 +312,7 @@ def _check_exporter(exporter: Exporter, plugin: str) -> None:
         )
     if not isinstance(exporter, Exporter) or not isinstance(exporter.name, str) or not callable(exporter.export):
         raise PluginError(
-            f"the plugin {plugin!r} registers {exporter!r}, which is no exporter: "
+            f"the plugin {plugin!r} registers {_shown(exporter)}, which is no exporter: "
             "it needs name, suffixes, media_type and export(graph)"
         )
     suffixes: object = exporter.suffixes

@@ -199,11 +199,12 @@ class Recorder:
         self._pending += (described, records)
 
     def _decode(self) -> None:
-        pending, self._pending = self._pending, []
-        for log in pending:
+        while self._pending:
             assert self._decoder is not None
             with collector_held_back():
-                events = list(self._decoder.decode(log))
+                events = list(self._decoder.decode(self._pending[0]))
+            # Before the sinks get it: one may be interrupted, or ask for the recording.
+            del self._pending[0]
             self._changes += len(events)
             self._store.extend(events)
             for sink in self._sinks:

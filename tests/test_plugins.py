@@ -1,5 +1,6 @@
 import ast
 import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -159,6 +160,20 @@ def test_the_same_plugin_twice(plugins):
         ("import does_not_exist", "ModuleNotFoundError: No module named 'does_not_exist'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def broken(:", "SyntaxError: invalid syntax"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (
+            "@hookimpl\ndef recorder_register_exporters(register): raise SystemExit(3)",
+            "failed to register: SystemExit: 3",
+        ),
+        (
+            "class Mute(Exception):\n def __str__(self): 1 / 0\nraise Mute",
+            "Mute: <its message raised an error>",
+        ),
+        (
+            "class Odd:\n def __repr__(self): 1 / 0\n"
+            "@hookimpl\ndef recorder_register_exporters(register): register(Odd())",
+            "registers <Odd>, which is no exporter",
+        ),
         ("@hookimpl\ndef recorder_register_exporters(register): 1 / 0", "failed to register: ZeroDivisionError"),
         ("@hookimpl\ndef recorder_regster_exporters(register): pass", "unknown hook 'recorder_regster_exporters'"),
         ("@hookimpl\ndef recorder_open_sink(recorder, nonsense): pass", "nonsense"),
@@ -528,6 +543,134 @@ def test_each_exporter_gets_the_options_that_it_takes():
         parse_options([Toy(), plain], {"size": "2"})
     with pytest.raises(OptionError, match="no format is written"):
         parse_options([], {"size": "2"})
+
+
+# Distributions, as pip installs them, in a program that records
+
+DISTRIBUTIONS = {
+    "missing": "import does_not_exist",
+    "wrong": "def broken(:",
+    "leaving": "import sys; sys.exit('no licence')",
+    "twice": working("late").replace("'late'", "'good'"),
+    "blocked": "raise RuntimeError('it was imported')",
+    "loud": """
+print("loud is here")
+@hookimpl
+def recorder_open_sink(recorder): raise ValueError("no sink")
+@hookimpl
+def recorder_annotate_graph(graph): raise SystemExit("no facts")
+""",
+    "nonsense": """
+@hookimpl
+def recorder_open_sink(recorder): return 3
+@hookimpl
+def recorder_annotate_graph(graph): return object()
+""",
+    "full": """
+def sink(event): raise SystemExit("disk full")
+@hookimpl
+def recorder_open_sink(recorder): return sink
+""",
+    "good": working("good")
+    + """
+import atexit, time
+events = []
+def sink(event): time.sleep(0.001); events.append(event)
+@hookimpl
+def recorder_open_sink(recorder): return sink
+@hookimpl
+def recorder_annotate_graph(graph): graph.nodes[0].meta["good"] = True
+""",
+}
+
+PROGRAM = """
+import json, sys, warnings
+import torch
+from recorder import Recorder
+
+net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    with Recorder(net) as r:
+        net(torch.ones(1, 2)).sum()
+    graph = r.graph
+    written = r.export("good")
+graph.lint()
+import plugin_good
+print(json.dumps({
+    "warned": [str(w.message) for w in warned],
+    "nodes": [node.op_type for node in graph.nodes],
+    "noted": graph.nodes[0].meta,
+    "written": written,
+    "followed": plugin_good.events == list(r.events),
+    "imported": sorted(name for name in sys.modules if name.startswith("plugin_")),
+}))
+"""
+
+
+def install(folder, name, source):
+    """A distribution with one module and one entry point, as pip leaves it in a folder of packages."""
+    (folder / f"plugin_{name}.py").write_text(f"from recorder import hookimpl\n{source}")
+    metadata = folder / f"plugin_{name}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: plugin-{name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[recorder]\n{name} = plugin_{name}\n")
+
+
+def test_one_good_distribution_among_bad_ones(tmp_path):
+    for name, source in DISTRIBUTIONS.items():
+        install(tmp_path, name, source)
+    program = "import sys; sys.path.insert(0, sys.argv[1])\n" + PROGRAM
+    out = run("-c", program, str(tmp_path), RECORDER_BLOCK_PLUGINS="blocked")
+    loud, result = out.splitlines()
+    assert loud == "loud is here"
+    told = json.loads(result)
+    assert sorted(told["warned"]) == [
+        "the plugin 'leaving' (plugin_leaving) is left out: SystemExit: no licence",
+        "the plugin 'loud' raised in recorder_annotate_graph: SystemExit: no facts",
+        "the plugin 'loud' raised in recorder_open_sink: ValueError: no sink",
+        "the plugin 'missing' (plugin_missing) is left out: ModuleNotFoundError: No module named 'does_not_exist'",
+        "the plugin 'nonsense' returned 3 in recorder_open_sink: neither a callable nor None",
+        "the plugin 'twice' (plugin_twice) is left out: the plugins 'good' and 'twice' both register a format 'good'",
+        "the plugin 'wrong' (plugin_wrong) is left out: SyntaxError: invalid syntax (plugin_wrong.py, line 2)",
+        "the sink of the plugin 'full' raised, and gets no more events: SystemExit: disk full",
+    ]
+    assert told["nodes"] == ["Linear", "ReLU", "sum"]
+    assert (told["noted"], told["written"], told["followed"]) == ({"good": True}, "plugin_good", True)
+    assert "plugin_blocked" not in told["imported"]
+
+
+class Following:
+    """Hands every event to a function of the test's."""
+
+    def __init__(self, sink):
+        self.sink = sink
+
+    @hookimpl
+    def recorder_open_sink(self, recorder):
+        return lambda event: self.sink(recorder, event)
+
+
+@pytest.mark.parametrize("moment", [1, 4])
+def test_a_sink_that_is_interrupted_or_asks_for_the_recording_changes_nothing_of_it(plugins, monkeypatch, moment):
+    import torch
+
+    got = []
+
+    def sink(r, event):
+        got.append(event)
+        if len(got) == moment:
+            len(r.events)
+            raise KeyboardInterrupt
+
+    plugins.register(Following(sink), "mine")
+    monkeypatch.setattr("recorder.recorder.installed", lambda: plugins)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    with pytest.raises(KeyboardInterrupt), recorder.Recorder(net) as r:
+        net(torch.ones(1, 2))
+    r.graph.lint()
+    assert [node.name for node in r.graph.nodes] == ["0", "1"]
+    assert len({id(event) for event in got}) == len(got)
 
 
 # The tutorial plugin, as a user meets it
