@@ -8,14 +8,14 @@ import gc
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 from weakref import ref
 
 import pytest
 import torch
-from models import Net, linear, x
+from models import Block, Net, linear, x
 from torch import Tensor, nn
 from untouched import Kernels, compare, differences, observe, ways
 from zoo import CLASSIFIERS, HUGE, ZOO, Specimen
@@ -111,6 +111,72 @@ def test_a_transformer_encoder_with_nested_tensors() -> None:
     assert torch.equal(result, expected)
     assert kernels.seen == plain.seen
     r.graph.lint()
+
+
+def encoder_layer() -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+
+def attend(net: Any, x: Tensor) -> Tensor:
+    return net.attention(x, x, x, need_weights=False)[0] + x
+
+
+def attention() -> Block:
+    return Block(attend, attention=nn.MultiheadAttention(8, 2, batch_first=True))
+
+
+def twice(net: Any, x: Tensor) -> Tensor:
+    return net.inner(net.inner(x.relu()) + x).exp()
+
+
+ENCODER, ATTENTION = "aten._transformer_encoder_layer_fwd.default", "aten._native_multi_head_attention.default"
+
+FUSED: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
+    "encoder in a block, called twice": (
+        lambda: Net(twice, inner=Block(lambda net, x: net.e(x), e=nn.TransformerEncoder(encoder_layer(), 2))),
+        ENCODER,
+        4,
+    ),
+    "encoder layers in a sequence": (
+        lambda: nn.Sequential(encoder_layer(), nn.Linear(8, 8), encoder_layer()),
+        ENCODER,
+        2,
+    ),
+    "attention": (attention, ATTENTION, 1),
+    "attention in a block, called twice": (lambda: Net(twice, inner=attention()), ATTENTION, 2),
+    "attention beside an encoder": (lambda: nn.Sequential(attention(), encoder_layer()), ATTENTION, 1),
+}
+"""Models with the kernel that a part of them runs as, and how often."""
+
+RECORDERS: dict[str, Callable[[nn.Module], list[Recorder]]] = {
+    "one": lambda net: [Recorder(net)],
+    "of modules": lambda net: [Recorder(net, functions=False)],
+    "two": lambda net: [Recorder(net), Recorder(net)],
+    "modules inside functions": lambda net: [Recorder(net), Recorder(net, functions=False)],
+    "of a part inside the whole": lambda net: [Recorder(net), Recorder(next(net.children()))],
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("recorders", RECORDERS)
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_kernels_stay_fused_wherever_they_are(name: str, recorders: str, mode: Any) -> None:
+    make, kernel, times = FUSED[name]
+    torch.manual_seed(0)
+    net, batch = make().eval(), x(2, 5, 8)
+    with warnings.catch_warnings(), mode():
+        warnings.simplefilter("ignore")  # nested tensors are a prototype, torch says
+        with Kernels() as plain:
+            expected = net(batch)
+        with ExitStack() as stack, Kernels() as kernels:
+            entered = [stack.enter_context(r) for r in RECORDERS[recorders](net)]
+            result = net(batch)
+    assert plain.seen.count(kernel) == times
+    assert kernels.seen == plain.seen
+    assert torch.equal(result, expected)
+    for r in entered:
+        r.graph.lint()
+        assert r.graph.nodes
 
 
 # Nothing is kept alive
