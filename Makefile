@@ -1,7 +1,7 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
-# What the promises rest on, in figures (half an hour, 8 GB): make reliability
+# What the promises rest on, in figures (ten minutes, 8 GB): make reliability
 #
 # PYTHON chooses the interpreter for the virtual environment (3.11 or newer).
 

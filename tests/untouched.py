@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Ways to record: each must leave the run as it is."""
 
 _ALL_WAYS = frozenset(ZOO) - frozenset(CLASSIFIERS) | {"resnet18", "googlenet", "mobilenet_v3_small", "swin_t"}
-"""Models that are recorded in each of them. Eighty classifiers in each would take half an hour."""
+"""Models that are recorded in each of them. For eighty classifiers it would take minutes more."""
 
 
 def ways(name: str) -> dict[str, dict[str, Any]]:
