@@ -1,6 +1,7 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
+# What the promises rest on, in figures (ten minutes, 8 GB): make reliability
 #
 # PYTHON chooses the interpreter for the virtual environment (3.11 or newer).
 
@@ -10,12 +11,15 @@ BIN := $(VENV)/bin
 MERMAID := tests/mermaid
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test setup setup-test lint types contracts unit format clean
+.PHONY: demo test reliability setup setup-test lint types contracts unit format clean
 
 demo: setup
 	$(BIN)/python examples/tutorial.py out
 
 test: lint types contracts unit
+
+reliability: setup-test
+	$(BIN)/python tests/reliability.py --write
 
 setup: .make/python
 

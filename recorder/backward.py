@@ -141,4 +141,4 @@ class Backward:
 
 
 def _facts_of(gradient: Any) -> Facts:
-    return facts(gradient) if isinstance(gradient, Tensor) else (None,)
+    return facts(gradient, storage=False) if isinstance(gradient, Tensor) else (None,)

@@ -54,12 +54,14 @@ _shapes: dict[Any, Any] = {}
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
 
 
-def facts(tensor: Tensor) -> Facts:
-    """What a record says of a tensor."""
+def facts(tensor: Tensor, storage: bool = True) -> Facts:
+    """What a record says of a tensor. Of a gradient leave the storage alone: once Python has seen it, autograd takes it
+    for used elsewhere, and adds the next gradient out of place.
+    """
     try:
         shape: Any = tensor.shape
         shape = _shapes.setdefault(shape, shape)
-        address = tensor.untyped_storage()._cdata
+        address = tensor.untyped_storage()._cdata if storage else None
     except RuntimeError:
         # A nested tensor has no single size in some dimensions, a sparse one has no storage.
         shape = tuple(_size(tensor, dim) for dim in range(tensor.dim()))

@@ -96,12 +96,16 @@ def same(a: Any, b: Any) -> bool:
     )
 
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By their size in bytes."""
+
+
 def _bits(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     if tensor.is_quantized:
         return tensor.int_repr()
     # NaN is not equal to itself, its bits are.
-    return tensor.contiguous().view(torch.uint8) if tensor.is_floating_point() and tensor.dim() else tensor
+    return tensor.contiguous().view(_INTEGERS[tensor.itemsize]) if tensor.is_floating_point() else tensor
 
 
 def record(net: nn.Module, *args: Any, **kwargs: Any) -> Graph:

@@ -1,193 +1,71 @@
 """Recording changes nothing: results, gradients, buffers, random numbers, kernels, warnings, autograd's graph, modules.
 
-Each architecture runs a step of training and one of evaluation twice from the same seed, unrecorded and recorded, and
-everything that can be seen of the two runs is compared to the bit.
+Each model runs a step of training and one of evaluation from the same seed, unrecorded and recorded, and everything
+that can be seen of the runs is compared to the bit: see `untouched`, and `zoo` for the models.
 """
 
 import gc
+import random
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
 
 import pytest
 import torch
-import transformers
-from models import Net, linear, same, tensors, x
+from models import Block, Net, linear, x
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision import models
+from untouched import Kernels, compare, differences, observe, ways
+from zoo import CLASSIFIERS, HUGE, ZOO, Specimen
 
 from recorder import Recorder
 
-
-def image(size: int) -> Callable[[], dict[str, Tensor]]:
-    return lambda: {"x": torch.randn(2, 3, size, size)}
+both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
-def words() -> dict[str, Tensor]:
-    ids = torch.randint(0, 50, (2, 7))
-    return {"input_ids": ids, "labels": torch.randint(0, 50, (2, 7))}
+def test_there_are_80_classifiers() -> None:
+    assert len(CLASSIFIERS) == 80
 
 
-def small(config: type[Any], **more: Any) -> Any:
-    settings = {
-        "vocab_size": 50,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-    }
-    return config(**{**settings, **more})
-
-
-def t5() -> nn.Module:
-    config = transformers.T5Config(
-        vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0
-    )
-    return transformers.T5ForConditionalGeneration(config)
-
-
-def gpt2() -> nn.Module:
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2))
-
-
-def vit() -> nn.Module:
-    return models.VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5)
-
-
-class Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(4, 8, num_layers=2, dropout=0.5)
-        self.head = nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out, (h, _) = self.lstm(x)
-        out = out.clone()
-        out[0] = 0
-        return self.head(out) + h.sum()
-
-
-ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], Callable[[], dict[str, Tensor]]]] = {
-    "resnet18": (lambda: models.resnet18(num_classes=5), image(32)),
-    "googlenet": (lambda: models.googlenet(num_classes=5, init_weights=False), image(64)),
-    "densenet": (lambda: models.DenseNet(8, (2, 2), 8, num_classes=5), image(32)),
-    "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=5), image(32)),
-    "squeezenet1_1": (lambda: models.squeezenet1_1(num_classes=5), image(32)),
-    "shufflenet_v2_x0_5": (lambda: models.shufflenet_v2_x0_5(num_classes=5), image(32)),
-    "efficientnet_b0": (lambda: models.efficientnet_b0(num_classes=5), image(32)),
-    "swin": (lambda: models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4], num_classes=5), image(32)),
-    "vit": (vit, image(32)),
-    "lstm": (Recurrent, lambda: {"x": torch.randn(5, 2, 4)}),
-    "transformer": (
-        lambda: nn.Transformer(8, 2, 2, 2, 16, batch_first=True),
-        lambda: {"src": torch.randn(2, 5, 8), "tgt": torch.randn(2, 4, 8)},
-    ),
-    "bert": (lambda: transformers.BertForMaskedLM(small(transformers.BertConfig)), words),
-    "gpt2": (gpt2, words),
-    "llama": (lambda: transformers.LlamaForCausalLM(small(transformers.LlamaConfig)), words),
-    "t5": (t5, words),
-}
-
-
-class Kernels(TorchDispatchMode):
-    """Notes every operator that reaches a kernel, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.append(str(func))
-        return func(*args, **(kwargs or {}))
-
-
-@dataclass
-class Seen:
-    """Everything that one run shows to the outside."""
-
-    outputs: Any
-    state: dict[str, Tensor]
-    gradients: list[Tensor | None]
-    autograd: Counter[str]
-    kernels: list[str]
-    warnings: list[str]
-    random: Tensor
-    modules: list[Any] = field(default_factory=list)
-
-    def compare(self, other: "Seen") -> None:
-        assert same(self.outputs, other.outputs)
-        assert same(self.state, other.state)
-        assert [g is None for g in self.gradients] == [g is None for g in other.gradients]
-        assert same([g for g in self.gradients if g is not None], [g for g in other.gradients if g is not None])
-        assert self.autograd == other.autograd
-        assert self.kernels == other.kernels
-        assert self.warnings == other.warnings
-        assert torch.equal(self.random, other.random)
-        assert self.modules == other.modules
-
-
-def autograd_nodes(tensor: Tensor) -> Iterator[str]:
-    seen, pending = set(), [tensor.grad_fn]
-    while pending:
-        node = pending.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            yield node.name()
-            pending += [n for n, _ in node.next_functions]
-
-
-def run(
-    original: nn.Module, batch: Callable[[], dict[str, Tensor]], training: bool, recorded: bool = True, **options: bool
-) -> Seen:
-    """One step of a copy."""
-    net = deepcopy(original).train(training)
-    torch.manual_seed(0)
-    inputs = batch()
-    r = Recorder(net, **options)
-    with warnings.catch_warnings(record=True) as warned, Kernels() as kernels, r if recorded else nullcontext():
-        warnings.simplefilter("always")
-        with nullcontext() if training else torch.no_grad():
-            outputs = net(**inputs)
-            loss = sum(t.float().mean() for t in tensors(outputs) if t.is_floating_point())
-        autograd = Counter(autograd_nodes(loss))
-        if training:
-            loss.backward()
-    if recorded:
-        r.graph.lint()
-        assert len(r.graph.nodes) > 1
-    return Seen(
-        outputs=(outputs, loss),
-        state=net.state_dict(),
-        gradients=[p.grad for p in net.parameters()],
-        autograd=autograd,
-        kernels=kernels.seen,
-        warnings=[str(w.message) for w in warned],
-        random=torch.random.get_rng_state(),
-        modules=[
-            (name, sorted(m.__dict__), [(k, dict(v)) for k, v in sorted(m.__dict__.items()) if k.endswith("_hooks")])
-            for name, m in net.named_modules()
-        ],
-    )
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@both_modes
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in HUGE])
 def test_recording_changes_nothing(name: str, training: bool) -> None:
-    make, batch = ARCHITECTURES[name]
-    torch.manual_seed(0)
-    net = make()
-    plain = run(net, batch, training, recorded=False)
-    assert len(plain.kernels) > 10
-    if training:
-        assert any(g is not None and g.any() for g in plain.gradients)
-    run(net, batch, training).compare(plain)
-    run(net, batch, training, functions=False).compare(plain)
+    assert compare(ZOO[name], training, ways(name)) == {way: [] for way in ways(name)}
+
+
+def test_the_comparison_sees_what_changes() -> None:
+    specimen = Specimen(lambda: nn.Sequential(linear(), nn.BatchNorm1d(4)), lambda: {"input": x()})
+    original = specimen.make()
+    plain = observe(deepcopy(original), specimen.batch, True, nullcontext())
+
+    def changed(before: Callable[[nn.Sequential], object], after: Callable[[nn.Sequential], object]) -> set[str]:
+        """By a block that does something as it is entered, and as it is left."""
+        net = deepcopy(original)
+
+        @contextmanager
+        def block() -> Iterator[None]:
+            before(net)
+            yield
+            after(net)
+
+        return set(differences(plain, observe(net, specimen.batch, True, block())))
+
+    def nothing(_: nn.Module) -> None: ...
+
+    assert changed(nothing, nothing) == set()
+    assert changed(lambda net: torch.rand(1), nothing) >= {"random", "kernels"}
+    assert changed(nothing, lambda net: random.random()) == {"random"}
+    assert changed(lambda net: net.eval(), nothing) >= {"outputs", "buffers", "modules", "modules_inside"}
+    assert changed(lambda net: net[0].register_forward_hook(print), nothing) == {"modules", "modules_inside"}
+    assert changed(nothing, lambda net: net[0].weight.register_hook(print)) == {"parameter_hooks"}
+    assert changed(lambda net: net[1].register_full_backward_hook(nothing_back), nothing) >= {"autograd", "modules"}
+    assert changed(nothing, lambda net: setattr(net[0], "note", 1)) == {"modules"}
+    assert changed(nothing, lambda net: warnings.warn("noted", stacklevel=1)) == {"warnings"}
+
+
+def nothing_back(*_: Any) -> None: ...
 
 
 # Fused kernels
@@ -233,6 +111,72 @@ def test_a_transformer_encoder_with_nested_tensors() -> None:
     assert torch.equal(result, expected)
     assert kernels.seen == plain.seen
     r.graph.lint()
+
+
+def encoder_layer() -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+
+def attend(net: Any, x: Tensor) -> Tensor:
+    return net.attention(x, x, x, need_weights=False)[0] + x
+
+
+def attention() -> Block:
+    return Block(attend, attention=nn.MultiheadAttention(8, 2, batch_first=True))
+
+
+def twice(net: Any, x: Tensor) -> Tensor:
+    return net.inner(net.inner(x.relu()) + x).exp()
+
+
+ENCODER, ATTENTION = "aten._transformer_encoder_layer_fwd.default", "aten._native_multi_head_attention.default"
+
+FUSED: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
+    "encoder in a block, called twice": (
+        lambda: Net(twice, inner=Block(lambda net, x: net.e(x), e=nn.TransformerEncoder(encoder_layer(), 2))),
+        ENCODER,
+        4,
+    ),
+    "encoder layers in a sequence": (
+        lambda: nn.Sequential(encoder_layer(), nn.Linear(8, 8), encoder_layer()),
+        ENCODER,
+        2,
+    ),
+    "attention": (attention, ATTENTION, 1),
+    "attention in a block, called twice": (lambda: Net(twice, inner=attention()), ATTENTION, 2),
+    "attention beside an encoder": (lambda: nn.Sequential(attention(), encoder_layer()), ATTENTION, 1),
+}
+"""Models with the kernel that a part of them runs as, and how often."""
+
+RECORDERS: dict[str, Callable[[nn.Module], list[Recorder]]] = {
+    "one": lambda net: [Recorder(net)],
+    "of modules": lambda net: [Recorder(net, functions=False)],
+    "two": lambda net: [Recorder(net), Recorder(net)],
+    "modules inside functions": lambda net: [Recorder(net), Recorder(net, functions=False)],
+    "of a part inside the whole": lambda net: [Recorder(net), Recorder(next(net.children()))],
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("recorders", RECORDERS)
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_kernels_stay_fused_wherever_they_are(name: str, recorders: str, mode: Any) -> None:
+    make, kernel, times = FUSED[name]
+    torch.manual_seed(0)
+    net, batch = make().eval(), x(2, 5, 8)
+    with warnings.catch_warnings(), mode():
+        warnings.simplefilter("ignore")  # nested tensors are a prototype, torch says
+        with Kernels() as plain:
+            expected = net(batch)
+        with ExitStack() as stack, Kernels() as kernels:
+            entered = [stack.enter_context(r) for r in RECORDERS[recorders](net)]
+            result = net(batch)
+    assert plain.seen.count(kernel) == times
+    assert kernels.seen == plain.seen
+    assert torch.equal(result, expected)
+    for r in entered:
+        r.graph.lint()
+        assert r.graph.nodes
 
 
 # Nothing is kept alive
