@@ -648,6 +648,16 @@ def test_targets_are_what_a_user_would_import() -> None:
     ]
 
 
+def test_operators_are_named_as_they_are_called() -> None:
+    net = Net(lambda net, x: torch.ops.aten.relu_.default(torch.ops.aten.mul(torch.ops.aten.add.Tensor(x, 1), x)))
+    graph = record(net, x())
+    assert [(node.op_type, node.target) for node in graph.nodes] == [
+        ("add", "torch.ops.aten.add.Tensor"),
+        ("mul", "torch.ops.aten.mul"),
+        ("relu_", "torch.ops.aten.relu_.default"),
+    ]
+
+
 def test_arguments_and_hyper_parameters_are_attributes() -> None:
     net = Net(lambda net, x: torch.cumsum(net.conv(x), dim=1, dtype=torch.float64).view(2, -1), conv=nn.Conv1d(1, 2, 3))
     conv, cumsum, view = record(net, x(2, 1, 5)).nodes
