@@ -14,6 +14,7 @@ from torch import nn
 from recorder.assemble import assemble, assemble_with_origins
 from recorder.backward import Gradients
 from recorder.collector import collector_held_back
+from recorder.compiled import Eagerly, original
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
 from recorder.errors import RecorderError
@@ -92,7 +93,7 @@ class Recorder:
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
         self._sinks: list[Sink] = []
-        kind = type(net)
+        kind = type(original(net))
         self._stream = EventStream(
             header=Header(
                 torch=str(torch.__version__),
@@ -100,6 +101,7 @@ class Recorder:
                 meta={} if gradients == "calls" else {"gradients": gradients},
             )
         )
+        self._eagerly = Eagerly(self._stream.header.meta)
         self._graph: tuple[int, Graph] | None = None
 
     def __enter__(self) -> "Recorder":
@@ -114,6 +116,7 @@ class Recorder:
             )
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
+        self._eagerly.start()
         self._recording = True
         self._capture.start()
         return self
@@ -122,6 +125,7 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._capture.stop(error)
+        self._eagerly.stop()
         self._recording = False
         if self._autograd:
             self._read_autograd()
