@@ -46,7 +46,7 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
 
-OP, LEAF, ENTER, LEAVE, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.END
+OP, LEAF, ENTER, LEAVE, MEMBERS, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.MEMBERS, Tag.END
 
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
@@ -283,6 +283,21 @@ class Capture:
                 self._own = {id(m) for root in self.roots().values() for m in root.modules()}
                 entry.own = id(module) in self._own
         return entry.own
+
+    def replaced(self, module: nn.Module) -> None:
+        """Other tensors took the place of the parameters and buffers of a module and its parts."""
+        if get_ident() != self._owner:
+            return
+        with quietly():
+            for part in module.modules():
+                entry = self._entries.get(id(part)) or self._meet_module(part)
+                tensors = [*part.parameters(recurse=entry.leaf), *part.buffers(recurse=entry.leaf)]
+                if tensors:
+                    if not entry.met:  # so that it is described before
+                        entry.met = True
+                        self.met.append(entry)
+                    references = [self.known.refer(tensor) for tensor in tensors]
+                    self.log.extend((MEMBERS, entry, *references, END))
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
 

@@ -20,6 +20,7 @@ from recorder.describe import by_prefix, describe, describe_early
 from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
+from recorder.functional import unwatch, watch
 from recorder.graph import Graph
 from recorder.hooks import Capture
 from recorder.hookspecs import Sink
@@ -117,6 +118,7 @@ class Recorder:
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
         self._eagerly.start()
+        watch(self._capture.replaced)
         self._recording = True
         self._capture.start()
         return self
@@ -125,6 +127,7 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._capture.stop(error)
+        unwatch(self._capture.replaced)
         self._eagerly.stop()
         self._recording = False
         if self._autograd:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from recorder.events import Derived, Enter, Event, Grad, Leave, Module, Op, ParameterGrad, Tensor, TensorMeta
+from recorder.events import Derived, Enter, Event, Grad, Leave, Members, Module, Op, ParameterGrad, Tensor, TensorMeta
 from recorder.stream import EventStream
 
 __all__ = ["split"]
@@ -17,6 +17,7 @@ def split(stream: EventStream) -> list[EventStream]:
     """
     parts: list[list[Event]] = [[]]
     modules: list[Module] = []
+    replaced: dict[int, Members] = {}
     held: dict[int, Tensor] = {}
     metas: dict[int, TensorMeta] = {}
     part_of_call: dict[int, int] = {}
@@ -25,10 +26,12 @@ def split(stream: EventStream) -> list[EventStream]:
     first_part: dict[int, int] = {}
     begun = False
     for event in stream:
+        first: list[Members] = []
         if isinstance(event, Enter | Op) and event.outermost:
             if begun:
                 parts.append([*held.values(), *modules])
                 known = set(held)
+                first = list(replaced.values())
             begun = True
         part = parts[-1]
         if isinstance(event, Grad):
@@ -39,13 +42,16 @@ def split(stream: EventStream) -> list[EventStream]:
             at = part_of_pass.get(event.backward, len(parts) - 1)
             parts[max(at, first_part.get(event.tensor, 0))].append(event)
             continue
-        for tensor in _used(event):
-            if tensor not in known:
-                known.add(tensor)
-                part.append(Tensor(tensor, metas[tensor]))
-        part.append(event)
+        for told in (*first, event):
+            for tensor in _used(told):
+                if tensor not in known:
+                    known.add(tensor)
+                    part.append(Tensor(tensor, metas[tensor]))
+            part.append(told)
         if isinstance(event, Module):
             modules.append(event)
+        elif isinstance(event, Members):
+            replaced[event.module] = event
         elif isinstance(event, Tensor):
             known.add(event.tensor)
             metas[event.tensor] = event.meta
@@ -70,6 +76,8 @@ def _used(event: Event) -> Iterator[int]:
     elif isinstance(event, Leave):
         yield from event.inputs
         yield from event.outputs
+    elif isinstance(event, Members):
+        yield from event.tensors
     elif isinstance(event, Derived):
         yield event.tensor
         yield from event.sources
