@@ -173,10 +173,9 @@ with Recorder(net) as first:
     net(torch.ones(1, 2)).sum().backward()
 assert "torch._dynamo" not in sys.modules
 assert sys.meta_path == finders
-with Recorder(net) as second:
+with Recorder(net) as second, Recorder(net) as third:
     compiled = torch.compile(net, backend="eager")
-    with Recorder(net) as third:
-        compiled(torch.ones(1, 2))
+    compiled(torch.ones(1, 2))
 assert sys.meta_path == finders
 assert first.graph.meta == {}
 assert second.graph.meta == third.graph.meta == {"compiled": "run eagerly while recorded"}
