@@ -17,7 +17,19 @@ from typing import NamedTuple
 
 from recorder.collector import collector_held_back
 from recorder.errors import StreamError
-from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Module, Op, ParameterGrad, Tensor, TensorMeta
+from recorder.events import (
+    UNFINISHED,
+    Derived,
+    Enter,
+    Grad,
+    Leave,
+    Members,
+    Module,
+    Op,
+    ParameterGrad,
+    Tensor,
+    TensorMeta,
+)
 from recorder.graph import Graph, Node, Role, Scope, Value
 from recorder.names import Namespace
 from recorder.reached import Reached
@@ -107,6 +119,7 @@ class _Assembler:
         self.outputs: dict[int, Value] = {}
         self.initializers: list[Value] = []
         self.modules: dict[int, Module] = {}
+        self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.tensors: dict[int, _State] = {}
         self.inside: dict[int, _State] = {}  # what a call had made of tensors, when that ended with the call
@@ -125,6 +138,7 @@ class _Assembler:
             Leave: self._leave,
             Tensor: self._tensor,
             Module: self._module,
+            Members: self._members,
             Derived: self._derived,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
@@ -249,6 +263,9 @@ class _Assembler:
     def _module(self, event: Module) -> None:
         self.modules[event.module] = event
 
+    def _members(self, event: Members) -> None:
+        self.replaced[self.modules[event.module].module] = event.tensors
+
     def _op(self, event: Op) -> None:
         if event.outermost:
             self._abandon(event.start_ns)
@@ -280,8 +297,11 @@ class _Assembler:
 
     def _module_node(self, module: Module, inputs: list[Value]) -> Node:
         """A node for a call of a module; adds the module's own tensors to its inputs."""
-        for member in (*module.parameters, *module.buffers):
-            inputs.append(self._read(member.tensor))  # noqa: PERF401 - the list is the caller's
+        members = self.replaced.get(module.module)
+        if members is None:
+            members = tuple([member.tensor for member in (*module.parameters, *module.buffers)])
+        for tensor in members:
+            inputs.append(self._read(tensor))  # noqa: PERF401 - the list is the caller's
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(_call_name(module, call))

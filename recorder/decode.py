@@ -54,6 +54,7 @@ class Decoder:
             Tag.MEET: self._meet,
             Tag.HELD: self._held,
             Tag.MODULE: self._module,
+            Tag.MEMBERS: self._members,
             Tag.DERIVED: self._derived,
             Tag.GRAD: self._grad,
             Tag.PARAMETER: self._parameter,
@@ -228,6 +229,10 @@ class Decoder:
             tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
             tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
         )
+
+    def _members(self, following: Next) -> ev.Members:
+        entry = following()
+        return ev.Members(self._modules[id(entry)][0], tuple(self._numbers(_values(following))))
 
     def _derived(self, following: Next) -> ev.Derived:
         return ev.Derived(self._number(following()), tuple(self._numbers(_values(following))))

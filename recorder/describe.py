@@ -7,6 +7,7 @@ from weakref import ref
 
 import torch
 from torch import nn
+from torch._ops import OpOverload, OpOverloadPacket
 
 from recorder.hooks import Entry
 from recorder.known import Known
@@ -165,6 +166,8 @@ def name_function(function: Any) -> tuple[str, str]:
     if type(function) is MethodWrapperType:
         attribute = getattr(function.__self__, "__name__", name)
         return (f"{attribute}_" if name == "__set__" else attribute), f"torch.Tensor.{attribute}"
+    if isinstance(function, OpOverload | OpOverloadPacket):  # torch.ops.aten.add.Tensor, as exported programs call it
+        return op_type(str(function).split(".")[1]), f"torch.ops.{function}"
     target = ""
     for home, where, prefix in _HOMES:
         if getattr(where, name.removeprefix(prefix), None) is function:

@@ -6,6 +6,7 @@ the times. Times are nanoseconds since the recorder was entered.
 
     Module        a module that was called, described once, before its first call
     Tensor        a tensor seen for the first time without having been seen made: a parameter, a buffer, a constant
+    Members       other tensors took the place of a module's parameters and buffers
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
@@ -28,6 +29,7 @@ __all__ = [
     "Header",
     "Leave",
     "Member",
+    "Members",
     "Module",
     "Op",
     "Output",
@@ -87,6 +89,15 @@ class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_u
     attributes: dict[str, Any] = {}
     parameters: tuple[Member, ...] = ()
     buffers: tuple[Member, ...] = ()
+
+
+class Members(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="members"):
+    """From here on, calls of a module use these tensors in the place of the parameters and buffers that it was
+    described with: `torch.func.functional_call` began, or ended and put back what was there.
+    """
+
+    module: int
+    tensors: tuple[int, ...]
 
 
 class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="tensor"):
@@ -194,7 +205,7 @@ class ParameterGrad(
     stats: GradStats | None = None
 
 
-Event = Module | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad
+Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad
 """Any record of a stream."""
 
 

@@ -46,7 +46,7 @@ _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
 
-OP, LEAF, ENTER, LEAVE, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.END
+OP, LEAF, ENTER, LEAVE, MEMBERS, END = Tag.OP, Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.MEMBERS, Tag.END
 
 NOBODY = 0
 """No thread."""
@@ -136,7 +136,7 @@ class Capture:
         self._describe_early = describe_early
         self._every = every
         self._steps = count()
-        self._step: Entry | None = None
+        self._first: Entry | None = None
         self._skipping = False
         self._before_backward = before_backward
         self.after_call: Callable[[], None] | None = None
@@ -361,9 +361,9 @@ class Capture:
     # Steps that are not recorded: nobody is the owner meanwhile, so that the recorded ones pay nothing for it.
 
     def _skips(self, entry: Entry) -> bool:
-        if self._step is None:
-            self._step = entry
-        if entry is self._step:
+        if self._first is None:
+            self._first = entry
+        if entry is self._first:
             self._skipping = next(self._steps) % self._every != 0
             if self._skipping:
                 self.backward.unwatch_parameters()
@@ -385,6 +385,21 @@ class Capture:
     def _leave_skipped(self, module: nn.Module) -> None:
         if self._entries.get(id(module)) is self._frames[0].entry:
             self._abandon(self._frames.pop(), None)
+
+    def replaced(self, module: nn.Module) -> None:
+        """Other tensors took the place of the parameters and buffers of a module and its parts."""
+        if get_ident() != self._owner:
+            return
+        with quietly():
+            for part in module.modules():
+                entry = self._entries.get(id(part)) or self._meet_module(part)
+                tensors = [*part.parameters(recurse=entry.leaf), *part.buffers(recurse=entry.leaf)]
+                if tensors:
+                    if not entry.met:  # so that it is described before
+                        entry.met = True
+                        self.met.append(entry)
+                    references = [self.known.refer(tensor) for tensor in tensors]
+                    self.log.extend((MEMBERS, entry, *references, END))
 
     # Calls that ended without torch telling: only an `Exception` is told, not a KeyboardInterrupt.
 

@@ -16,11 +16,13 @@ from torch import nn
 from recorder.assemble import assemble, assemble_with_origins
 from recorder.backward import Gradients
 from recorder.collector import collector_held_back
+from recorder.compiled import Eagerly, original
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
 from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
+from recorder.functional import unwatch, watch
 from recorder.graph import Graph
 from recorder.hooks import Capture
 from recorder.hookspecs import Sink
@@ -117,10 +119,11 @@ class Recorder:
         self._store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             self._store = InFile(stream)
-        kind = type(net)
+        kind = type(original(net))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._header = Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta)
+        self._eagerly = Eagerly(meta)
         self._crowded = _CROWD
         self._changes = 0
         self._graph: tuple[int, Graph] | None = None
@@ -134,6 +137,8 @@ class Recorder:
             self._decoder = Decoder(perf_counter_ns())
         self._sinks = installed().open_sinks(self)
         self._store.begin(self._header)
+        self._eagerly.start()
+        watch(self._capture.replaced)
         self._recording = True
         if self._store.live or self._sinks:
             self._capture.after_call = self._hand_on
@@ -147,6 +152,8 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._capture.stop(error)
+        unwatch(self._capture.replaced)
+        self._eagerly.stop()
         self._recording = False
         whole = False
         try:

@@ -12,6 +12,7 @@ arrive on other threads.
     HELD     reference, role, qualified name, facts
     MODULE   entry, qualified name, root, attributes … END, parameters … END, buffers … END
     DERIVED  reference, references … END
+    MEMBERS  entry, references … END
     GRAD     key, phase, time, backward, gradients … END, measures … END
     PARAMETER  reference, time, backward, measure, gradient
 
@@ -35,4 +36,4 @@ OUTERMOST, RECOMPUTED = 1, 2
 class Tag(Enum):
     """How a record begins, and what stands between its parts."""
 
-    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END = range(13)
+    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS = range(14)

@@ -4,7 +4,20 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from recorder.events import Derived, Enter, Event, Grad, Header, Leave, Module, Op, ParameterGrad, Tensor, TensorMeta
+from recorder.events import (
+    Derived,
+    Enter,
+    Event,
+    Grad,
+    Header,
+    Leave,
+    Members,
+    Module,
+    Op,
+    ParameterGrad,
+    Tensor,
+    TensorMeta,
+)
 from recorder.stream import EventStream
 
 __all__ = ["Parts", "split"]
@@ -45,6 +58,7 @@ class Parts:
         self._parts: deque[list[Event]] = deque([[]], keep)
         self._last = 0  # parts are numbered from the first that there ever was
         self._modules: dict[int, Module] = {}
+        self._replaced: dict[int, Members] = {}
         self._held: dict[int, Tensor] = {}
         self._metas: dict[int, TensorMeta] = {}
         self._known: set[int] = set()
@@ -82,6 +96,9 @@ class Parts:
         _keep_only(self._metas, tensors)
         _keep_only(self._part_of_held, tensors)
         _keep_only(self._modules, modules)
+        gone = [key for key, members in self._replaced.items() if any(n not in tensors for n in _used(members))]
+        for key in gone:
+            del self._replaced[key]
 
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
@@ -98,16 +115,20 @@ class Parts:
             at = self._part_of_pass.get(event.backward, self._last)
             self._put(max(at, self._part_of_held.get(event.tensor, 0)), event)
             return
-        if isinstance(event, Enter | Op) and event.outermost:
-            self._begin(event.module)
+        told: tuple[Event, ...] = (event,)
+        if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):
+            told = (*self._replaced.values(), event)
         part = self._parts[-1]
-        for tensor in _used(event):
-            if tensor not in self._known:
-                self._known.add(tensor)
-                part.append(Tensor(tensor, self._metas[tensor]))
-        part.append(event)
+        for one in told:
+            for tensor in _used(one):
+                if tensor not in self._known:
+                    self._known.add(tensor)
+                    part.append(Tensor(tensor, self._metas[tensor]))
+            part.append(one)
         if isinstance(event, Module):
             self._modules[event.module] = event
+        elif isinstance(event, Members):
+            self._replaced[event.module] = event
         elif isinstance(event, Tensor):
             self._known.add(event.tensor)
             self._metas[event.tensor] = event.meta
@@ -123,13 +144,13 @@ class Parts:
                 self._known.add(output.tensor)
                 self._metas[output.tensor] = output.meta
 
-    def _begin(self, module: int | None) -> None:
+    def _begin(self, module: int | None) -> bool:
         """An outermost call begins, and with it a part, unless it is the first call or within a step."""
         if not self.begun:
             self.begun, self._first = True, module
-            return
+            return False
         if self._steps and module != self._first:
-            return
+            return False
         self._parts.append([*self._held.values(), *self._modules.values()])
         self._known = set(self._held)
         self._last += 1
@@ -138,6 +159,7 @@ class Parts:
             for places in (self._part_of_call, self._part_of_pass):
                 for key in [key for key, part in places.items() if part < oldest]:
                     del places[key]
+        return True
 
     def _put(self, number: int, event: Event) -> None:
         """Add an event to a part that may no longer be kept."""
@@ -158,6 +180,8 @@ def _used(event: Event) -> Iterator[int]:
     elif isinstance(event, Leave):
         yield from event.inputs
         yield from event.outputs
+    elif isinstance(event, Members):
+        yield from event.tensors
     elif isinstance(event, Derived):
         yield event.tensor
         yield from event.sources

@@ -60,7 +60,10 @@ def facts(tensor: Tensor, storage: bool = True) -> Facts:
     """
     try:
         shape: Any = tensor.shape
-        shape = _shapes.setdefault(shape, shape)
+        try:
+            shape = _shapes[shape]
+        except (KeyError, TypeError):  # a new one, or one with symbolic sizes
+            shape = _shared(shape)
         address = tensor.untyped_storage()._cdata if storage else None
     except RuntimeError:
         # A nested tensor has no single size in some dimensions, a sparse one has no storage.
@@ -78,6 +81,15 @@ def sequence_of(node: Any) -> int:
     """The number that autograd gave a node when it was made, counted per thread."""
     number: int = node._sequence_nr()
     return number
+
+
+def _shared(shape: torch.Size) -> Any:
+    """A shape that was not seen before. A size that is no number is unknown: symbolic ones, and those that are traced,
+    would keep alive what they belong to.
+    """
+    if all(type(size) is int for size in shape):
+        return _shapes.setdefault(shape, shape)
+    return tuple([size if type(size) is int else -1 for size in shape])
 
 
 def _size(tensor: Tensor, dim: int) -> int:

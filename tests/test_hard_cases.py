@@ -124,6 +124,7 @@ def test_recursion() -> None:
     assert [(scope.fqn, scope.call) for scope in graph.scopes] == [("", 0), ("", 1)]
 
 
+@pytest.mark.supported("control flow that depends on data")
 def test_a_branch_on_data() -> None:
     net = Net(lambda net, x: net.a(x) if x.sum() > 0 else net.b(x), a=linear(), b=linear())
     for sign, taken in ((1, "a"), (-1, "b")):
@@ -544,6 +545,7 @@ def test_keywords_between_modules() -> None:
 # torch's own larger modules
 
 
+@pytest.mark.supported("packed sequences")
 def test_an_lstm_with_packed_sequences() -> None:
     def forward(net: Net, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         packed = pack_padded_sequence(x, lengths, batch_first=True)
