@@ -283,7 +283,6 @@ class Capture:
                 with quietly():
                     self._made_by_leaf(tensors_in(output), frame.key, record)
             record.append(END)
-            self.log.extend(record)
         except Exception as ours:
             self.failed(ours, record)
             if frames and frames[-1] is frame:
