@@ -294,7 +294,9 @@ class Capture:
             try:
                 self.log.extend(record)
             finally:
-                put_back(frame.popped)
+                for mode in frame.popped:
+                    if not mode.gone:
+                        push(mode)
         if not frames:
             self._end = None
         elif frames[-1].popped and not frames[-1].entry.leaf:
