@@ -7,12 +7,14 @@ codec is msgspec's: typed, strict, and it runs no code from the file.
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
 from recorder.errors import StreamError
 from recorder.events import SCHEMA_VERSION, Event, Header
+from recorder.files import write_atomically
+from recorder.limits import LONGEST_LINE
 
 __all__ = ["EventStream"]
 
@@ -69,7 +71,8 @@ class EventStream:
         return f"<EventStream {self.header.model}: {len(self)} events>"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the stream as JSON Lines: the header, then one event a line.
+        """Write the stream as JSON Lines: the header, then one event a line. A file that is there is replaced in one
+        step; folders are not created.
 
         Raises:
             OSError: the file cannot be written.
@@ -77,36 +80,54 @@ class EventStream:
         path = Path(path)
         lines = bytearray(_ENCODER.encode_lines([self.header]))
         lines += _ENCODER.encode_lines(self._events)
-        path.write_bytes(lines)
+        write_atomically(path, lines)
         return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
-        """Read what `save` wrote. Blank lines after the header are skipped.
+        """Read what `save` wrote. Blank lines after the header are skipped. Whatever the file holds, no code of it runs,
+        and memory is a small multiple of its size.
 
         Raises:
             StreamError: a line is not what it should be; the message says which one and why.
             OSError: the file cannot be read.
         """
         path = Path(path)
-        data = path.read_bytes()
-        if not data.strip():
-            raise StreamError(f"{path} is empty: a saved stream begins with a header line")
-        try:  # the decoder looks only at the strings that it keeps
-            data.decode()
-        except UnicodeDecodeError as error:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
-        lines = data.split(b"\n")  # not splitlines(), which splits at a bare carriage return too
-        version = _decode(_OPENING, lines[0], path, 1).schema_version
-        if version != SCHEMA_VERSION:
-            raise StreamError(
-                f"{path}, line 1: schema version {version}, and this version of graph-recorder reads "
-                f"{SCHEMA_VERSION}: record again, or read it with the version that wrote it"
-            )
-        header = _decode(_HEADER, lines[0], path, 1)
-        events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2) if line.strip()]
+        with path.open("rb") as file:
+            lines = _lines(file, path)
+            first = next(lines, b"")
+            if not first.strip() and not any(line.strip() for line in lines):
+                raise StreamError(f"{path} is empty: a saved stream begins with a header line")
+            header = _read_header(first, path)
+            events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines, 2) if line.strip()]
         return cls(events, header)
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of a file, which end at a line feed alone."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise StreamError(f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MiB, so it is no recording")
+        if number == 1 and line.startswith(b"\x1f\x8b"):
+            raise StreamError(f"{path}, line 1: compressed by gzip: gunzip it first")
+        if not line.isascii():  # the decoder looks only at the strings that it keeps
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
+        yield line
+
+
+def _read_header(line: bytes, path: Path) -> Header:
+    version = _decode(_OPENING, line, path, 1).schema_version
+    if version != SCHEMA_VERSION:
+        raise StreamError(
+            f"{path}, line 1: schema version {version}, and this version of graph-recorder reads {SCHEMA_VERSION}: "
+            "record again, or read it with the version that wrote it"
+        )
+    return _decode(_HEADER, line, path, 1)
 
 
 def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number: int) -> _T:
