@@ -285,7 +285,8 @@ def _scope_around(value: Value) -> Scope | None:
     common: list[Scope] | None = None
     for node, _ in value.uses:
         around = [] if node.scope is None else list(node.scope.ancestors())
-        common = around if common is None else [s for s in common if s in around]
+        held = set(around)
+        common = around if common is None else [scope for scope in common if scope in held]
     return common[0] if common else None
 
 
