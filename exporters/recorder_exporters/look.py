@@ -230,7 +230,7 @@ def _picture(match: re.Match[str]) -> str:
 
 
 def legible(text: str, limit: int) -> str:
-    """A name for a reader: `visible`, and `shortened` to ``limit``. Of a very long one no more is looked at than that."""
+    """A name for a reader: `visible`, and `shortened` to ``limit``. Of a very long one only the ends are looked at."""
     return shortened(visible(shortened(text, 4 * limit)), limit)
 
 

@@ -41,7 +41,7 @@ UNDEFINED = 0
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_PATHS = 2**28
-"""Characters of hierarchy, which each node has in full, three times. ONNX's own limit is 2 GiB for a whole model."""
+"""Characters of hierarchy, which each node has in full, twice. ONNX's own limit is 2 GiB for a whole model."""
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-126, 2.0**128 - 2.0**104
 
 
@@ -299,11 +299,11 @@ def _scope(scope: Scope, timing: bool) -> dict[str, Any]:
 
 def _scope_paths(graph: Graph) -> dict[int, list[tuple[str, str]]]:
     """For each scope, by id, the qualified names and classes from the root down to it."""
-    lengths: dict[int | None, int] = {None: 0}
+    lengths: dict[int, int] = {}
     for scope in graph.scopes:  # parents come before their children
-        above = None if scope.parent is None else id(scope.parent)
-        lengths[id(scope)] = lengths[above] + len(scope.fqn) + len(scope.target)
-    if 2 * sum(lengths[None if node.scope is None else id(node.scope)] for node in graph.nodes) > MAX_PATHS:
+        length = 0 if scope.parent is None else lengths[id(scope.parent)]
+        lengths[id(scope)] = length + len(scope.fqn) + len(scope.target)
+    if 2 * sum(lengths[id(node.scope)] for node in graph.nodes if node.scope is not None) > MAX_PATHS:
         raise ExportError(
             "so many nodes nest so deeply that ONNX cannot hold it; collapse some, for example with depth=10"
         )
