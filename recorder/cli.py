@@ -69,10 +69,10 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = in_one_line(error.message)
-        if isinstance(error, click.UsageError):
-            error.ctx = None
-        raise
+        kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
+        told: Any = kind(harmless(error.format_message()))
+        told.exit_code = error.exit_code
+        raise told from error
     except (FormatError, OptionError, StreamError, GraphError) as error:
         raise click.UsageError(_folded(error)) from error
     except RecorderError as error:
@@ -133,8 +133,8 @@ def record(
     """Run MODEL once on random input, and write what it did.
 
     MODEL is package.module:factory, for example torchvision.models:resnet18: a callable that returns a module, or a
-    module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is printed. An output that
-    ends in .jsonl is the recording itself, for `recorder export`.
+    module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is
+    printed. An output that ends in .jsonl is the recording itself, for `recorder export`.
     """
     targets = _targets(outputs, format_name, options)
     arguments = _json_object(kwargs)
