@@ -9,8 +9,8 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Replace a file's content in one step. Permissions are those it had, or what the umask gives a new file; at no time
-    are they wider.
+    """Replace a file's content in one step. Permissions are those it had, or what the umask gives a new file; at no
+    time are they wider.
 
     A link is followed. What is no plain file, such as a pipe, or only the name of an open one, such as
     ``/dev/stdout``, is written to instead: replacing it would take it away from whoever is at the other end.

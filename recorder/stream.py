@@ -85,8 +85,8 @@ class EventStream:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
-        """Read what `save` wrote. Blank lines after the header are skipped. Whatever the file holds, no code of it runs,
-        and memory is a small multiple of its size.
+        """Read what `save` wrote. Blank lines after the header are skipped. Whatever the file holds, no code of it
+        runs, and memory is a small multiple of its size.
 
         Raises:
             StreamError: a line is not what it should be; the message says which one and why.

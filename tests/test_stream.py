@@ -143,7 +143,7 @@ def op(attributes: bytes) -> bytes:
             HEADER + op(b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"), "line 2: .*recursion", id="too deep"
         ),
         pytest.param(
-            HEADER + b'{"type":"tensor","tensor":1,"meta":{"shape":[],"dtype":"","device":""},"role":"input"}',
+            HEADER + b'{"type":"tensor","tensor":1,"meta":{"shape":[],"dtype":"int8","device":"cpu"},"role":"input"}',
             "line 2: Invalid enum value 'input'",
             id="a role that no tensor has",
         ),

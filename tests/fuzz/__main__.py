@@ -47,7 +47,7 @@ def main() -> int:
             options.keep,
         ]
         command = [sys.executable, "-m", "tests.fuzz", "--worker", *map(str, arguments)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         print(done.stdout.strip() or f"{target}: ended early\n{done.stderr[-3000:]}", flush=True)
         failed |= done.returncode != 0
     return failed

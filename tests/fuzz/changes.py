@@ -1,4 +1,4 @@
-"""From good input to bad: changes of JSON lines that mostly stay JSON, since bytes that are none are refused at once."""
+"""From good input to bad: changes of JSON lines that mostly stay JSON, since bytes that are none are soon refused."""
 
 import json
 from random import Random
