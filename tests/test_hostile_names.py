@@ -194,10 +194,13 @@ def test_a_folder_cannot_stand_in_for_what_is_installed(tmp_path: Path) -> None:
     """Only what was named is imported, and what is installed goes before what lies around."""
     for name in ("torch", "torchvision", "onnx", "pydot", "rich", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the trap was sprung')")
-    (tmp_path / "mynet.py").write_text("from torch import nn\nnet = nn.Linear(2, 2)\n")
+    (tmp_path / "mynet.py").write_text("from torchvision.models import squeezenet1_1 as make")
     code = "import sys; sys.path.pop(0); from recorder.cli import main; main()"
     outputs = ["-o", "net.dot", "-o", "net.onnx.json", "-o", "run.jsonl"]
-    for arguments in (["record", "mynet:net", "--input", "1,2", *outputs], ["export", "run.jsonl", "-o", "again.dot"]):
+    for arguments in (
+        ["record", "mynet:make", "--input", "1,3,64,64", *outputs],
+        ["export", "run.jsonl", "-o", "again.dot"],
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
         )
