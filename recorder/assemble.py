@@ -31,6 +31,7 @@ from recorder.events import (
     TensorMeta,
 )
 from recorder.graph import Graph, Node, Role, Scope, Value
+from recorder.limits import DEEPEST, FREE_USES, USES_PER_EVENT
 from recorder.names import Namespace
 from recorder.reached import Reached
 from recorder.stream import EventStream
@@ -42,7 +43,8 @@ def assemble(stream: EventStream) -> Graph:
     """The graph of everything in a stream. Pure: the same stream always gives the same graph.
 
     Raises:
-        StreamError: an event refers to a tensor, module or call that no earlier event introduced.
+        StreamError: an event refers to a tensor, module or call that no earlier event introduced, or says what no run
+            does; the message has its number.
     """
     return assemble_with_origins(stream)[0]
 
@@ -100,10 +102,15 @@ class _Frame:
     module: Module
     parent: "_Frame | None"
     ignored: bool
+    depth: int
     begin: int = 0
     scope: Scope | None = None
     before: dict[int, Value] = field(default_factory=dict)
     handed_on: dict[int, _State] = field(default_factory=dict)
+
+
+class _Absurd(Exception):
+    """What an event says is known, and yet makes no sense."""
 
 
 class _Assembler:
@@ -130,6 +137,8 @@ class _Assembler:
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
         self.reached = Reached()
+        self.late: dict[int, tuple[Node, list[Value]]] = {}  # by node, its outputs and those that were met later
+        self.uses_left = FREE_USES + USES_PER_EVENT * len(stream)
 
     def graph(self) -> Graph:
         handlers = {
@@ -148,10 +157,14 @@ class _Assembler:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
             self._finish_open_frames()
+        except _Absurd as error:
+            raise StreamError(f"event {number}: {error}, which no real run does") from None
         except KeyError as error:
             raise StreamError(
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
+        for writer, outputs in self.late.values():
+            writer.outputs = tuple(outputs)
         with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
@@ -210,18 +223,21 @@ class _Assembler:
         if state.version != memory.version:
             old, writer = state.value, memory.writer
             assert writer is not None
+            if id(writer) not in self.late:
+                self.late[id(writer)] = (writer, list(writer.outputs))
+            outputs = self.late[id(writer)][1]
             self._remember(tensor, old, memory.position)
             state.version = memory.version
             state.sources = ()
             state.value = Value(
-                self.value_names.unique(f"{writer.name}:{len(writer.outputs)}"),
+                self.value_names.unique(f"{writer.name}:{len(outputs)}"),
                 old.shape,
                 old.dtype,
                 old.device,
                 old.requires_grad,
                 old.grad_fn,
             )
-            writer.outputs = (*writer.outputs, state.value)
+            outputs.append(state.value)
         return state.value
 
     def _on_entry(self, tensor: int, frame: _Frame) -> Value:
@@ -236,7 +252,13 @@ class _Assembler:
         for tensor in tensors:
             value = self._read(tensor)  # first: a write since then is news, and the sources are not
             values += self.tensors[tensor].sources or (value,)
+        self._use(len(values))
         return values
+
+    def _use(self, count: int) -> None:
+        self.uses_left -= count
+        if self.uses_left < 0:
+            raise _Absurd("tensors are used more than 100 times for each event")
 
     def _derived(self, event: Derived) -> None:
         if self.frame is not None and self.frame.ignored:
@@ -252,6 +274,7 @@ class _Assembler:
             for v in known.sources or (known.value,):
                 found[id(v)] = v
         state.sources = tuple(found.values())
+        self._use(len(found))
 
     def _loose(self) -> list[Value]:
         """Values that were not seen made and have no name yet, in the order of their first use."""
@@ -300,6 +323,7 @@ class _Assembler:
         members = self.replaced.get(module.module)
         if members is None:
             members = tuple([member.tensor for member in (*module.parameters, *module.buffers)])
+        self._use(len(members))
         for tensor in members:
             inputs.append(self._read(tensor))  # noqa: PERF401 - the list is the caller's
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
@@ -344,8 +368,14 @@ class _Assembler:
         ignored = event.recomputed or (parent is not None and parent.ignored)
         if event.outermost and not ignored:
             self._given(self._read_all(event.inputs))
-        module = self.module_of[event.call] = self.modules[event.module]
-        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, len(self.nodes))
+        module = self.modules[event.module]
+        depth = 1 if parent is None else parent.depth + 1
+        if depth > DEEPEST:
+            raise _Absurd(f"calls are nested more than {DEEPEST:,} deep")
+        if event.call in self.called:
+            raise _Absurd(f"call {event.call} is entered a second time")
+        self.module_of[event.call] = module
+        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:
         frame = self.called[event.call]

@@ -22,6 +22,7 @@ from recorder.graph import Graph
 from recorder.plugins import Format, installed, parse_options
 from recorder.serde import loads
 from recorder.stream import EventStream
+from recorder.terminal import harmless, in_one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,13 +68,20 @@ def _one_line() -> Iterator[None]:
     """Turn errors of ours into errors of click's, and those into one line, without the usage before it."""
     try:
         yield
-    except click.UsageError as error:
-        error.ctx = None
-        raise
+    except click.ClickException as error:
+        kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
+        told: Any = kind(harmless(error.format_message()))
+        told.exit_code = error.exit_code
+        raise told from error
     except (FormatError, OptionError, StreamError, GraphError) as error:
-        raise click.UsageError(" ".join(str(error).split())) from error
+        raise click.UsageError(_folded(error)) from error
     except RecorderError as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise click.ClickException(_folded(error)) from error
+
+
+def _folded(error: BaseException) -> str:
+    """What an error says, in one line that a terminal only shows."""
+    return in_one_line(" ".join(str(error).split()))
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,8 +133,8 @@ def record(
     """Run MODEL once on random input, and write what it did.
 
     MODEL is package.module:factory, for example torchvision.models:resnet18: a callable that returns a module, or a
-    module itself. The current directory is searched too. Without -o or -f, a summary is printed. An output that
-    ends in .jsonl is the recording itself, for `recorder export`.
+    module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is
+    printed. An output that ends in .jsonl is the recording itself, for `recorder export`.
     """
     targets = _targets(outputs, format_name, options)
     arguments = _json_object(kwargs)
@@ -226,6 +234,8 @@ class Target(NamedTuple):
             stream.save(self.path)
         elif self.path is None:
             result = export(graph(), self.format_name, **self.options)
+            if isinstance(result, str) and sys.stdout.isatty():
+                result = harmless(result)  # whatever reads a pipe gets it as it is
             click.echo(result.encode() if isinstance(result, str) else result, nl=False)
         else:
             save(graph(), self.path, self.format_name, **self.options)
@@ -266,7 +276,7 @@ def _finish(targets: Sequence[Target], graph: Callable[[], Graph], stream: Event
         except BrokenPipeError:
             raise  # the reader has had enough: click ends in silence
         except (RecorderError, OSError) as error:
-            failures.append(f"{target.path or target.format_name} was not written: {' '.join(str(error).split())}")
+            failures.append(f"{target.path or target.format_name} was not written: {_folded(error)}")
     for told in failures[:-1]:
         _say(f"Error: {told}")
     if failures:
@@ -284,7 +294,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(in_one_line(line), err=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from recorder.limits import Int64, Size, Word
+
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
@@ -52,19 +54,19 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
     where there is no storage to share.
     """
 
-    shape: tuple[int, ...]
-    dtype: str
-    device: str
+    shape: tuple[Size, ...]
+    dtype: Word
+    device: Word
     requires_grad: bool = False
     grad_fn: str | None = None
-    sequence_nr: int | None = None
-    storage: int | None = None
+    sequence_nr: Int64 | None = None
+    storage: Int64 | None = None
 
 
 class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """A tensor that a call returned or wrote to, as it was right afterwards."""
 
-    tensor: int
+    tensor: Int64
     meta: TensorMeta
 
 
@@ -72,7 +74,7 @@ class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_u
     """A parameter or buffer that a module holds itself; ``name`` is relative to the module."""
 
     name: str
-    tensor: int
+    tensor: Int64
 
 
 class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="module"):
@@ -80,7 +82,7 @@ class Module(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_u
     Recorder. ``attributes`` are its hyper-parameters, JSON values only.
     """
 
-    module: int
+    module: Int64
     fqn: str
     op_type: str
     target: str
@@ -103,7 +105,7 @@ class Members(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
 class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="tensor"):
     """A tensor met for the first time. ``name`` is the qualified name of a parameter or buffer, else None."""
 
-    tensor: int
+    tensor: Int64
     meta: TensorMeta
     role: Literal["parameter", "buffer", "constant"] = "constant"
     name: str | None = None
@@ -115,10 +117,10 @@ class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
     call that repeats an earlier one for its gradients (activation checkpointing).
     """
 
-    call: int
-    module: int
-    start_ns: int
-    inputs: tuple[int, ...] = ()
+    call: Int64
+    module: Int64
+    start_ns: Int64
+    inputs: tuple[Int64, ...] = ()
     outermost: bool = False
     recomputed: bool = False
 
@@ -126,10 +128,10 @@ class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
 class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="leave"):
     """A module's forward returned or raised. Calls that were entered later and have no `Leave` never returned."""
 
-    call: int
-    stop_ns: int
-    inputs: tuple[int, ...] = ()
-    outputs: tuple[int, ...] = ()
+    call: Int64
+    stop_ns: Int64
+    inputs: tuple[Int64, ...] = ()
+    outputs: tuple[Int64, ...] = ()
     error: str | None = None
 
 
@@ -142,14 +144,14 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     """
 
     op_type: str
-    start_ns: int
-    stop_ns: int
+    start_ns: Int64
+    stop_ns: Int64
     target: str = ""
-    module: int | None = None
-    call: int | None = None
-    inputs: tuple[int, ...] = ()
+    module: Int64 | None = None
+    call: Int64 | None = None
+    inputs: tuple[Int64, ...] = ()
     outputs: tuple[Output, ...] = ()
-    writes: tuple[int, ...] = ()
+    writes: tuple[Int64, ...] = ()
     attributes: dict[str, Any] = {}
     error: str | None = None
     outermost: bool = False
@@ -159,8 +161,8 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
     """Autograd says that ``tensor``, made unseen, was computed from ``sources``."""
 
-    tensor: int
-    sources: tuple[int, ...]
+    tensor: Int64
+    sources: tuple[Int64, ...]
 
 
 class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -170,8 +172,8 @@ class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbi
 
     norm: float
     largest: float
-    nan: int = 0
-    inf: int = 0
+    nan: Int64 = 0
+    inf: Int64 = 0
     zeros: float = 0.0
 
 
@@ -183,10 +185,10 @@ class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unk
     each of them; empty if nothing was measured, None where that could not be.
     """
 
-    call: int
+    call: Int64
     phase: Literal["arrive", "leave"]
-    ns: int
-    backward: int = 0
+    ns: Int64
+    backward: Int64 = 0
     gradients: tuple[TensorMeta | None, ...] = ()
     stats: tuple[GradStats | None, ...] = ()
 
@@ -198,9 +200,9 @@ class ParameterGrad(
     earlier passes left there, and without what hooks of the user's make of it. ``backward`` numbers the pass.
     """
 
-    tensor: int
-    ns: int
-    backward: int = 0
+    tensor: Int64
+    ns: Int64
+    backward: Int64 = 0
     gradient: TensorMeta | None = None
     stats: GradStats | None = None
 

@@ -1,15 +1,14 @@
 """From a graph to text, bytes or a file: the exporters, reached by name or by suffix."""
 
-import errno
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from recorder.files import write_atomically
 from recorder.graph import Graph
 from recorder.plugins import Format, installed
 
-__all__ = ["export", "formats", "save", "write_atomically"]
+__all__ = ["export", "formats", "save"]
 
 
 def export(graph: Graph, format: str, **options: Any) -> str | bytes:
@@ -56,31 +55,3 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
 def formats() -> list[Format]:
     """What is installed: name, suffixes, media type, options, and the plugin that brought it."""
     return installed().formats()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step. Permissions are those it had, or what the umask gives a new file.
-
-    A link is followed. What is no plain file, such as a pipe, or only the name of an open one, such as
-    ``/dev/stdout``, is written to instead: replacing it would take it away from whoever is at the other end.
-
-    Raises:
-        OSError: the file cannot be written; FileNotFoundError: there is no such folder.
-    """
-    if (path.exists() and not path.is_file()) or os.path.abspath(path).startswith(("/dev/", "/proc/")):
-        with path.open("ab") as file:
-            file.write(data)
-        return
-    path = path.resolve()
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        if path.exists():
-            temporary.chmod(path.stat().st_mode & 0o777)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

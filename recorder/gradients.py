@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recorder.graph import Graph, Node, Value
+from recorder.terminal import in_one_line
 
 __all__ = ["FACTOR", "GradientReport", "LayerGradient", "MissingGradient", "NotFinite", "gradient_report"]
 
@@ -109,7 +110,7 @@ class GradientReport:
             ("cannot be told", self.unknown),
         ):
             if found:
-                parts += [f"{title}:", *(f"  {item}" for item in found)]
+                parts += [f"{title}:", *(f"  {in_one_line(str(item))}" for item in found)]
         return "\n".join(["no fault found in the gradients", *parts] if self.ok else parts)
 
 
@@ -275,7 +276,7 @@ def _shrunk_and_grown(calls: list[Node]) -> tuple[tuple[LayerGradient, ...], tup
         captions = [caption for caption in _captions(node, "arrived") if "norm" in caption]
         if not captions or any(caption["nan"] or caption["inf"] for caption in captions):
             continue
-        if all(math.prod(caption["shape"]) == 1 for caption in captions):
+        if all(size == 1 for caption in captions for size in caption["shape"]):
             continue
         norm = math.hypot(*(caption["norm"] for caption in captions))
         start = starts.setdefault(_told(node)["pass"], norm)

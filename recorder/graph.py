@@ -237,19 +237,25 @@ def _lint_scopes(graph: Graph) -> Iterator[str]:
             return  # the parents may go in a circle, and what follows walks up
         seen.add(id(scope))
     left: set[int] = set()
-    open_scopes: dict[int, Scope] = {}  # around the node before, the innermost first
+    open_scopes: dict[int, Scope] = {}  # around the node before, the outermost first
     previous: Scope | None = None
     for node in graph.nodes:
         if node.scope is not None and id(node.scope) not in seen:
             yield f"node {node.name!r} is in scope {node.scope.name!r}, which the graph lacks"
         elif node.scope is not previous:
             previous = node.scope
-            now = {} if node.scope is None else {id(scope): scope for scope in node.scope.ancestors()}
-            left |= open_scopes.keys() - now.keys()
-            for scope in (scope for key, scope in now.items() if key in left):
-                yield f"scope {scope.name!r} goes on at node {node.name!r} after it was left"
-            left -= now.keys()  # said once
-            open_scopes = now
+            entered: list[Scope] = []
+            common = node.scope
+            while common is not None and id(common) not in open_scopes:
+                entered.append(common)
+                common = common.parent
+            while open_scopes and (common is None or next(reversed(open_scopes)) != id(common)):
+                left.add(open_scopes.popitem()[0])
+            for scope in reversed(entered):
+                if id(scope) in left:
+                    yield f"scope {scope.name!r} goes on at node {node.name!r} after it was left"
+                    left.discard(id(scope))  # said once
+                open_scopes[id(scope)] = scope
 
 
 def _lint_dataflow(graph: Graph) -> Iterator[str]:

@@ -61,8 +61,9 @@ def _no_download(factory: Callable[..., Any]) -> dict[str, None]:
 
 
 def _import(name: str) -> Any:
+    # Last: a folder from elsewhere may hold a torch.py, and what was asked for is what is installed.
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     try:
         return importlib.import_module(name)
     except Exception as error:

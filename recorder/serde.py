@@ -15,7 +15,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from recorder.errors import GraphError, StreamError
+from recorder.facts import check_told
 from recorder.graph import Graph, Node, NodeKind, Role, Scope, Value
+from recorder.limits import DEEPEST, LARGEST, Size, Word
 
 __all__ = ["dumps", "from_document", "json_schema", "loads", "to_document"]
 
@@ -29,8 +31,7 @@ NESTING = 100
 
 ValueIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in values")]
 ScopeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in scopes")]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Size = Annotated[int, msgspec.Meta(ge=-1, description="in elements; -1 where there is no single size")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 
 
 class ValueDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -38,8 +39,8 @@ class ValueDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
     name: str
     shape: tuple[Size, ...]
-    dtype: str
-    device: str
+    dtype: Word
+    device: Word
     role: Role = "activation"
     requires_grad: bool = False
     grad_fn: str | None = None
@@ -235,8 +236,12 @@ def from_document(document: GraphDoc) -> Graph:
         for v in document.values
     ]
     scopes: list[Scope] = []
+    levels: list[int] = []
     for s in document.scopes:
         parent = None if s.parent is None else _at(scopes, s.parent, f"the parent of scope {s.name!r}")
+        levels.append(1 if s.parent is None else levels[s.parent] + 1)
+        if levels[-1] > DEEPEST:
+            raise GraphError([f"scope {s.name!r} is nested more than {DEEPEST:,} deep"])
         scopes.append(
             Scope(
                 fqn=s.fqn,
@@ -288,6 +293,7 @@ def from_document(document: GraphDoc) -> Graph:
     if lost := [v.name for v in values if id(v) not in reached]:
         raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
     graph.lint()
+    check_told(graph)
     return graph
 
 

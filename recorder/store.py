@@ -12,7 +12,7 @@ import msgspec
 
 from recorder.errors import StreamError
 from recorder.events import Event, Header
-from recorder.export import write_atomically
+from recorder.files import write_atomically
 from recorder.split import Parts
 from recorder.stream import STREAMED, TRUNCATED, EventStream, encode_end, encode_events, encode_header
 

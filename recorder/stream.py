@@ -6,13 +6,17 @@ codec is msgspec's: typed, strict, and it runs no code from the file.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
+from recorder.collector import collector_held_back
 from recorder.errors import StreamError
 from recorder.events import SCHEMA_VERSION, Event, Header
+from recorder.files import write_atomically
+from recorder.limits import LONGEST_LINE
 
 __all__ = ["STREAMED", "TRUNCATED", "EventStream", "encode_end", "encode_events", "encode_header"]
 
@@ -35,8 +39,10 @@ class _End(msgspec.Struct, tag="end", forbid_unknown_fields=True):
     """The line after the last event of a block that was written while it ran."""
 
 
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 _ENCODER = msgspec.json.Encoder()
 _END = _ENCODER.encode(_End())
+_END_LINE = _END + b"\n"
 _OPENING = msgspec.json.Decoder(_Opening)
 _HEADER = msgspec.json.Decoder(Header)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -84,18 +90,21 @@ class EventStream:
         return f"<EventStream {self.header.model}: {len(self)} events>"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the stream as JSON Lines: the header, then one event a line.
+        """Write the stream as JSON Lines: the header, then one event a line. A file that is there is replaced in one
+        step; folders are not created.
 
         Raises:
             OSError: the file cannot be written.
         """
         path = Path(path)
-        path.write_bytes(encode_header(self.header) + encode_events(self._events))
+        write_atomically(path, encode_header(self.header) + encode_events(self._events))
         return path
 
     @classmethod
+    @collector_held_back()
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
         """Read what `save` wrote, or a `Recorder` that streamed into a file. Blank lines after the header are skipped.
+        Whatever the file holds, no code of it runs, and memory is a small multiple of its size.
 
         A streamed file may have been cut anywhere: what is whole is read, and `truncated` says that there was more.
 
@@ -104,35 +113,93 @@ class EventStream:
             OSError: the file cannot be read.
         """
         path = Path(path)
-        data = path.read_bytes()
-        if not data.strip():
-            raise StreamError(f"{path} is empty: a saved stream begins with a header line")
-        try:  # the decoder looks only at the strings that it keeps
-            data.decode()
-        except UnicodeDecodeError as error:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
-        lines = data.split(b"\n")  # not splitlines(), which splits at a bare carriage return too
-        version = _decode(_OPENING, lines[0], path, 1).schema_version
-        if version != SCHEMA_VERSION:
-            raise StreamError(
-                f"{path}, line 1: schema version {version}, and this version of graph-recorder reads "
-                f"{SCHEMA_VERSION}: record again, or read it with the version that wrote it"
-            )
-        header = _decode(_HEADER, lines[0], path, 1)
-        if header.meta.pop(STREAMED, False) is True:
-            lines[-1] = b""  # nothing, or what was being written
-            if lines[-2:] != [_END, b""]:
-                header.meta[TRUNCATED] = True
-            lines = [line for line in lines if line != _END]
-        events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2) if line.strip()]
+        with path.open("rb") as file:
+            blocks = _blocks(file, path)
+            first = next(blocks, b"")
+            if not first.strip() and not any(block.strip() for block in blocks):
+                raise StreamError(f"{path} is empty: a saved stream begins with a header line")
+            header = _read_header(first, path)
+            streamed = header.meta.pop(STREAMED, False) is True
+            ended, events, number = False, [], 2
+            for block in blocks:
+                if streamed:
+                    ended = block[-len(_END_LINE) - 1 :].lstrip(b"\n") == _END_LINE
+                    block = _without_ends(block[: block.rfind(b"\n") + 1])  # no line that was being written
+                events += _decode_block(block, path, number)
+                number += block.count(b"\n")
+        if streamed and not ended:
+            header.meta[TRUNCATED] = True
         return cls(events, header)
+
+
+_BLOCK = 2**20
+"""Bytes that are decoded at once, up to the next end of a line."""
+
+
+def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The first line of a file; then some whole lines each time. Lines end at a line feed alone."""
+    number, size = 1, 0
+    while True:
+        block = file.read(size)
+        if not block.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE + 1)
+            if len(rest) > LONGEST_LINE:
+                number += block.count(b"\n")
+                raise StreamError(f"{path}, line {number}: longer than {LONGEST_LINE >> 20} MiB, so it is no recording")
+            block += rest
+        if not block:
+            return
+        yield block
+        number, size = number + block.count(b"\n"), _BLOCK
+
+
+def _check_text(block: bytes, path: Path, number: int) -> None:
+    """The decoder looks only at the strings that it keeps."""
+    if not block.isascii():
+        try:
+            block.decode()
+        except UnicodeDecodeError as error:
+            number += block.count(b"\n", 0, error.start)
+            raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
+
+
+def _read_header(line: bytes, path: Path) -> Header:
+    if line.startswith(b"\x1f\x8b"):
+        raise StreamError(f"{path}, line 1: compressed by gzip: gunzip it first")
+    _check_text(line, path, 1)
+    version = _decode(_OPENING, line, path, 1).schema_version
+    if version != SCHEMA_VERSION:
+        raise StreamError(
+            f"{path}, line 1: schema version {version}, and this version of graph-recorder reads {SCHEMA_VERSION}: "
+            "record again, or read it with the version that wrote it"
+        )
+    return _decode(_HEADER, line, path, 1)
+
+
+def _without_ends(block: bytes) -> bytes:
+    """Blank lines for those that say that a block ended."""
+    if _END not in block:
+        return block
+    return b"\n".join([b"" if line == _END else line for line in block.split(b"\n")])
+
+
+def _decode_block(block: bytes, path: Path, number: int) -> list[Event]:
+    """The events of some lines, of which the first is ``number``: all at once, and if they are not one a line, line by
+    line to tell where.
+    """
+    _check_text(block, path, number)
+    with suppress(*_UNREADABLE):
+        events: list[Event] = _EVENT.decode_lines(block)
+        if len(events) == block.count(b"}\n{") + 1 == block.count(b"\n") + (block[-1:] != b"\n"):
+            return events
+    lines = enumerate(block.split(b"\n"), number)  # splitlines() splits at a bare carriage return too
+    return [_decode(_EVENT, line, path, number) for number, line in lines if line.strip()]
 
 
 def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number: int) -> _T:
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise StreamError(f"{path}, line {number}: {error}") from error
 
 
@@ -148,4 +215,4 @@ def encode_events(events: Iterable[Event]) -> bytes:
 
 def encode_end() -> bytes:
     """The line that says that a stream written while it grew ends here as it should."""
-    return _END + b"\n"
+    return _END_LINE

@@ -1,7 +1,6 @@
 """The table: module calls in execution order, indented as they are nested."""
 
 from io import StringIO
-from math import prod
 from typing import NamedTuple
 
 from rich.console import Console
@@ -9,8 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from recorder.graph import Graph, Node, Scope, Value
+from recorder.limits import LARGEST
+from recorder.terminal import harmless, in_one_line
 
 __all__ = ["Row", "Summary"]
+
+
+_INDENTED = 16
+"""Levels that are shown by indentation: deeper ones would be wider than the table."""
 
 
 class Row(NamedTuple):
@@ -39,11 +44,13 @@ class Summary:
     def __init__(self, graph: Graph, depth: int | None = None) -> None:
         self.title = graph.name
         self.rows = [row for row in _rows(graph) if depth is None or row.depth <= depth]
-        self.parameters = sum(prod(v.shape) for v in graph.initializers if v.role == "parameter")
-        self.trainable = sum(prod(v.shape) for v in graph.initializers if v.role == "parameter" and v.requires_grad)
+        self.parameters = sum(_elements(v) for v in graph.initializers if v.role == "parameter")
+        self.trainable = sum(_elements(v) for v in graph.initializers if v.role == "parameter" and v.requires_grad)
 
     def __rich__(self) -> Table:
-        table = Table(title=Text(self.title), caption=f"{self.parameters:,} parameters, {self.trainable:,} trainable")
+        table = Table(
+            title=Text(in_one_line(self.title)), caption=f"{self.parameters:,} parameters, {self.trainable:,} trainable"
+        )
         for header in ("module", "type", "output"):
             table.add_column(header, overflow="fold")
         for header in ("parameters", "forward", "backward"):
@@ -51,9 +58,9 @@ class Summary:
         for row in self.rows:
             shapes = ", ".join(str(list(v.shape)) for v in row.outputs)
             table.add_row(
-                Text("  " * row.depth + row.name),
-                Text(row.op_type),
-                Text(row.error or shapes),
+                Text("  " * min(row.depth, _INDENTED) + in_one_line(row.name)),
+                Text(in_one_line(row.op_type)),
+                Text(harmless(row.error) if row.error else shapes),
                 f"{row.parameters:,}" if row.parameters else "",
                 _milliseconds(row.duration_ns),
                 _milliseconds(row.backward_ns),
@@ -100,12 +107,24 @@ def _row(item: Scope | Node, nodes: list[Node], returned: set[int]) -> Row:
         name=item.name,
         op_type=item.op_type,
         outputs=tuple(outputs),
-        parameters=sum(prod(v.shape) for v in parameters.values()),
+        parameters=sum(map(_elements, parameters.values())),
         duration_ns=item.duration_ns,
         backward_ns=item.backward_ns,
         error=item.error,
     )
 
 
+def _elements(value: Value) -> int:
+    """How many elements a tensor has; 0 where its shape does not tell, or tells what no tensor can have."""
+    total = 1
+    for size in value.shape:
+        total *= size
+        if not 0 < total <= LARGEST:
+            return 0
+    return total
+
+
 def _milliseconds(duration_ns: int | None) -> str:
-    return "" if duration_ns is None else f"{duration_ns / 1e6:.2f} ms"
+    if duration_ns is None:
+        return ""
+    return f"{duration_ns / 1e6:.2f} ms" if abs(duration_ns) <= LARGEST else "?"

@@ -24,6 +24,8 @@ HOSTILE_NAMES = (
     "end", "graph", "subgraph", "node", "digraph", "strict", "__proto__", "constructor", "toString", "class", "style",
     "a\nb", "a\r\nb", "tab\there", "\x00", "\x1b[31mred", "\u202egnp.exe", "\ud7ff", "é漢字😀", " ", "", "%%comment",
     "`code`", "$(id)", "]]>", "-->", "a---oB", "x" * 300,
+    "\x9b31m", "\x1b]0;title\x07", "\u2067a\u2069", "\u200b", "\u2028", "&lt;", "&#x3c;", "<!--", "edge", "click",
+    "null", "\ufeff", "a\\", "\\N", "![](x)", "%s", "{{", "1.", "e\u0301",
 )  # fmt: skip
 """Names that have broken some format or other."""
 

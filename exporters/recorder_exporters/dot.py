@@ -34,11 +34,11 @@ from recorder_exporters.look import (
     class_of,
     fold,
     hints,
+    legible,
     shape_of,
     short_name,
     title_of,
     value_class,
-    visible,
 )
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ def _scope_around(value: Value) -> Scope | None:
     common: list[Scope] | None = None
     for node, _ in value.uses:
         around = [] if node.scope is None else list(node.scope.ancestors())
-        common = around if common is None else [s for s in common if s in around]
+        held = set(around)
+        common = around if common is None else [scope for scope in common if scope in held]
     return common[0] if common else None
 
 
@@ -390,7 +391,7 @@ def _colours(style: Style) -> Attributes:
 def _write(graph: Graph, attributes: Attributes, title: str, boxes: list[_Box], arrows: list[_Arrow]) -> str:
     import pydot
 
-    name = visible(title).replace("\\", "\\\\").replace('"', '\\"')
+    name = legible(title, 200).replace("\\", "\\\\").replace('"', '\\"')
     drawing = pydot.Dot(f'"{name or "graph"}"', graph_type="digraph", **attributes)
     drawing.set_node_defaults(**NODE)
     drawing.set_edge_defaults(**EDGE)

@@ -1,13 +1,13 @@
 """Text as Graphviz reads it: HTML-like labels, which alone allow two sizes of type in one label, and tooltips.
 
-A name may hold any characters. What is meant to be read passes `visible` and `shortened` first, then the escapes.
+A name may hold any characters. What is meant to be read passes `legible` first, then the escapes.
 """
 
 import textwrap
 from collections.abc import Sequence
 
 from recorder import Value
-from recorder_exporters.look import STYLES, Style, shape_of, shortened, visible
+from recorder_exporters.look import STYLES, Style, legible, shape_of, visible
 
 __all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
 
@@ -68,13 +68,13 @@ def _swatch(style: Style, dashed: bool = False) -> str:
 
 def wrapped(error: str) -> list[str]:
     """The beginning of an error's words, in a few short lines of markup."""
-    lines = textwrap.wrap(visible(" ".join(error.split())), 44, max_lines=4, placeholder=" …")
+    lines = textwrap.wrap(visible(" ".join(error[:1_000].split())), 44, max_lines=4, placeholder=" …")
     return [small(escaped(line)) for line in lines]
 
 
 def line_of(text: str) -> str:
     """One line of markup for a name of any characters, shortened."""
-    return escaped(shortened(visible(text), LABEL_LIMIT)) or "<i>unnamed</i>"
+    return escaped(legible(text, LABEL_LIMIT)) or "<i>unnamed</i>"
 
 
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "]": "&#93;", "\\": 2 * "\\"})
@@ -87,7 +87,7 @@ def escaped(text: str) -> str:
 
 def tooltip(lines: list[str]) -> str:
     """A quoted string of several lines. Graphviz decodes entities in it once and backslash escapes twice."""
-    shown = [shortened(visible(line), 200) for line in lines if line]
+    shown = [legible(line, 200) for line in lines if line]
     if len(shown) > 24:
         shown = [*shown[:23], f"… and {len(shown) - 23} more"]
     text = "\n".join(shown).replace("\\", 4 * "\\").replace("&", "&amp;").replace('"', "&quot;")

@@ -21,6 +21,7 @@ __all__ = [
     "fold",
     "hints",
     "legend",
+    "legible",
     "shape_of",
     "short_name",
     "shortened",
@@ -125,9 +126,18 @@ def legend(graph: Graph) -> list[str]:
     return [name for name in STYLES if name in shown]
 
 
+_SIZES = 12
+"""Dimensions that are written."""
+
+
 def shape_of(value: Value) -> str:
-    """The shape as people write it: ``1×64×56×56``, ``scalar`` for none, ``?`` for a size that is not single."""
-    return "×".join("?" if size < 0 else str(size) for size in value.shape) or "scalar"
+    """The shape as people write it: ``1×64×56×56``, ``scalar`` for none, ``?`` for a size that is not single. Of very
+    many dimensions the middle ones are left out: ``…``.
+    """
+    sizes = ["?" if size < 0 else str(size) for size in value.shape]
+    if len(sizes) > _SIZES:
+        sizes[_SIZES - 2 : -1] = ["…"]
+    return "×".join(sizes) or "scalar"
 
 
 def caption(value: Value) -> str:
@@ -217,6 +227,11 @@ def _picture(match: re.Match[str]) -> str:
     if code == 0x7F:
         return "␡"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def legible(text: str, limit: int) -> str:
+    """A name for a reader: `visible`, and `shortened` to ``limit``. Of a very long one only the ends are looked at."""
+    return shortened(visible(shortened(text, 4 * limit)), limit)
 
 
 def shortened(text: str, limit: int) -> str:

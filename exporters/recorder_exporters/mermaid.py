@@ -20,11 +20,10 @@ from recorder_exporters.look import (
     class_of,
     fold,
     hints,
+    legible,
     short_name,
-    shortened,
     title_of,
     value_class,
-    visible,
 )
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
@@ -236,7 +235,8 @@ def _scope_around(value: Value) -> Scope | None:
     common: list[Scope] | None = None
     for user, _ in value.uses:
         around = [] if user.scope is None else list(user.scope.ancestors())
-        common = around if common is None else [scope for scope in common if scope in around]
+        held = set(around)
+        common = around if common is None else [scope for scope in common if scope in held]
     return common[0] if common else None
 
 
@@ -302,7 +302,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ,×·…._]|(?<![A-Za-z0-9])[._]|[._](?![A-Za
 
 def _label(lines: Sequence[str]) -> str:
     """What goes between the quotes of a label. Empty lines are left out."""
-    kept = (shortened(visible(line), _LINE) for line in lines if line)
+    kept = (legible(line, _LINE) for line in lines if line)
     return "<br/>".join(_UNSAFE.sub(lambda c: f"#{ord(c[0])};", line) for line in kept) or " "
 
 
@@ -312,7 +312,7 @@ def _title(title: str) -> str:
     Mermaid reads no code points in titles. It strips what looks like HTML there, and takes two rare signs for its own
     writing of code points. Such signs are replaced by their likes.
     """
-    return json.dumps(shortened(visible(title), _LINE).translate(_TITLE_LIKES))
+    return json.dumps(legible(title, _LINE).translate(_TITLE_LIKES))
 
 
 _TITLE_LIKES = str.maketrans({"<": "‹", ">": "›", "&": "＆", "ﬂ": "fl", "¶": "⁋"})

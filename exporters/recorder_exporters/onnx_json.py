@@ -40,6 +40,8 @@ ELEM_TYPES = {
 UNDEFINED = 0
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_PATHS = 2**28
+"""Characters of hierarchy, which each node has in full, twice. ONNX's own limit is 2 GiB for a whole model."""
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-126, 2.0**128 - 2.0**104
 
 
@@ -152,7 +154,7 @@ class _Model(_Message):
 def _model(graph: Graph, timing: bool) -> _Model:
     values = list(graph.values())
     names = _value_names(values)
-    paths = _scope_paths(graph.scopes)
+    paths = _scope_paths(graph)
     returned = {id(value) for value in graph.outputs}
     nodes = [_node(node, names, paths, timing) for node in graph.nodes]
     domains = sorted({node.domain for node in nodes}) or ["torch"]  # ONNX demands one
@@ -295,10 +297,18 @@ def _scope(scope: Scope, timing: bool) -> dict[str, Any]:
     }
 
 
-def _scope_paths(scopes: Iterable[Scope]) -> dict[int, list[tuple[str, str]]]:
+def _scope_paths(graph: Graph) -> dict[int, list[tuple[str, str]]]:
     """For each scope, by id, the qualified names and classes from the root down to it."""
+    lengths: dict[int, int] = {}
+    for scope in graph.scopes:  # parents come before their children
+        length = 0 if scope.parent is None else lengths[id(scope.parent)]
+        lengths[id(scope)] = length + len(scope.fqn) + len(scope.target)
+    if 2 * sum(lengths[id(node.scope)] for node in graph.nodes if node.scope is not None) > MAX_PATHS:
+        raise ExportError(
+            "so many nodes nest so deeply that ONNX cannot hold it; collapse some, for example with depth=10"
+        )
     paths: dict[int, list[tuple[str, str]]] = {}
-    for scope in scopes:  # parents come before their children
+    for scope in graph.scopes:
         above = [] if scope.parent is None else paths[id(scope.parent)]
         paths[id(scope)] = [*above, (scope.fqn, scope.target)]
     return paths
