@@ -10,8 +10,8 @@ for all of them, found by what the log says.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import count
+from itertools import count, tee
+from sys import intern
 from typing import Any
 from weakref import ref
 
@@ -66,7 +66,9 @@ class Decoder:
         self._tensors: dict[int, int] = {}
         self._references: list[ref[Any]] = []
         self._modules: dict[int, tuple[int, Entry]] = {}
-        self._storages, self._calls, self._passes = (_Numbers(count().__next__) for _ in range(3))
+        # A number is one object, whatever it counts: each takes 32 bytes.
+        self._next, storages, calls = (numbers.__next__ for numbers in tee(count(), 3))
+        self._storages, self._calls, self._passes = _Numbers(storages), _Numbers(calls), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
@@ -105,7 +107,7 @@ class Decoder:
         """The number of a tensor; a new one gets the next."""
         number = self._tensors.get(id(reference))
         if number is None:
-            number = self._tensors[id(reference)] = len(self._references)
+            number = self._tensors[id(reference)] = self._next()
             self._references.append(reference)
         return number
 
@@ -150,12 +152,14 @@ class Decoder:
                 break
             keywords.append(name)
             self._argument(name, reader.next(), items, numbers, attributes)
-        if not attributes:
-            attributes = _NONE
-        else:
-            with suppress(UnicodeError):  # a lone surrogate, which JSON cannot hold
-                attributes = self._attributes.setdefault(_as_key(attributes), attributes)
-        return tuple(numbers), attributes, keywords
+        return tuple(numbers), self._same(attributes) if attributes else _NONE, keywords
+
+    def _same(self, attributes: Attributes) -> Attributes:
+        """One object for equal attributes; ``1`` and ``True`` are equal to Python, and not as JSON."""
+        try:
+            return self._attributes.setdefault(_as_key(attributes), attributes)
+        except UnicodeError:  # a lone surrogate, which JSON cannot hold
+            return attributes
 
     def _argument(self, name: str, item: Any, items: Items, numbers: list[int], attributes: Attributes) -> None:
         if item is LIST or item is MAP:
@@ -285,10 +289,10 @@ class Decoder:
             number,
             fqn,
             entry.type.__name__,
-            f"{entry.type.__module__}.{entry.type.__qualname__}",
+            intern(f"{entry.type.__module__}.{entry.type.__qualname__}"),
             entry.leaf,
             root,
-            {name: plain(attributes[name]) for name in sorted(attributes)},
+            self._same({name: plain(attributes[name]) for name in sorted(attributes)}),
             tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
             tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
         )
