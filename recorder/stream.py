@@ -6,11 +6,13 @@ codec is msgspec's: typed, strict, and it runs no code from the file.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 
+from recorder.collector import collector_held_back
 from recorder.errors import StreamError
 from recorder.events import SCHEMA_VERSION, Event, Header
 
@@ -26,6 +28,7 @@ class _Opening(msgspec.Struct):
     schema_version: int
 
 
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 _ENCODER = msgspec.json.Encoder()
 _OPENING = msgspec.json.Decoder(_Opening)
 _HEADER = msgspec.json.Decoder(Header)
@@ -81,6 +84,7 @@ class EventStream:
         return path
 
     @classmethod
+    @collector_held_back()
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
         """Read what `save` wrote. Blank lines after the header are skipped.
 
@@ -97,20 +101,29 @@ class EventStream:
         except UnicodeDecodeError as error:
             number = data.count(b"\n", 0, error.start) + 1
             raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
-        lines = data.split(b"\n")  # not splitlines(), which splits at a bare carriage return too
-        version = _decode(_OPENING, lines[0], path, 1).schema_version
+        first = data.partition(b"\n")[0]
+        version = _decode(_OPENING, first, path, 1).schema_version
         if version != SCHEMA_VERSION:
             raise StreamError(
                 f"{path}, line 1: schema version {version}, and this version of graph-recorder reads "
                 f"{SCHEMA_VERSION}: record again, or read it with the version that wrote it"
             )
-        header = _decode(_HEADER, lines[0], path, 1)
-        events = [_decode(_EVENT, line, path, number) for number, line in enumerate(lines[1:], 2) if line.strip()]
-        return cls(events, header)
+        header = _decode(_HEADER, first, path, 1)
+        return cls(_decode_events(data[len(first) + 1 :], path), header)
+
+
+def _decode_events(data: bytes, path: Path) -> list[Event]:
+    """The events from line 2 on: all at once, and if they are not one a line, line by line to tell where."""
+    with suppress(*_UNREADABLE):
+        events: list[Event] = _EVENT.decode_lines(data)
+        if len(events) == data.count(b"\n"):
+            return events
+    lines = data.split(b"\n")  # not splitlines(), which splits at a bare carriage return too
+    return [_decode(_EVENT, line, path, number) for number, line in enumerate(lines, 2) if line.strip()]
 
 
 def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number: int) -> _T:
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise StreamError(f"{path}, line {number}: {error}") from error
