@@ -4,9 +4,8 @@ Three things are worked out here and nowhere else:
 
 * **Nesting.** `Enter` and `Leave` make a stack of frames. A frame becomes a `Scope` with the first thing recorded
   inside it, and a `Node` if it ends without any.
-* **Versions.** A tensor is written in place again and again; each write, and each module that hands a tensor on, makes
-  a new `Value` of it. Tensors that share memory share the writes: reading one after another was written yields a value
-  made by the writer.
+* **Dataflow.** A call uses what its tensors are at that moment, and makes what they are from then on: see
+  `recorder.versions`.
 * **Backward.** `Grad` events become `backward_ns`: for a node from arrival to departure, for a scope the span over
   everything in it, summed over the backward passes. What else they say is in ``meta``: see `recorder.reached`.
 """
@@ -17,24 +16,13 @@ from typing import NamedTuple
 
 from recorder.collector import collector_held_back
 from recorder.errors import StreamError
-from recorder.events import (
-    UNFINISHED,
-    Derived,
-    Enter,
-    Grad,
-    Leave,
-    Members,
-    Module,
-    Op,
-    ParameterGrad,
-    Tensor,
-    TensorMeta,
-)
-from recorder.graph import Graph, Node, Role, Scope, Value
-from recorder.limits import DEEPEST, FREE_USES, USES_PER_EVENT
+from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Members, Module, Op, Output, ParameterGrad, Tensor
+from recorder.graph import Graph, Node, Scope, Value
+from recorder.limits import DEEPEST
 from recorder.names import Namespace
 from recorder.reached import Reached
 from recorder.stream import EventStream
+from recorder.versions import Absurd, State, Versions
 
 __all__ = ["Origins", "assemble", "assemble_with_origins"]
 
@@ -70,32 +58,9 @@ def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
 
 
 @dataclass(slots=True, eq=False)
-class _Memory:
-    """What tensors that share memory have in common: how often it was written, by whom last, and as which node."""
-
-    version: int = 0
-    writer: Node | None = None
-    position: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _State:
-    """A tensor's present value, and the version of its memory that the value shows. ``sources`` stand for the value of
-    a tensor that was made unseen.
-    """
-
-    value: Value
-    meta: TensorMeta
-    memory: _Memory
-    version: int
-    sources: tuple[Value, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
 class _Frame:
-    """A module call in progress, with ``begin`` nodes before it. ``before`` keeps the values that were current on entry
-    and have been replaced, ``handed_on`` the states of tensors that a call inside returned as they were given: to the
-    caller, who uses the same object, nothing has happened to it.
+    """A module call in progress. ``handed_on`` keeps the states of tensors that a call inside returned as they were
+    given: to the caller, who uses the same object, nothing has happened to it.
     """
 
     event: Enter
@@ -103,14 +68,8 @@ class _Frame:
     parent: "_Frame | None"
     ignored: bool
     depth: int
-    begin: int = 0
     scope: Scope | None = None
-    before: dict[int, Value] = field(default_factory=dict)
-    handed_on: dict[int, _State] = field(default_factory=dict)
-
-
-class _Absurd(Exception):
-    """What an event says is known, and yet makes no sense."""
+    handed_on: dict[int, State] = field(default_factory=dict)
 
 
 class _Assembler:
@@ -128,17 +87,13 @@ class _Assembler:
         self.modules: dict[int, Module] = {}
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
-        self.tensors: dict[int, _State] = {}
-        self.inside: dict[int, _State] = {}  # what a call had made of tensors, when that ended with the call
-        self.memories: dict[int, _Memory] = {}
+        self.versions = Versions(self.nodes, self.value_names, len(stream))
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
-        self.origins = Origins({}, {})
+        self.origins = Origins({}, self.versions.first)
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
         self.reached = Reached()
-        self.late: dict[int, tuple[Node, list[Value]]] = {}  # by node, its outputs and those that were met later
-        self.uses_left = FREE_USES + USES_PER_EVENT * len(stream)
 
     def graph(self) -> Graph:
         handlers = {
@@ -157,14 +112,13 @@ class _Assembler:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
             self._finish_open_frames()
-        except _Absurd as error:
+        except Absurd as error:
             raise StreamError(f"event {number}: {error}, which no real run does") from None
         except KeyError as error:
             raise StreamError(
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
-        for writer, outputs in self.late.values():
-            writer.outputs = tuple(outputs)
+        self.versions.finish()
         with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
@@ -180,10 +134,10 @@ class _Assembler:
             meta=dict(header.meta),
         )
 
-    # Tensors and their versions
+    # Tensors
 
     def _tensor(self, event: Tensor) -> None:
-        value = self._set(event.tensor, event.meta, event.role)
+        value = self.versions.set(event.tensor, event.meta, event.role)
         if event.meta.sequence_nr is not None:
             self.origins.makers.setdefault(event.meta.sequence_nr, (None, event.meta.grad_fn))
         if event.role != "constant":
@@ -191,90 +145,21 @@ class _Assembler:
             self.initializers.append(value)
             self.parameters[event.tensor] = value
 
-    def _set(self, tensor: int, meta: TensorMeta, role: Role, name: str = "") -> Value:
-        """Give a tensor a new value, which is up to date with its memory."""
-        value = Value(name, meta.shape, meta.dtype, meta.device, meta.requires_grad, meta.grad_fn, role)
-        storage = -1 - tensor if meta.storage is None else meta.storage
-        memory = self.memories.get(storage)
-        if memory is None:
-            memory = self.memories[storage] = _Memory()
-        old = self.tensors.get(tensor)
-        if old is not None:
-            self._remember(tensor, old.value, len(self.nodes))
-            self.inside.pop(tensor, None)
-        self.tensors[tensor] = _State(value, meta, memory, memory.version)
-        self.origins.values.setdefault(tensor, value)
-        return value
-
-    def _remember(self, tensor: int, value: Value, position: int) -> None:
-        """A value is replaced by what node number ``position`` made: calls that began before may have been given it."""
-        frame = self.frame
-        while frame is not None:
-            if frame.event.outermost and frame.begin <= position:
-                frame.before.setdefault(tensor, value)
-            frame = frame.parent
-
-    def _read(self, tensor: int) -> Value:
-        """The tensor's value now. If its memory was written through another tensor, the writer made this value too."""
-        state = self.tensors[tensor]
-        memory = state.memory
-        if self.inside:
-            self.inside.pop(tensor, None)  # it is used again as it was
-        if state.version != memory.version:
-            old, writer = state.value, memory.writer
-            assert writer is not None
-            if id(writer) not in self.late:
-                self.late[id(writer)] = (writer, list(writer.outputs))
-            outputs = self.late[id(writer)][1]
-            self._remember(tensor, old, memory.position)
-            state.version = memory.version
-            state.sources = ()
-            state.value = Value(
-                self.value_names.unique(f"{writer.name}:{len(outputs)}"),
-                old.shape,
-                old.dtype,
-                old.device,
-                old.requires_grad,
-                old.grad_fn,
-            )
-            outputs.append(state.value)
-        return state.value
-
-    def _on_entry(self, tensor: int, frame: _Frame) -> Value:
-        """What a tensor was when a call began, as far as the writes since can be told apart."""
-        if tensor in frame.before:
-            return frame.before[tensor]
-        state = self.tensors[tensor]
-        return self._read(tensor) if state.memory.position < frame.begin else state.value
-
-    def _read_all(self, tensors: Iterable[int]) -> list[Value]:
-        values: list[Value] = []
-        for tensor in tensors:
-            value = self._read(tensor)  # first: a write since then is news, and the sources are not
-            values += self.tensors[tensor].sources or (value,)
-        self._use(len(values))
-        return values
-
-    def _use(self, count: int) -> None:
-        self.uses_left -= count
-        if self.uses_left < 0:
-            raise _Absurd("tensors are used more than 100 times for each event")
-
     def _derived(self, event: Derived) -> None:
         if self.frame is not None and self.frame.ignored:
             return
-        state = self.tensors[event.tensor]
+        state = self.versions.states[event.tensor]
         if state.value.role == "constant":
             state.value.role = "activation"
         # Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor
         # that was written in place is a source of itself.
         found: dict[int, Value] = {}
         for source in event.sources:
-            known = self.inside.get(source) or self.tensors[source]
+            known = self.versions.inside.get(source) or self.versions.states[source]
             for v in known.sources or (known.value,):
                 found[id(v)] = v
         state.sources = tuple(found.values())
-        self._use(len(found))
+        self.versions.use(len(found))
 
     def _loose(self) -> list[Value]:
         """Values that were not seen made and have no name yet, in the order of their first use."""
@@ -292,67 +177,67 @@ class _Assembler:
     def _op(self, event: Op) -> None:
         if event.outermost:
             self._abandon(event.start_ns)
-        if event.recomputed or (self.frame is not None and self.frame.ignored):
+        frame, versions = self.frame, self.versions
+        if event.recomputed or (frame is not None and frame.ignored):
             for output in event.outputs:  # which the user's code may have kept
-                if output.tensor not in self.tensors:
-                    self._set(output.tensor, output.meta, "activation")
+                if output.tensor not in versions.states:
+                    versions.set(output.tensor, output.meta, "activation")
             return
-        inputs = self._read_all(event.inputs)
+        inputs = versions.values(event.inputs)
         if event.outermost:
             self._given(inputs)
+        duration = event.stop_ns - event.start_ns
         if event.module is None:
             scope = self._scope()
             prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
-            wish = prefix + event.op_type
-            node = Node(self.names.unique(wish), "function", event.op_type, event.target, None, None, scope)
-            node.attributes = event.attributes
+            name = self.names.unique(prefix + event.op_type)
+            node = Node(
+                name, "function", event.op_type, event.target, None, None, scope, tuple(inputs), (),
+                dict(event.attributes), {}, event.error, duration,
+            )  # fmt: skip
         else:
-            node = self._module_node(self.modules[event.module], inputs)
+            module = self.modules[event.module]
+            node = self._module_node(module, inputs, event.error, duration)
             if event.call is not None:
                 self.called[event.call] = node
-                self.module_of[event.call] = self.modules[event.module]
-        node.inputs = tuple(inputs)
-        node.error = event.error
-        node.duration_ns = event.stop_ns - event.start_ns
-        self._make(node, [(output.tensor, output.meta) for output in event.outputs], event.writes, event.inputs)
+                self.module_of[event.call] = module
+        self._make(node, event.outputs, event.writes, event.inputs)
         if event.outermost:
             self._returned([output.tensor for output in event.outputs])
 
-    def _module_node(self, module: Module, inputs: list[Value]) -> Node:
-        """A node for a call of a module; adds the module's own tensors to its inputs."""
+    def _module_node(self, module: Module, inputs: list[Value], error: str | None, duration: int) -> Node:
+        """A node for a call of a module, which uses the module's own tensors, too."""
         members = self.replaced.get(module.module)
         if members is None:
             members = tuple([member.tensor for member in (*module.parameters, *module.buffers)])
-        self._use(len(members))
-        for tensor in members:
-            inputs.append(self._read(tensor))  # noqa: PERF401 - the list is the caller's
+        self.versions.use(len(members))
+        inputs += [self.versions.read(tensor).value for tensor in members]
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(_call_name(module, call))
-        node = Node(name, "module", module.op_type, module.target, module.fqn, call, scope)
-        node.attributes = module.attributes
-        return node
+        return Node(
+            name, "module", module.op_type, module.target, module.fqn, call, scope, tuple(inputs), (),
+            dict(module.attributes), {}, error, duration,
+        )  # fmt: skip
 
-    def _make(
-        self, node: Node, made: list[tuple[int, TensorMeta]], writes: tuple[int, ...], given: tuple[int, ...]
-    ) -> None:
+    def _make(self, node: Node, made: Iterable[Output], writes: tuple[int, ...], given: tuple[int, ...]) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
+        frame, versions, makers = self.frame, self.versions, self.origins.makers
         for tensor in writes:
-            memory = self.tensors[tensor].memory
-            memory.version += 1
-            memory.writer = node
-            memory.position = len(self.nodes)
+            versions.write(tensor, node)
         outputs: dict[int, Value] = {}
-        for tensor, meta in made:
-            if tensor not in outputs:
-                if self.frame is not None and tensor not in writes and tensor in self.tensors and tensor in given:
-                    self.frame.handed_on.setdefault(tensor, self.tensors[tensor])
-                name = self.value_names.unique(f"{node.name}:{len(outputs)}")
-                outputs[tensor] = self._set(tensor, meta, "activation", name)
-                number = meta.sequence_nr
-                made_here = tensor in writes or tensor not in given
-                if number is not None and made_here and self.origins.makers.get(number, (None,))[0] is None:
-                    self.origins.makers[number] = (node, meta.grad_fn)
+        for output in made:
+            tensor, meta = output.tensor, output.meta
+            if tensor in outputs:
+                continue
+            handed_on = tensor in given and tensor not in writes
+            if handed_on and frame is not None and tensor in versions.states:
+                frame.handed_on.setdefault(tensor, versions.states[tensor])
+            name = self.value_names.unique(f"{node.name}:{len(outputs)}")
+            outputs[tensor] = versions.set(tensor, meta, "activation", name)
+            number = meta.sequence_nr
+            if number is not None and not handed_on and makers.get(number, (None,))[0] is None:
+                makers[number] = (node, meta.grad_fn)
         node.outputs = tuple(outputs.values())
         self.nodes.append(node)
 
@@ -367,15 +252,16 @@ class _Assembler:
         parent = self.frame
         ignored = event.recomputed or (parent is not None and parent.ignored)
         if event.outermost and not ignored:
-            self._given(self._read_all(event.inputs))
+            self._given(self.versions.values(event.inputs))
+            self.versions.begin()
         module = self.modules[event.module]
         depth = 1 if parent is None else parent.depth + 1
         if depth > DEEPEST:
-            raise _Absurd(f"calls are nested more than {DEEPEST:,} deep")
+            raise Absurd(f"calls are nested more than {DEEPEST:,} deep")
         if event.call in self.called:
-            raise _Absurd(f"call {event.call} is entered a second time")
+            raise Absurd(f"call {event.call} is entered a second time")
         self.module_of[event.call] = module
-        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth, len(self.nodes))
+        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth)
 
     def _leave(self, event: Leave) -> None:
         frame = self.called[event.call]
@@ -396,30 +282,31 @@ class _Assembler:
         if frame.ignored:
             del self.called[event.call]
             return
+        versions = self.versions
         for tensor, state in frame.handed_on.items():
             if tensor in event.outputs:
                 if self.frame is not None:
                     self.frame.handed_on.setdefault(tensor, state)
-            elif state.memory.version == state.version:  # not written since
-                self.inside[tensor] = self.tensors[tensor]
-                self.tensors[tensor] = state
+            elif versions.is_current(state):
+                versions.inside[tensor] = versions.states[tensor]
+                versions.states[tensor] = state
         duration = event.stop_ns - frame.event.start_ns
         if frame.scope is None:
-            inputs = self._read_all(event.inputs or frame.event.inputs)
+            inputs = versions.values(event.inputs or frame.event.inputs)
             if frame.event.outermost:
                 self._given(inputs)
-            node = self._module_node(frame.module, inputs)
-            node.inputs, node.error, node.duration_ns = tuple(inputs), event.error, duration
-            self._make(node, [(tensor, self.tensors[tensor].meta) for tensor in event.outputs], (), event.inputs)
+            node = self._module_node(frame.module, inputs, event.error, duration)
+            made = [Output(tensor, versions.states[tensor].meta) for tensor in event.outputs]
+            self._make(node, made, (), event.inputs)
             self.called[event.call] = node
         else:
             if frame.event.outermost:
                 # What the call was given is what was current when it began.
-                self._given(self._on_entry(t, frame) for t in event.inputs)
+                self._given(map(versions.on_entry, event.inputs))
             frame.scope.error, frame.scope.duration_ns = event.error, duration
             self.called[event.call] = frame.scope
             for tensor in event.outputs:
-                value = self.tensors[tensor].value
+                value = versions.states[tensor].value
                 if value.role == "constant" and tensor not in event.inputs:
                     value.role = "activation"  # made inside, where the recording could not look
         if frame.event.outermost:
@@ -427,8 +314,12 @@ class _Assembler:
 
     def _scope(self) -> Scope | None:
         """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
-        missing = []
         frame = self.frame
+        if frame is None:
+            return None
+        if frame.scope is not None:
+            return frame.scope
+        missing = []
         while frame is not None and frame.scope is None:
             missing.append(frame)
             frame = frame.parent
@@ -438,7 +329,7 @@ class _Assembler:
             call = self._count(module)
             name = self.names.unique(_call_name(module, call))
             parent = frame.scope = Scope(module.fqn, call, module.op_type, parent, name, module.target)
-            parent.attributes = module.attributes
+            parent.attributes = dict(module.attributes)
             self.scopes.append(parent)
         return parent
 
@@ -451,7 +342,7 @@ class _Assembler:
 
     def _returned(self, tensors: Iterable[int]) -> None:
         for tensor in tensors:
-            value = self._read(tensor)
+            value = self.versions.read(tensor).value
             self.outputs.setdefault(id(value), value)
 
     def _finish_open_frames(self) -> None:
@@ -473,7 +364,7 @@ class _Assembler:
             self.reached.grad(event)
 
     def _parameter_grad(self, event: ParameterGrad) -> None:
-        if event.tensor not in self.tensors:
+        if event.tensor not in self.versions.states:
             raise KeyError(f"tensor {event.tensor}")
         self.reached.parameter(event)
 

@@ -1,7 +1,8 @@
 """Python's garbage collector, held back while many objects are made at once.
 
 Each few hundred new objects it visits young ones, and now and then all of the program's: with torch loaded that is a
-quarter of a second. Decoding and assembling make nothing that it could free, and took three times as long with it.
+quarter of a second. Decoding, assembling, reading and writing make nothing that it could free, and took up to three
+times as long with it.
 """
 
 import gc

@@ -2,28 +2,58 @@
 
 Kept apart from the hot path, and incremental: what has been decoded is not looked at again, so a recording can be
 read while it goes on, and written out while it grows.
+
+Written to be fast, since a run of a minute may have a million events: each part of a record is read from the same
+iterator over the log, several items at once where their number is known; and what many events say alike is one object
+for all of them, found by what the log says.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from sys import intern
 from typing import Any
 from weakref import ref
+
+import msgspec
 
 from recorder import events as ev
 from recorder.describe import name_function, plain
 from recorder.hooks import Entry
 from recorder.measure import Measure
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
+from recorder.tensors import SEQUENCE
 
 __all__ = ["Decoder"]
 
-END, LIST, MAP = Tag.END, Tag.LIST, Tag.MAP
+OP, LEAF, LIST, MAP, END = Tag.OP, Tag.LEAF, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
+
+Items = Iterator[Any]
+Attributes = dict[str, Any]
 
 _PASSES = 64
 """So many backward passes can be under way when a `Decoder` forgets."""
 
-Next = Callable[[], Any]
-"""Gives the next item of the log."""
+_Numbers = defaultdict[int, int]
+"""Gives what is new the next number."""
+
+_NONE: Attributes = {}
+_as_key = msgspec.json.Encoder().encode
+
+
+class _Reader:
+    """A place in a log. ``items`` goes on from there, ``next`` takes one item, the others so many at once, which is
+    faster than one by one.
+    """
+
+    __slots__ = ("five", "four", "items", "next", "seven", "six", "three")
+
+    def __init__(self, log: Log) -> None:
+        self.items = items = iter(log)
+        self.next: Callable[[], Any] = items.__next__
+        self.three, self.four, self.five, self.six, self.seven = (
+            zip(*[items] * n, strict=True).__next__ for n in range(3, 8)
+        )
 
 
 class Decoder:
@@ -35,43 +65,40 @@ class Decoder:
 
     def __init__(self, origin: int) -> None:
         self._origin = origin
-        # Keyed by the reference's own id, so the reference is kept too: it must not be reused for another.
-        self._tensors: dict[int, tuple[int, ref[Any]]] = {}
+        # By the reference's own id, so the references are kept too: no id must be used again for another.
+        self._tensors: dict[int, int] = {}
+        self._references: list[ref[Any]] = []
         self._modules: dict[int, tuple[int, Entry]] = {}
-        self._storages: dict[int, int] = {}
-        self._passes: dict[int, int] = {}
-        self._new_tensor, self._new_module, self._new_storage, self._new_pass = count(), count(), count(), count()
+        self._next, self._next_module = count().__next__, count().__next__
+        self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
-        self._kinds: dict[Any, tuple[tuple[int, ...], str, str]] = {}
+        self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
+        self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
+        self._attributes: dict[bytes, Attributes] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
-        makers: dict[Tag, Callable[[Next], ev.Event | None]] = {
-            Tag.OP: self._op,
-            Tag.LEAF: self._leaf,
-            Tag.ENTER: self._enter,
-            Tag.LEAVE: self._leave,
-            Tag.MEET: self._meet,
-            Tag.HELD: self._held,
-            Tag.MODULE: self._module,
-            Tag.MEMBERS: self._members,
-            Tag.DERIVED: self._derived,
-            Tag.GRAD: self._grad,
-            Tag.PARAMETER: self._parameter,
+        readers: dict[int, Callable[[_Reader], ev.Event | None]] = {  # by id, since an Enum's hash is slow
+            id(Tag.ENTER): self._enter,
+            id(Tag.LEAVE): self._leave,
+            id(Tag.MEET): self._meet,
+            id(Tag.HELD): self._held,
+            id(Tag.MODULE): self._module,
+            id(Tag.MEMBERS): self._members,
+            id(Tag.DERIVED): self._derived,
+            id(Tag.GRAD): self._grad,
+            id(Tag.PARAMETER): self._parameter,
         }
-        items = iter(log)
-        following = items.__next__
-        for tag in items:
-            event = makers[tag](following)
-            if event is not None:
-                yield event
-
-    # Identities
-
-    def number(self, reference: "ref[Any]") -> int | None:
-        """The number of a tensor in the events so far; None if it is in none."""
-        known = self._tensors.get(id(reference))
-        return None if known is None else known[0]
+        reader = _Reader(log)
+        for tag in reader.items:
+            if tag is OP:
+                yield self._op(reader)
+            elif tag is LEAF:
+                yield self._leaf(reader)
+            else:
+                event = readers[id(tag)](reader)
+                if event is not None:
+                    yield event
 
     def __len__(self) -> int:
         return len(self._tensors) + len(self._modules)
@@ -81,81 +108,143 @@ class Decoder:
         the addresses of their storages, and the modules that are gone. Returns the numbers of the tensors and modules
         that are left.
         """
-        self._tensors = {key: known for key, known in self._tensors.items() if key in remembered}
+        self._references = [reference for reference in self._references if id(reference) in remembered]
+        self._tensors = {key: number for key, number in self._tensors.items() if key in remembered}
         self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
-        addresses = set(remembered.values())
-        self._storages = {key: number for key, number in self._storages.items() if key in addresses}
-        self._passes = dict(sorted(self._passes.items())[-_PASSES:])
-        return {number for number, _ in self._tensors.values()}, {number for number, _ in self._modules.values()}
+        for address in self._storages.keys() - remembered.values():
+            del self._storages[address]
+        for backward in sorted(self._passes)[:-_PASSES]:
+            del self._passes[backward]
+        for shared in (self._metas, self._attributes, self._kinds):
+            shared.clear()  # what is not used again must not pile up
+        return set(self._tensors.values()), {number for number, _ in self._modules.values()}
+
+    # Identities
+
+    def number(self, reference: "ref[Any]") -> int | None:
+        """The number of a tensor in the events so far; None if it is in none."""
+        return self._tensors.get(id(reference))
 
     def _number(self, reference: "ref[Any]") -> int:
-        known = self._tensors.get(id(reference))
-        if known is None:
-            known = self._tensors[id(reference)] = (next(self._new_tensor), reference)
-        return known[0]
-
-    def _numbers(self, values: Iterable[Any]) -> list[int]:
-        """The tensors among arguments, in order, in any nesting."""
-        numbers: list[int] = []
-        for value in values:
-            if type(value) is ref:
-                numbers.append(self._number(value))
-            elif type(value) is list:
-                numbers += self._numbers(value)
-            elif type(value) is dict:
-                numbers += self._numbers(value.values())
-        return numbers
-
-    def _arguments(self, following: Next) -> tuple[int, ...]:
-        """The tensors among positional and keyword arguments."""
-        return (*self._numbers(_values(following)), *self._numbers(_values(following)))
+        """The number of a tensor; a new one gets the next."""
+        number = self._tensors.get(id(reference))
+        if number is None:
+            number = self._tensors[id(reference)] = self._next()
+            self._references.append(reference)
+        return number
 
     # Parts of a record
 
-    def _meta(self, following: Next, shared: bool = True) -> ev.TensorMeta:
-        return self._meta_of(following(), following, shared)
+    def _numbers(self, items: Items, parts: int = 1) -> tuple[int, ...]:
+        """The tensors in some parts of a record, each up to its END, in order, in any nesting."""
+        numbers: list[int] = []
+        tensors = self._tensors
+        depth = parts
+        for item in items:
+            if type(item) is ref:
+                number = tensors.get(id(item))
+                numbers.append(self._number(item) if number is None else number)
+            elif item is END:
+                depth -= 1
+                if depth == 0:
+                    break
+            elif item is LIST or item is MAP:
+                depth += 1
+        return tuple(numbers)
 
-    def _meta_of(self, shape: Any, following: Next, shared: bool) -> ev.TensorMeta:
-        dtype, device, requires_grad = following(), following(), following()
-        kind = self._kinds.get((shape, dtype, device))
+    def _arguments(self, reader: _Reader) -> tuple[tuple[int, ...], Attributes, list[str]]:
+        """The tensors among positional and keyword arguments; what is no tensor, by name, or as ``arg1`` by position;
+        and the names of the keywords.
+        """
+        numbers: list[int] = []
+        attributes: Attributes = {}
+        tensors = self._tensors
+        items = reader.items
+        for position, item in enumerate(items):
+            if type(item) is ref:
+                number = tensors.get(id(item))
+                numbers.append(self._number(item) if number is None else number)
+            elif item is END:
+                break
+            else:
+                self._argument(f"arg{position}", item, items, numbers, attributes)
+        keywords: list[str] = []
+        for name in items:
+            if name is END:
+                break
+            keywords.append(name)
+            self._argument(name, reader.next(), items, numbers, attributes)
+        return tuple(numbers), self._same(attributes) if attributes else _NONE, keywords
+
+    def _same(self, attributes: Attributes) -> Attributes:
+        """One object for equal attributes; ``1`` and ``True`` are equal to Python, and not as JSON."""
+        try:
+            return self._attributes.setdefault(_as_key(attributes), attributes)
+        except UnicodeError:  # a lone surrogate, which JSON cannot hold
+            return attributes
+
+    def _argument(self, name: str, item: Any, items: Items, numbers: list[int], attributes: Attributes) -> None:
+        if item is LIST or item is MAP:
+            item = _list(items) if item is LIST else _mapping(items)
+            numbers += map(self._number, _references(item))
+        elif type(item) is ref:
+            numbers.append(self._number(item))
+        if not _only_tensors(item):
+            attributes[name] = plain(item)
+
+    def _outputs(self, reader: _Reader, given: tuple[int, ...]) -> tuple[tuple[ev.Output, ...], list[int]]:
+        """What a call returned or wrote to, and the tensors among it that the call was given."""
+        outputs: list[ev.Output] = []
+        again: list[int] = []
+        for reference in reader.items:
+            if reference is END:
+                break
+            number = self._tensors.get(id(reference))
+            if number is None:
+                number = self._number(reference)
+            elif number in given:
+                again.append(number)
+            facts = reader.seven()
+            meta = self._same_meta(facts) if facts[SEQUENCE] is None else self._meta(facts)
+            outputs.append(ev.Output(number, meta))
+        return tuple(outputs), again
+
+    def _meta(self, facts: tuple[Any, ...]) -> ev.TensorMeta:
+        """What facts say."""
+        shape, dtype, device, requires_grad, node, sequence, address = facts
+        kind = self._kinds.get((shape, dtype, device, node))
         if kind is None:
-            sizes = tuple([size if type(size) is int else -1 for size in shape])  # -1 for a symbolic size
-            kind = sizes, str(dtype).removeprefix("torch."), str(device)
-            self._kinds[shape, dtype, device] = kind
-        grad_fn, sequence, address = following(), following(), following()
-        storage = None
-        if address is not None and shared:
-            storage = self._storages.get(address)
-            if storage is None:
-                storage = self._storages[address] = next(self._new_storage)
-        return ev.TensorMeta(
-            *kind,
-            requires_grad,
-            None if grad_fn is None else grad_fn.__name__,
-            sequence,
-            storage,
-        )
+            kind = self._kinds[shape, dtype, device, node] = (
+                tuple([size if type(size) is int else -1 for size in shape]),  # -1 for a symbolic size
+                str(dtype).removeprefix("torch."),
+                str(device),
+                None if node is None else node.__name__,
+            )
+        sizes, type_name, place, grad_fn = kind
+        storage = None if address is None else self._storages[address]
+        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage)
 
-    def _outputs(self, following: Next) -> tuple[ev.Output, ...]:
-        outputs = []
-        while (reference := following()) is not END:
-            outputs.append(ev.Output(self._number(reference), self._meta(following)))
-        return tuple(outputs)
+    def _same_meta(self, facts: tuple[Any, ...]) -> ev.TensorMeta:
+        """The same for facts that are heard again and again: memory is used again, where autograd does not hold it."""
+        meta = self._metas.get(facts)
+        if meta is None:
+            meta = self._metas[facts] = self._meta(facts)
+        return meta
+
+    def _gradient(self, shape: Any, reader: _Reader) -> ev.TensorMeta | None:
+        """What facts that begin with this shape say of a gradient, whose memory is not told; None if there is none."""
+        return None if shape is None else self._same_meta((shape, *reader.six()[:-1], None))
 
     # Records
 
-    def _op(self, following: Next) -> ev.Op:
-        function, start, stop, error = following(), following(), following(), following()
-        args, kwargs = _values(following), _pairs(following)
-        outputs = self._outputs(following)
-        names = self._names.get(function)
-        if names is None:
-            names = self._names[function] = name_function(function)
-        op_type, target = names
-        inputs = (*self._numbers(args), *self._numbers(kwargs.values()))
-        writes: tuple[int, ...] = ()
-        if any(output.tensor in inputs for output in outputs) and _writes(op_type, target, args, kwargs):
-            writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
+    def _op(self, reader: _Reader) -> ev.Op:
+        function, start, stop, error = reader.four()
+        try:
+            op_type, target = self._names[function]
+        except KeyError:
+            op_type, target = self._names[function] = name_function(function)
+        inputs, attributes, keywords = self._arguments(reader)
+        outputs, again = self._outputs(reader, inputs)
         return ev.Op(
             op_type,
             start - self._origin,
@@ -165,17 +254,15 @@ class Decoder:
             None,
             inputs,
             outputs,
-            writes,
-            _attributes(args, kwargs),
+            tuple(again) if again and _writes(op_type, target, attributes, keywords) else (),
+            attributes,
             error,
         )
 
-    def _leaf(self, following: Next) -> ev.Op:
-        entry, key, flags, start, stop, error = (following() for _ in range(6))
-        inputs, outputs = self._arguments(following), self._outputs(following)
-        writes: tuple[int, ...] = ()
-        if entry.inplace:
-            writes = tuple(output.tensor for output in outputs if output.tensor in inputs)
+    def _leaf(self, reader: _Reader) -> ev.Op:
+        entry, key, flags, start, stop, error = reader.six()
+        inputs = self._numbers(reader.items, 2)
+        outputs, again = self._outputs(reader, inputs)
         return ev.Op(
             entry.type.__name__,
             start - self._origin,
@@ -185,80 +272,76 @@ class Decoder:
             key,
             inputs,
             outputs,
-            writes,
-            {},
+            tuple(again) if entry.inplace else (),
+            _NONE,
             error,
             flags == OUTERMOST,
             flags == RECOMPUTED,
         )
 
-    def _enter(self, following: Next) -> ev.Enter:
-        entry, key, flags, start = following(), following(), following(), following()
-        module, inputs = self._modules[id(entry)][0], tuple(self._numbers(_values(following)))
+    def _enter(self, reader: _Reader) -> ev.Enter:
+        entry, key, flags, start = reader.four()
+        module, inputs = self._modules[id(entry)][0], self._numbers(reader.items)
         return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
-    def _leave(self, following: Next) -> ev.Leave:
-        key, stop, error = following(), following(), following()
-        inputs, outputs = self._arguments(following), tuple(self._numbers(_values(following)))
+    def _leave(self, reader: _Reader) -> ev.Leave:
+        key, stop, error = reader.three()
+        inputs, outputs = self._numbers(reader.items, 2), self._numbers(reader.items)
         return ev.Leave(key, stop - self._origin, inputs, outputs, error)
 
-    def _meet(self, following: Next) -> ev.Tensor | None:
-        return self._tensor(following(), "constant", None, following)
+    def _meet(self, reader: _Reader) -> ev.Tensor | None:
+        return self._tensor(reader.next(), "constant", None, reader)
 
-    def _held(self, following: Next) -> ev.Tensor | None:
-        return self._tensor(following(), following(), following(), following)
+    def _held(self, reader: _Reader) -> ev.Tensor | None:
+        reference, role, name = reader.three()
+        return self._tensor(reference, role, name, reader)
 
-    def _tensor(self, reference: "ref[Any]", role: Any, name: str | None, following: Next) -> ev.Tensor | None:
+    def _tensor(self, reference: "ref[Any]", role: Any, name: str | None, reader: _Reader) -> ev.Tensor | None:
         new = id(reference) not in self._tensors
-        number, meta = self._number(reference), self._meta(following)
+        number, meta = self._number(reference), self._meta(reader.seven())
         return ev.Tensor(number, meta, role, name) if new else None
 
-    def _module(self, following: Next) -> ev.Module:
-        entry, fqn, root = following(), following(), following()
-        attributes, parameters, buffers = _pairs(following), _pairs(following), _pairs(following)
-        number = next(self._new_module)
+    def _module(self, reader: _Reader) -> ev.Module:
+        entry, fqn, root = reader.three()
+        items = reader.items
+        attributes, parameters, buffers = _mapping(items), _mapping(items), _mapping(items)
+        number = self._next_module()
         self._modules[id(entry)] = (number, entry)
         return ev.Module(
             number,
             fqn,
             entry.type.__name__,
-            f"{entry.type.__module__}.{entry.type.__qualname__}",
+            intern(f"{entry.type.__module__}.{entry.type.__qualname__}"),
             entry.leaf,
             root,
-            {name: plain(attributes[name]) for name in sorted(attributes)},
+            self._same({name: plain(attributes[name]) for name in sorted(attributes)}),
             tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
             tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
         )
 
-    def _members(self, following: Next) -> ev.Members:
-        entry = following()
-        return ev.Members(self._modules[id(entry)][0], tuple(self._numbers(_values(following))))
+    def _members(self, reader: _Reader) -> ev.Members:
+        return ev.Members(self._modules[id(reader.next())][0], self._numbers(reader.items))
 
-    def _derived(self, following: Next) -> ev.Derived:
-        return ev.Derived(self._number(following()), tuple(self._numbers(_values(following))))
+    def _derived(self, reader: _Reader) -> ev.Derived:
+        return ev.Derived(self._number(reader.next()), self._numbers(reader.items))
 
-    def _grad(self, following: Next) -> ev.Grad:
-        key, phase, now, backward = following(), following(), following(), following()
-        gradients = []
-        while (shape := following()) is not END:
-            gradients.append(None if shape is None else self._meta_of(shape, following, shared=False))
-        stats = tuple([_stats(measure) for measure in _values(following)])
-        return ev.Grad(key, phase, now - self._origin, self._pass(backward), tuple(gradients), stats)
+    def _grad(self, reader: _Reader) -> ev.Grad:
+        key, phase, now, backward = reader.four()
+        gradients: list[ev.TensorMeta | None] = []
+        for shape in reader.items:
+            if shape is END:
+                break
+            gradients.append(self._gradient(shape, reader))
+        stats = tuple([_stats(measure) for measure in _list(reader.items)])
+        return ev.Grad(key, phase, now - self._origin, self._passes[backward], tuple(gradients), stats)
 
-    def _parameter(self, following: Next) -> ev.ParameterGrad | None:
-        reference, now, backward, measure = following(), following(), following(), following()
-        shape = following()
-        meta = None if shape is None else self._meta_of(shape, following, shared=False)
+    def _parameter(self, reader: _Reader) -> ev.ParameterGrad | None:
+        reference, now, backward, measure, shape = reader.five()
+        meta = self._gradient(shape, reader)
         number = self.number(reference)
         if number is None:
             return None  # the model no longer has it
-        return ev.ParameterGrad(number, now - self._origin, self._pass(backward), meta, _stats(measure))
-
-    def _pass(self, backward: int) -> int:
-        number = self._passes.get(backward)
-        if number is None:
-            number = self._passes[backward] = next(self._new_pass)
-        return number
+        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
 
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:
@@ -266,31 +349,34 @@ def _stats(measure: Measure | None) -> ev.GradStats | None:
     return None if numbers is None else ev.GradStats(*numbers)
 
 
-def _values(following: Next) -> list[Any]:
+def _list(items: Items) -> list[Any]:
     """Everything up to END, with lists and mappings put together again."""
-    values: list[Any] = []
-    while (item := following()) is not END:
-        if item is LIST:
-            values.append(_values(following))
-        elif item is MAP:
-            values.append(_pairs(following))
-        else:
-            values.append(item)
-    return values
-
-
-def _pairs(following: Next) -> dict[str, Any]:
-    values = _values(following)
-    return dict(zip(values[::2], values[1::2], strict=True))
-
-
-def _attributes(args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that are not tensors: by name, or as ``arg1`` by position."""
-    found = {f"arg{i}": plain(value) for i, value in enumerate(args) if not _only_tensors(value)}
-    for name, value in kwargs.items():
-        if not _only_tensors(value):
-            found[name] = plain(value)
+    found: list[Any] = []
+    for item in items:
+        if item is END:
+            break
+        found.append(_list(items) if item is LIST else _mapping(items) if item is MAP else item)
     return found
+
+
+def _mapping(items: Items) -> dict[str, Any]:
+    """The same where names and values take turns."""
+    found: dict[str, Any] = {}
+    for name in items:
+        if name is END:
+            break
+        item = next(items)
+        found[name] = _list(items) if item is LIST else _mapping(items) if item is MAP else item
+    return found
+
+
+def _references(value: Any) -> Iterator["ref[Any]"]:
+    """The tensors in any nesting, in order."""
+    if type(value) is ref:
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value if isinstance(value, list) else value.values():
+            yield from _references(item)
 
 
 def _only_tensors(value: Any) -> bool:
@@ -299,10 +385,11 @@ def _only_tensors(value: Any) -> bool:
     return type(value) is ref
 
 
-def _writes(op_type: str, target: str, args: list[Any], kwargs: dict[str, Any]) -> bool:
+def _writes(op_type: str, target: str, attributes: Attributes, keywords: list[str]) -> bool:
     """Whether a function that returned one of its inputs changed it, and did not just hand it on."""
-    if op_type == "setitem" or "out" in kwargs or kwargs.get("inplace") is True:
+    if op_type == "setitem" or "out" in keywords or attributes.get("inplace") is True:
         return True
     if op_type.endswith("_"):
         return op_type not in ("requires_grad_", "retain_grad_", "share_memory_")
-    return target.startswith("torch.nn.functional.") and any(a is True for a in args[1:])
+    flags = (name for name, value in attributes.items() if value is True and name != "arg0" and name not in keywords)
+    return target.startswith("torch.nn.functional.") and any(flags)

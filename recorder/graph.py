@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from recorder.collector import collector_held_back
 from recorder.errors import GraphError
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes, {len(self.scopes)} scopes>"
 
+    @collector_held_back()
     def lint(self) -> None:
         """Check that the graph agrees with itself.
 

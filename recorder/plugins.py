@@ -16,6 +16,7 @@ from typing import Any
 
 import pluggy
 
+from recorder.collector import collector_held_back
 from recorder.errors import FormatError, OptionError, PluginError, RecorderError
 from recorder.events import Event
 from recorder.graph import Graph
@@ -200,7 +201,8 @@ class Plugins:
         _check_options(exporter, options)
         plugin = self._exporters.get(exporter.name, (exporter, type(exporter).__module__))[1]
         try:
-            result = exporter.export(graph, **options)
+            with collector_held_back():
+                result = exporter.export(graph, **options)
         except RecorderError:
             raise
         except FAILURES as error:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from recorder.collector import collector_held_back
 from recorder.errors import GraphError, StreamError
 from recorder.facts import check_told
 from recorder.graph import Graph, Node, NodeKind, Role, Scope, Value
@@ -100,6 +101,7 @@ class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER = msgspec.json.Decoder(GraphDoc)
 
 
+@collector_held_back()
 def to_document(graph: Graph, *, timing: bool = True) -> GraphDoc:
     """The graph as a document. ``timing=False`` leaves measured times out, so that the same program always gives the
     same document.
@@ -225,6 +227,7 @@ def _text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+@collector_held_back()
 def from_document(document: GraphDoc) -> Graph:
     """The graph that a document describes, checked with `Graph.lint`.
 
@@ -319,6 +322,7 @@ def dumps(graph: Graph, *, timing: bool = False, indent: int = 0) -> bytes:
     return msgspec.json.format(data, indent=indent) if indent else data
 
 
+@collector_held_back()
 def loads(data: bytes | str) -> Graph:
     """Read what `dumps` wrote.
 

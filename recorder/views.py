@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from recorder.collector import collector_held_back
 from recorder.graph import Graph, Node, Scope, Value
 from recorder.names import Namespace
 
@@ -51,6 +52,7 @@ def collapse_to_fit(graph: Graph, fits: Callable[[Graph], bool]) -> tuple[Graph,
     return best, best_depth
 
 
+@collector_held_back()
 def _contract(graph: Graph, closed: Callable[[Scope], bool]) -> Graph:
     """Replace each outermost scope for which ``closed`` holds by one node.
 

@@ -705,6 +705,19 @@ print([name for name in ("torch", "numpy", "pydot", "onnx", "rich", "click", "go
     assert done.stdout.strip() == "[]"
 
 
+def test_attributes_are_the_node_s_own() -> None:
+    """Equal attributes may be one object in a stream."""
+    attributes = {"dim": 1}
+    module = Module(0, "fc", "Linear", "torch.nn.Linear", leaf=True, attributes=attributes)
+    events: list[Event] = [module, Op("relu", 0, 1, attributes=attributes), Op("relu", 1, 2, attributes=attributes)]
+    events += [Op("Linear", 2, 3, module=0, call=call) for call in (0, 1)]
+    stream = EventStream(events)
+    for number, node in enumerate(assemble(stream).nodes):
+        assert node.attributes == {"dim": 1}
+        node.attributes["dim"] = number
+    assert all(node.attributes == {"dim": 1} for node in assemble(stream).nodes)
+
+
 def test_assembling_is_linear_enough() -> None:
     """Twice the events cost twice the time, not four times."""
 
