@@ -197,11 +197,11 @@ def _weigh(size: int, done: Collection[str]) -> Iterator[tuple[str, tuple[int, i
 
 def _timed(run: Callable[[], object]) -> float:
     """Nanoseconds that a run takes of this thread's time on the CPU, which other work on the machine hardly changes:
-    the median of as many runs as take a fifth of a second, after one that warms up.
+    the median of as many runs as take a tenth of a second, after one that warms up.
     """
     taken: list[float] = []
     gc.collect()
-    while sum(taken) < 0.2e9:
+    while sum(taken) < 0.1e9:
         start = thread_time_ns()
         result = run()
         taken.append(thread_time_ns() - start)
