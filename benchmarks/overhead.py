@@ -103,7 +103,8 @@ class _Contestant:
         else:
             once = first
         self.repeats = max(1, int(options.sample * 1e9 / once))
-        self.rounds = max(1, min(options.rounds, int(options.limit * 1e9 / (once * self.repeats))))
+        fewest = 3 if once < options.limit * 1e9 else 1  # quartiles of fewer say nothing
+        self.rounds = min(options.rounds, max(fewest, int(options.limit * 1e9 / (once * self.repeats))))
         self._weighed = once * 4 < options.limit * 1e9  # a traced run takes several times as long
         self.times: dict[int, float] = {}
 
