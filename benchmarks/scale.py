@@ -32,6 +32,9 @@ TRACED = 30_000
 PICTURES = ("svg", "png", "pdf")
 """Formats whose time is Graphviz's."""
 
+EXPORT_OPTIONS = {"mermaid": {"limits": "none"}}
+"""As GitHub's limits would have it draw less of a larger graph, and of a hundred thousand events nothing."""
+
 VIEWS: dict[str, Callable[[Graph], object]] = {
     "collapse": lambda graph: collapse(graph, 1),
     "collapse_to_fit": lambda graph: collapse_to_fit(graph, lambda view: len(view.nodes) < 100),
@@ -105,7 +108,7 @@ def stages(stream: EventStream, folder: Path) -> Iterator[tuple[str, Callable[[]
     yield "graph loads", partial(loads, dumps(graph))
     for format in formats():
         if format.name not in PICTURES:
-            yield f"export {format.name}", partial(export, graph, format.name)
+            yield f"export {format.name}", partial(export, graph, format.name, **EXPORT_OPTIONS.get(format.name, {}))
 
 
 def sizes(largest: int) -> list[int]:
