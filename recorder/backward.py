@@ -9,6 +9,7 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from threading import get_ident
 from time import perf_counter_ns as clock
 from typing import Any, Literal, cast
 
@@ -52,6 +53,8 @@ class Backward:
         self._crowded = _CROWD
         self._on_parameters: list[Any] = []
         self._watched: dict[int, Reference] = {}
+        self._owner = 0
+        self._passes: set[int] = set()
 
     def watch(self, node: Any, key: int, leave: bool) -> None:
         """Record what reaches, and if asked what leaves, the autograd node of a module call's output."""
@@ -63,6 +66,7 @@ class Backward:
         """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
         if not self._of_parameters:
             return
+        self._owner = get_ident()
         with quietly():
             for parameter in (p for root in roots.values() for p in root.parameters()):
                 watched = self._watched.get(id(parameter))
@@ -102,9 +106,11 @@ class Backward:
             self._measures.read()
 
     def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
-        now = clock()
+        now, backward = clock(), backward_id()
+        if self._of_parameters:
+            self._passes.add(backward)
         with quietly():
-            record: Log = [GRAD, key, phase, now, backward_id()]
+            record: Log = [GRAD, key, phase, now, backward]
             for gradient in gradients:
                 record += _facts_of(gradient)
             record.append(END)
@@ -114,11 +120,15 @@ class Backward:
             self._append(record)
 
     def _accumulated(self, reference: Reference, parameter: Tensor) -> None:
-        now = clock()
+        now, backward = clock(), backward_id()
         with quietly():
+            # Another thread that trains the same model calls this too. On a CPU, backward runs in the thread that began
+            # it: one from elsewhere is ours if it went through a call of ours. On a device, torch has its own threads.
+            if get_ident() != self._owner and parameter.device.type == "cpu" and backward not in self._passes:
+                return
             gradient = parameter.grad
             measured = None if self._measures is None else self._measures.measure(gradient)
-            self._append((PARAMETER, reference, now, backward_id(), measured, *_facts_of(gradient)))
+            self._append((PARAMETER, reference, now, backward, measured, *_facts_of(gradient)))
 
 
 def _facts_of(gradient: Any) -> Facts:
