@@ -611,3 +611,20 @@ def test_functions_after_a_step_that_raised_are_recorded(closure: bool) -> None:
     middle = ["fc#1", "sum_1"] if closure else []
     last = "fc#2" if closure else "fc#1"
     assert [n.name for n in r.graph.nodes] == ["fc", "sum", *middle, "mul", last, "sin"]
+
+
+# Too deep
+
+
+@pytest.mark.filterwarnings("ignore:global module forward hook with")  # torch, where no frame is left for our hook
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_recursion_without_end(functions: bool) -> None:
+    net = Net(lambda net, x: net(net.fc(x)) if x.dim() == 2 else net.fc(x), fc=linear())
+    with Recorder(net, functions=functions) as r:
+        with pytest.raises(RecursionError):
+            net(x())
+        net(x(1, 2, 4))
+    r.graph.lint()
+    assert r.graph.nodes[-1].op_type == "Linear"
+    assert len(r.graphs) == 2
+    assert r.graph.scopes[0].error is not None
