@@ -9,6 +9,7 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from threading import get_ident
 from time import perf_counter_ns as clock
 from typing import Any, Literal, cast
 
@@ -58,6 +59,8 @@ class Backward:
         self._crowded = _CROWD
         self._on_parameters: list[Any] = []
         self._watched: dict[int, Reference] = {}
+        self._owner = 0
+        self._passes: set[int] = set()
 
     def watch(self, node: Any, key: int, leave: bool) -> None:
         """Record what reaches, and if asked what leaves, the autograd node of a module call's output."""
@@ -69,6 +72,7 @@ class Backward:
         """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
         if not self._of_parameters:
             return
+        self._owner = get_ident()
         with quietly():
             for parameter in (p for root in roots.values() for p in root.parameters()):
                 watched = self._watched.get(id(parameter))
@@ -93,6 +97,7 @@ class Backward:
     def tidy(self) -> None:
         """Forget the hooks on graphs that are gone, as of earlier training steps."""
         self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
+        self._passes.clear()
         self._crowded = max(_CROWD, 2 * len(self._handles))
 
     def unwatch_parameters(self) -> None:
@@ -117,8 +122,11 @@ class Backward:
     def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         now = clock()
         try:
+            backward = backward_id()
+            if self._of_parameters:
+                self._passes.add(backward)
             with quietly():
-                record: Log = [GRAD, key, phase, now, backward_id()]
+                record: Log = [GRAD, key, phase, now, backward]
                 for gradient in gradients:
                     record += _facts_of(gradient)
                 record.append(END)
@@ -132,10 +140,15 @@ class Backward:
     def _accumulated(self, reference: Reference, parameter: Tensor) -> None:
         now = clock()
         try:
+            backward = backward_id()
             with quietly():
+                # Another thread that trains the same model calls this too. On a CPU, backward runs in the thread that
+                # began it: one from elsewhere is ours if it went through a call of ours. On a device, torch has its own.
+                if get_ident() != self._owner and parameter.device.type == "cpu" and backward not in self._passes:
+                    return
                 gradient = parameter.grad
                 measured = None if self._measures is None else self._measures.measure(gradient)
-                self._append((PARAMETER, reference, now, backward_id(), measured, *_facts_of(gradient)))
+                self._append((PARAMETER, reference, now, backward, measured, *_facts_of(gradient)))
         except Exception as ours:
             self._failed(ours)
 

@@ -33,6 +33,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from recorder.backward import Backward, Gradients, backward_id
 from recorder.events import UNFINISHED
+from recorder.interrupts import raised_by_handler
 from recorder.known import Known
 from recorder.modes import Mode, Popped, depth, pop_ours, push, put_back, remove
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
@@ -190,7 +191,11 @@ class Capture:
             self._mode = None
 
     def failed(self, error: Exception, record: Iterable[Any] = ()) -> None:
-        """An error of our own is never the run's: it is noted, and the recording goes on, without this record."""
+        """An error of our own is never the run's: it is noted, and the recording goes on, without this record. One that a
+        signal's handler raised meanwhile is the run's.
+        """
+        if raised_by_handler(error):
+            raise error
         self.faults.append(describe_error(error))
         self.known.forget(record)
 

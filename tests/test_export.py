@@ -36,12 +36,22 @@ class ToyPlugin:
         register(Toy("broken", ".broken", result=ZeroDivisionError("oh no")))
 
 
+class ExporterPlugin:
+    def __init__(self, exporter):
+        self.exporter = exporter
+
+    @hookimpl
+    def recorder_register_exporters(self, register):
+        register(self.exporter)
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     plugins = Plugins(entries=())
     plugins.register(ToyPlugin(), "toys")
     # By its module: the name `recorder.export` is the function.
     monkeypatch.setattr(importlib.import_module("recorder.export"), "installed", lambda: plugins)
+    return plugins
 
 
 def test_export_gives_what_the_exporter_gives():
@@ -84,6 +94,34 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path):
         recorder.save(GRAPH, tmp_path / "net.broken")
     assert [path.name for path in tmp_path.iterdir()] == ["net.broken"]
     assert (tmp_path / "net.broken").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, RecursionError])
+@pytest.mark.parametrize("there", [True, False])
+def test_whatever_an_exporter_raises_leaves_the_old_file_and_the_graph(tmp_path, toys, error, there):
+    class Exporter(Toy):
+        def export(self, graph):
+            raise error
+
+    toys.register(ExporterPlugin(Exporter("failing", ".failing", result="")), "failing")
+    if there:
+        (tmp_path / "net.failing").write_text("old")
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else PluginError):
+        recorder.save(GRAPH, tmp_path / "net.failing")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"] * there
+    GRAPH.lint()
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "net.json").write_text("old")
+
+    def interrupted(self, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.save(GRAPH, tmp_path / "net.json")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -430,7 +430,8 @@ CHECKED = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD"}
 
 @contextmanager
 def interrupted(error: BaseException, at: int) -> Iterator[list[int]]:
-    """Raises at moment number ``at`` of those in the recorder's own code where Python handles signals. Counts them.
+    """Raises at moment number ``at`` of those in the recorder's own code where Python handles signals. Counts them. An
+    `Exception` is raised by a signal's handler: only so can it be told from a failure of the recorder's own.
 
     What Python calls when something is freed is left out: it prints what is raised there, and goes on.
     """
@@ -450,15 +451,22 @@ def interrupted(error: BaseException, at: int) -> Iterator[list[int]]:
             if moments[0] == at:
                 sys.settrace(None)
                 last.clear()
-                raise error
+                if not isinstance(error, Exception):
+                    raise error
+                signal.raise_signal(signal.SIGUSR1)
         last[frame] = opname[frame.f_code.co_code[frame.f_lasti]] if event == "opcode" else ""
         return trace
 
+    def handler(*_: Any) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, handler)
     sys.settrace(trace)
     try:
         yield moments
     finally:
         sys.settrace(None)
+        signal.signal(signal.SIGUSR1, before)
         last.clear()
 
 
@@ -611,3 +619,21 @@ def test_functions_after_a_step_that_raised_are_recorded(closure: bool) -> None:
     middle = ["fc#1", "sum_1"] if closure else []
     last = "fc#2" if closure else "fc#1"
     assert [n.name for n in r.graph.nodes] == ["fc", "sum", *middle, "mul", last, "sin"]
+
+
+# Too deep
+
+
+@pytest.mark.filterwarnings("ignore:graph-recorder failed at")
+@pytest.mark.filterwarnings("ignore:global module forward hook with")  # torch, where no frame is left for our hook
+@pytest.mark.parametrize("functions", [True, False])
+def test_a_recursion_without_end(functions: bool) -> None:
+    net = Net(lambda net, x: net(net.fc(x)) if x.dim() == 2 else net.fc(x), fc=linear())
+    with Recorder(net, functions=functions) as r:
+        with pytest.raises(RecursionError):
+            net(x())
+        net(x(1, 2, 4))
+    r.graph.lint()
+    assert r.graph.nodes[-1].op_type == "Linear"
+    assert len(r.graphs) == 2
+    assert r.graph.scopes[0].error is not None
