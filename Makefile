@@ -1,7 +1,7 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
-# What the promises rest on, in figures (ten minutes, 8 GB): make reliability
+# What the promises rest on, in figures (half an hour, 8 GB): make reliability
 #
 # PYTHON chooses the interpreter for the virtual environment (3.11 or newer).
 
@@ -19,6 +19,7 @@ demo: setup
 test: lint types contracts unit
 
 reliability: setup-test
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
 	$(BIN)/python tests/reliability.py --write
 
 setup: .make/python
@@ -36,7 +37,7 @@ contracts: setup
 	$(BIN)/lint-imports --no-cache
 
 unit: setup-test
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 format: setup
 	$(BIN)/ruff check --fix .

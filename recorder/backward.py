@@ -143,7 +143,8 @@ class Backward:
             backward = backward_id()
             with quietly():
                 # Another thread that trains the same model calls this too. On a CPU, backward runs in the thread that
-                # began it: one from elsewhere is ours if it went through a call of ours. On a device, torch has its own.
+                # began it: one from elsewhere is ours if it went through a call of ours. On a device, torch has threads
+                # of its own.
                 if get_ident() != self._owner and parameter.device.type == "cpu" and backward not in self._passes:
                     return
                 gradient = parameter.grad

@@ -191,8 +191,8 @@ class Capture:
             self._mode = None
 
     def failed(self, error: Exception, record: Iterable[Any] = ()) -> None:
-        """An error of our own is never the run's: it is noted, and the recording goes on, without this record. One that a
-        signal's handler raised meanwhile is the run's.
+        """An error of our own is never the run's: it is noted, and the recording goes on, without this record. One that
+        a signal's handler raised meanwhile is the run's.
         """
         if raised_by_handler(error):
             raise error

@@ -1,7 +1,7 @@
 """Whether an error came from a signal's handler.
 
-Python runs handlers between any two instructions, so also in the middle of a hook of ours. What a handler raises, such as
-the `TimeoutError` of an alarm, is meant for the user's program, and no failure of the recorder's.
+Python runs handlers between any two instructions, so also in the middle of a hook of ours. What a handler raises, such
+as the `TimeoutError` of an alarm, is meant for the user's program, and no failure of the recorder's.
 """
 
 import signal

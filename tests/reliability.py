@@ -55,6 +55,11 @@ def compared() -> tuple[bool, str]:
     return True, ", ".join(ASPECTS)
 
 
+def glob(pattern: str) -> list[str]:
+    """The test files of this pattern."""
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(pattern))
+
+
 def passed(*arguments: str) -> tuple[bool, str]:
     """Run pytest, on test files mostly, and count. A test that skips has not passed."""
     report = ROOT / ".make" / "reliability.xml"
@@ -71,12 +76,32 @@ def passed(*arguments: str) -> tuple[bool, str]:
     return done.returncode == 0, f"{good} passed of {tests}"
 
 
+RUNS = 500_000
+"""Inputs for the fuzzers."""
+
+
+def fuzzed() -> tuple[bool, str]:
+    """Recordings, graphs and labels that strangers might send, made by the fuzzers."""
+    command = [sys.executable, "-m", "tests.fuzz", "--runs", str(RUNS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        click.echo(done.stdout + done.stderr, err=True)
+    return done.returncode == 0, "; ".join(done.stdout.splitlines())
+
+
 SECTIONS: dict[str, Section] = {
     "models": models,
     "compared": compared,
     "fused kernels": partial(passed, "tests/test_untouched.py", "-k", "fused or takes_the_path"),
     "hooks and modes of the user": partial(passed, "tests/test_user_hooks.py"),
     "memory": partial(passed, "tests/test_memory.py"),
+    "what works with what": partial(passed, *glob("tests/test_supported*.py")),
+    "faults": partial(passed, "tests/test_faults.py", "tests/test_plugins.py"),
+    "faults of our own": partial(passed, "tests/test_guard.py"),
+    "several recorders": partial(passed, "tests/test_several_recorders.py"),
+    "long and killed runs": partial(passed, "tests/test_store.py"),
+    "hostile files and names": partial(passed, *glob("tests/test_hostile_*.py")),
+    "fuzzed": fuzzed,
 }
 """By the name in the report, in its order."""
 
