@@ -1,6 +1,6 @@
 """Modules and functions in words: what is asked once for each, and never on the hot path."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MethodWrapperType
 from typing import Any
 from weakref import ref
@@ -18,6 +18,8 @@ __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function
 
 HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
 
+_MISSING = object()
+
 
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
     """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
@@ -27,25 +29,15 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
     """
     log: Log = []
     wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
-    told: set[int] = set()
-
-    def tell(prefix: str, top: nn.Module, is_root: bool) -> None:
-        for fqn, module in _walk(top, prefix):
-            entry = wanted.get(id(module))
-            if entry is not None and id(entry) not in told:
-                told.add(id(entry))
-                _tell_module(entry, module, fqn, is_root and module is top, known, log)
-            else:
-                _tell_tensors(module, fqn, entry, known, log)
-
     for prefix, root in roots.items():
-        tell(prefix, root, is_root=True)
-    for entry in met:  # made during forward, or called beside the roots, as a loss is
-        module = entry.reference()
-        if id(entry) not in told and module is not None:
-            tell(type(module).__name__, module, is_root=False)
+        _tell(prefix, root, wanted, known, log)
+    if wanted:
+        for entry in met:  # made during forward, or called beside the roots, as a loss is
+            module = entry.reference()
+            if module is not None and id(module) in wanted:
+                _tell(entry.type.__name__, module, wanted, known, log)
     for entry in met:
-        if id(entry) not in told:
+        if entry.reference() is None:
             log += entry.early or (MODULE, entry, entry.type.__name__, False, END, END, END)
     return log
 
@@ -57,53 +49,63 @@ def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
     return log
 
 
-def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: Known, log: Log) -> None:
-    parameters, buffers = _tell_tensors(module, fqn, entry, known, log)
-    log += (MODULE, entry, fqn, root)
-    own = module.__dict__
-    for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
-        if name in own and (type(own[name]) in PLAIN or is_plain(own[name])):
-            log += (name, own[name])
-    log.append(END)
-    log += parameters
-    log.append(END)
-    log += buffers
-    log.append(END)
-
-
-def _tell_tensors(module: nn.Module, fqn: str, entry: Entry | None, known: Known, log: Log) -> tuple[Log, Log]:
-    """Records of the parameters and buffers that a module holds itself. Returns their names and references in turn."""
-    parameters: Any = module._parameters.items()
-    buffers: Any = module._buffers.items()
-    if entry is not None and entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
-        parameters, buffers = module.named_parameters(), module.named_buffers()
-    prefix = f"{fqn}." if fqn else ""
-    members: tuple[Log, Log] = [], []
-    for role, tensors, names in (("parameter", parameters, members[0]), ("buffer", buffers, members[1])):
-        for name, tensor in tensors:
-            if tensor is not None:
-                reference = known.mark(tensor)
-                log += (HELD, reference, role, prefix + name)
-                log += facts(tensor)
-                names += (name, reference)
-    return members
-
-
-def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once with its qualified name, as `nn.Module.named_modules` has it, without its nested generators."""
+def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, log: Log) -> None:
+    """Every module once with its qualified name, as `nn.Module.named_modules` has it, without its nested generators.
+    Those that are told are no longer wanted.
+    """
     seen: set[int] = set()
-    pending = [(prefix, module)]
+    pending = [(prefix, top)]
     while pending:
         fqn, module = pending.pop()
-        if id(module) in seen:
+        key = id(module)
+        if key in seen:
             continue
-        seen.add(id(module))
-        yield fqn, module
+        seen.add(key)
+        before = f"{fqn}." if fqn else ""
+        entry = wanted.pop(key, None)
+        if entry is not None:
+            _tell_module(entry, module, fqn, entry.root and module is top, known, log)
+        else:
+            if module._parameters:
+                _tell_tensors(module._parameters, "parameter", before, known, log)
+            if module._buffers:
+                _tell_tensors(module._buffers, "buffer", before, known, log)
         if module._modules:
-            before = f"{fqn}." if fqn else ""
             pending += [
                 (before + name, child) for name, child in reversed(module._modules.items()) if child is not None
             ]
+
+
+def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: Known, log: Log) -> None:
+    parameters: Any = module._parameters
+    buffers: Any = module._buffers
+    if entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
+        parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    before = f"{fqn}." if fqn else ""
+    its_parameters = _tell_tensors(parameters, "parameter", before, known, log) if parameters else ()
+    its_buffers = _tell_tensors(buffers, "buffer", before, known, log) if buffers else ()
+    log += (MODULE, entry, fqn, root)
+    own = module.__dict__
+    for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
+        value = own.get(name, _MISSING)
+        if type(value) in PLAIN or (value is not _MISSING and is_plain(value)):
+            log += (name, value)
+    log.append(END)
+    log += its_parameters
+    log.append(END)
+    log += its_buffers
+    log.append(END)
+
+
+def _tell_tensors(tensors: Mapping[str, Any], role: str, before: str, known: Known, log: Log) -> Log:
+    """Records of the parameters or buffers that a module holds itself. Returns their names and references in turn."""
+    members: Log = []
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            reference = known.mark(tensor)
+            log += (HELD, reference, role, before + name, *facts(tensor))
+            members += (name, reference)
+    return members
 
 
 def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:

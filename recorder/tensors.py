@@ -58,17 +58,13 @@ def facts(tensor: Tensor, storage: bool = True) -> Facts:
     """What a record says of a tensor. Of a gradient leave the storage alone: once Python has seen it, autograd takes it
     for used elsewhere, and adds the next gradient out of place.
     """
+    shape: Any
+    address: int | None
     try:
-        shape: Any = tensor.shape
-        try:
-            shape = _shapes[shape]
-        except (KeyError, TypeError):  # a new one, or one with symbolic sizes
-            shape = _shared(shape)
+        shape = _shapes[tensor.shape]
         address = tensor.untyped_storage()._cdata if storage else None
-    except RuntimeError:
-        # A nested tensor has no single size in some dimensions, a sparse one has no storage.
-        shape = tuple(_size(tensor, dim) for dim in range(tensor.dim()))
-        address = None
+    except (KeyError, TypeError, RuntimeError):
+        shape, address = _unusual(tensor, storage)
     if tensor.requires_grad:
         node = tensor.grad_fn
         if node is not None:
@@ -77,19 +73,27 @@ def facts(tensor: Tensor, storage: bool = True) -> Facts:
     return (shape, tensor.dtype, tensor.device, False, None, None, address)
 
 
+def _unusual(tensor: Tensor, storage: bool) -> tuple[Any, int | None]:
+    """Shape and address where the shape was not seen before. A size that is no number is unknown: symbolic ones, and
+    those that are traced, would keep alive what they belong to.
+    """
+    try:
+        shape: Any = tensor.shape
+        shape = _shapes.setdefault(shape, shape) if all(type(n) is int for n in shape) else tuple(map(_number, shape))
+        return shape, tensor.untyped_storage()._cdata if storage else None
+    except RuntimeError:
+        # A nested tensor has no single size in some dimensions, a sparse one has no storage.
+        return tuple(_size(tensor, dim) for dim in range(tensor.dim())), None
+
+
 def sequence_of(node: Any) -> int:
     """The number that autograd gave a node when it was made, counted per thread."""
     number: int = node._sequence_nr()
     return number
 
 
-def _shared(shape: torch.Size) -> Any:
-    """A shape that was not seen before. A size that is no number is unknown: symbolic ones, and those that are traced,
-    would keep alive what they belong to.
-    """
-    if all(type(size) is int for size in shape):
-        return _shapes.setdefault(shape, shape)
-    return tuple([size if type(size) is int else -1 for size in shape])
+def _number(size: Any) -> int:
+    return size if type(size) is int else -1
 
 
 def _size(tensor: Tensor, dim: int) -> int:
