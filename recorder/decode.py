@@ -19,7 +19,7 @@ import msgspec
 
 from recorder import events as ev
 from recorder.describe import name_function, plain
-from recorder.hooks import Entry
+from recorder.frames import Entry
 from recorder.measure import Measure
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 from recorder.tensors import SEQUENCE

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch._ops import OpOverload, OpOverloadPacket
 
-from recorder.hooks import Entry
+from recorder.frames import Entry
 from recorder.known import Known
 from recorder.records import Log, Tag
 from recorder.tensors import PLAIN, facts

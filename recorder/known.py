@@ -13,7 +13,18 @@ from torch import Tensor, nn
 
 from recorder.nodes import in_order
 from recorder.records import Log, Tag
-from recorder.tensors import ACCUMULATES, ADDRESS, DEEPEST, PLAIN, SEQUENCE, Reference, facts, quietly, sequence_of
+from recorder.tensors import (
+    ACCUMULATES,
+    ADDRESS,
+    DEEPEST,
+    PLAIN,
+    SEQUENCE,
+    Facts,
+    Reference,
+    facts,
+    quietly,
+    sequence_of,
+)
 
 __all__ = ["Known"]
 
@@ -104,16 +115,10 @@ class Known:
         """Append arguments as they were given, with references for tensors, and text for what could keep something
         alive.
         """
-        references = self._references
         for item in values:
             kind: type = type(item)
             if kind is Tensor or kind is nn.Parameter:
-                reference = references.get(id(item))
-                if reference is None or reference() is not item:
-                    reference = self.meet(item)
-                elif not self._functions:
-                    self._derive(item, reference)
-                out.append(reference)
+                out.append(self.of(item))
             elif kind in PLAIN:
                 out.append(item)
             elif isinstance(item, Tensor):
@@ -149,31 +154,45 @@ class Known:
         reference = self._references.get(id(tensor))
         return reference if reference is not None and reference() is tensor else self.meet(tensor)
 
+    def of(self, argument: Tensor) -> Reference:
+        """The same for an argument, which may have been written unseen."""
+        reference = self._references.get(id(argument))
+        if reference is None or reference() is not argument:
+            return self.meet(argument)
+        if not self._functions:
+            self.derive(argument, reference)
+        return reference
+
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
         reference = ref(tensor)
         with quietly():
             self._append((MEET, reference, *facts(tensor)))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
-            self._derive(tensor, reference)
+            self.derive(tensor, reference)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
         """Append a tensor that was seen made, with what is to be said of it. Returns its sequence number."""
         said = facts(tensor)
-        reference = self._references[id(tensor)] = ref(tensor)
-        out.append(reference)
-        out += said
+        reference = ref(tensor)
+        out += (reference, *said)
+        self.now(tensor, reference, said)
         sequence: int | None = said[SEQUENCE]
+        return sequence
+
+    def now(self, tensor: Tensor, reference: Reference, said: Facts) -> None:
+        """From now on a tensor is known: a record tells of it."""
+        self._references[id(tensor)] = reference
+        sequence = said[SEQUENCE]
         if sequence is not None:
             self._by_sequence[sequence] = reference
             self._seen += 1
             if self._seen == _MANY:
                 self._seen = 0
                 self.protect()
-        return sequence
 
-    def _derive(self, tensor: Any, reference: Reference) -> None:
+    def derive(self, tensor: Any, reference: Reference) -> None:
         """Ask autograd which known tensors one was computed from that was made unseen."""
         with quietly():
             first = tensor.grad_fn

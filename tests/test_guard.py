@@ -14,10 +14,13 @@ from models import Net, linear, same, x
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+import recorder.functions
+import recorder.hooks
 from recorder import EventStream, Recorder
 from recorder.backward import Backward
 from recorder.hooks import Capture
 from recorder.known import Known
+from recorder.outside import Outside
 
 PLACES: list[tuple[Any, str]] = [
     (Known, "encode"),
@@ -25,14 +28,19 @@ PLACES: list[tuple[Any, str]] = [
     (Known, "made"),
     (Known, "refer"),
     (Known, "meet"),
-    (Known, "_derive"),
+    (Known, "derive"),
     (Backward, "watch"),
     (Backward, "watch_parameters"),
     (Capture, "_meet_module"),
     (Capture, "_is_own"),
-    (Capture, "_is_held"),
+    (Known, "of"),
+    (Known, "now"),
+    (Outside, "_is_held"),
     (Capture, "_meet"),
+    (Capture, "_begin"),
     (Capture, "_made_by_leaf"),
+    (recorder.hooks, "facts"),
+    (recorder.functions, "facts"),
     (Capture, "_handed_back"),
 ]
 
@@ -118,16 +126,16 @@ def test_the_places_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_failed_is_said_in_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     net = resnet18(num_classes=5)
     calls = 0
-    original = Capture._made_by_leaf
+    original = recorder.hooks.facts
 
-    def fails(self: Capture, *args: Any) -> None:
+    def fails(*args: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise ZeroDivisionError("planted")
-        original(self, *args)
+        return original(*args)
 
-    monkeypatch.setattr(Capture, "_made_by_leaf", fails)
+    monkeypatch.setattr(recorder.hooks, "facts", fails)
     with pytest.warns(RuntimeWarning, match="failed at 1 places"), Recorder(net) as r:
         net(x(2, 3, 32, 32))
     graph = r.graph
