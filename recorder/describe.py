@@ -45,67 +45,51 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
 def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
     """The records of a module that may be gone when the others are described: one that is no part of a root."""
     log: Log = []
-    _tell_module(entry, module, entry.type.__name__, False, known, log)
+    _tell(entry.type.__name__, module, {id(module): entry}, known, log)
     return log
 
 
 def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, log: Log) -> None:
-    """Every module once with its qualified name, as `nn.Module.named_modules` has it, without its nested generators.
-    Those that are told are no longer wanted.
+    """Every module once with its qualified name, as `nn.Module.named_modules` has it. Those that are told are no longer
+    wanted.
+
+    Everything in one loop, since it is done for each module and tensor of a model whenever a block ends.
     """
+    extend, mark = log.extend, known.mark
     seen: set[int] = set()
-    pending = [(prefix, top)]
+    pending = [("", prefix, top)]
     while pending:
-        fqn, module = pending.pop()
-        key = id(module)
-        if key in seen:
+        above, name, module = pending.pop()
+        if id(module) in seen:
             continue
-        seen.add(key)
+        seen.add(id(module))
+        fqn = above + name
         before = f"{fqn}." if fqn else ""
-        entry = wanted.pop(key, None)
+        own = module.__dict__
+        entry = wanted.pop(id(module), None)
+        parameters, buffers = own["_parameters"], own["_buffers"]
+        children = own["_modules"]
+        if children and entry is not None and entry.leaf:  # they are not recorded, so their tensors are its own
+            parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        members: Log = []
+        for role, tensors in (("parameter", parameters), ("buffer", buffers)):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    reference = mark(tensor)
+                    extend((HELD, reference, role, before + name, *facts(tensor)))
+                    members += (name, reference)
+            members.append(END)
         if entry is not None:
-            _tell_module(entry, module, fqn, entry.root and module is top, known, log)
-        else:
-            if module._parameters:
-                _tell_tensors(module._parameters, "parameter", before, known, log)
-            if module._buffers:
-                _tell_tensors(module._buffers, "buffer", before, known, log)
-        if module._modules:
-            pending += [
-                (before + name, child) for name, child in reversed(module._modules.items()) if child is not None
-            ]
-
-
-def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: Known, log: Log) -> None:
-    parameters: Any = module._parameters
-    buffers: Any = module._buffers
-    if entry.leaf and module._modules:  # its children are not recorded, so theirs are its own
-        parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
-    before = f"{fqn}." if fqn else ""
-    its_parameters = _tell_tensors(parameters, "parameter", before, known, log) if parameters else ()
-    its_buffers = _tell_tensors(buffers, "buffer", before, known, log) if buffers else ()
-    log += (MODULE, entry, fqn, root)
-    own = module.__dict__
-    for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
-        value = own.get(name, _MISSING)
-        if type(value) in PLAIN or (value is not _MISSING and is_plain(value)):
-            log += (name, value)
-    log.append(END)
-    log += its_parameters
-    log.append(END)
-    log += its_buffers
-    log.append(END)
-
-
-def _tell_tensors(tensors: Mapping[str, Any], role: str, before: str, known: Known, log: Log) -> Log:
-    """Records of the parameters or buffers that a module holds itself. Returns their names and references in turn."""
-    members: Log = []
-    for name, tensor in tensors.items():
-        if tensor is not None:
-            reference = known.mark(tensor)
-            log += (HELD, reference, role, before + name, *facts(tensor))
-            members += (name, reference)
-    return members
+            extend((MODULE, entry, fqn, entry.root and module is top))
+            for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list hyper-parameters
+                value = own.get(name, _MISSING)
+                kind = type(value)
+                if kind in PLAIN or (PLAIN.issuperset(map(type, value)) if kind is tuple else is_plain(value)):
+                    extend((name, value))
+            log.append(END)
+            extend(members)
+        if children:
+            pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
 
 
 def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:

@@ -52,6 +52,7 @@ class Known:
         self._append = append
         self._functions = functions
         self._references: dict[int, Reference] = {}
+        self._trusted = self._references if functions else {}  # those that nobody can have written unseen
         self._by_sequence: dict[int, Reference] = {}
         self._horizon = 0
         self._seen = 0
@@ -115,10 +116,14 @@ class Known:
         """Append arguments as they were given, with references for tensors, and text for what could keep something
         alive.
         """
+        references = self._trusted
         for item in values:
             kind: type = type(item)
             if kind is Tensor or kind is nn.Parameter:
-                out.append(self.of(item))
+                reference = references.get(id(item))
+                if reference is None or reference() is not item:
+                    reference = self.of(item)
+                out.append(reference)
             elif kind in PLAIN:
                 out.append(item)
             elif isinstance(item, Tensor):
