@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, get_args
+from weakref import WeakSet
 
 import msgspec
 import torch
@@ -38,6 +39,10 @@ __all__ = ["Recorder"]
 
 _CROWD = 10_000
 """So many tensors are remembered, where memory is not to grow, before those that are gone are looked for."""
+
+
+_recording: "WeakSet[Recorder]" = WeakSet()
+"""Those that are inside their blocks."""
 
 
 class Recorder:
@@ -140,6 +145,7 @@ class Recorder:
         self._eagerly.start()
         watch(self._capture.replaced)
         self._recording = True
+        _recording.add(self)
         if self._store.live or self._sinks:
             self._capture.after_call = self._hand_on
         elif self._autograd and not self._functions:
@@ -151,10 +157,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._capture.stop(error)
-        unwatch(self._capture.replaced)
-        self._eagerly.stop()
-        self._recording = False
+        self._stop(error)
         whole = False
         try:
             if self._autograd:
@@ -175,6 +178,23 @@ class Recorder:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _stop(self, error: BaseException | None = None) -> None:
+        if not self._recording:
+            return
+        self._capture.stop(error)
+        unwatch(self._capture.replaced)
+        self._eagerly.stop()
+        self._recording = False
+        _recording.discard(self)
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked off inside the block, as a data loader's workers are: what it does is no part of
+        the recording, and the file is not its own.
+        """
+        self._stop()
+        self._store.open = False
+        self._sinks = []
 
     def _hand_on(self) -> None:
         """A call from outside has returned: what is recorded goes where it is to be, and out of memory."""
@@ -295,3 +315,12 @@ class Recorder:
     def __repr__(self) -> str:
         state = "recording" if self._recording else "recorded"
         return f"<Recorder of {self._header.model}, {state}>"
+
+
+def _forked() -> None:
+    for r in list(_recording):
+        r._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)

@@ -395,3 +395,31 @@ def test_a_long_run_takes_no_more_memory(kind: str, tmp_path: Path, monkeypatch:
     early, late = max(blocks[5:15]), max(blocks[20:])
     assert late < early + 500, blocks
     r.graph.lint()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_records_nothing_and_leaves_the_file_alone(tmp_path: Path, streamed: bool) -> None:
+    """As the workers of a data loader are, inside the block."""
+    net = mlp()
+    with Recorder(net, stream=tmp_path / "run.jsonl" if streamed else None) as r:
+        hidden = net(x())
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with torch.no_grad():
+                    net(x())
+                    hidden.exp()
+                free = torch._C._len_torch_function_stack() == 0
+                r.__exit__(None, None, None)
+                status = 0 if free and (streamed or len(r.graphs) == 1) else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        net(x()).sum()
+    assert [n.op_type for n in r.graph.nodes].count("sum") == 1
+    assert len(r.graphs) == 2
+    if streamed:
+        assert not EventStream.load(tmp_path / "run.jsonl").truncated
