@@ -65,10 +65,10 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
         seen.add(id(module))
         fqn = above + name
         before = f"{fqn}." if fqn else ""
-        own = module.__dict__
         entry = wanted.pop(id(module), None)
-        parameters, buffers = own["_parameters"], own["_buffers"]
-        children = own["_modules"]
+        parameters: Any = module._parameters
+        buffers: Any = module._buffers
+        children = module._modules
         if children and entry is not None and entry.leaf:  # they are not recorded, so their tensors are its own
             parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         members: Log = []
@@ -81,6 +81,7 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
             members.append(END)
         if entry is not None:
             extend((MODULE, entry, fqn, entry.root and module is top))
+            own = module.__dict__
             for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list hyper-parameters
                 value = own.get(name, _MISSING)
                 kind = type(value)
