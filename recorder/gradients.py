@@ -4,7 +4,7 @@ Everything comes from ``meta["backward"]``, which `recorder.reached` describes, 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,8 @@ def gradient_report(graph: Graph) -> GradientReport:
     if not calls and not scopes and not any("backward" in p.meta for p in parameters):
         return GradientReport(unknown=("no backward pass was recorded: call backward inside the Recorder's block",))
     recorded = graph.meta.get("gradients") in ("on", "stats")
+    detached = _Ends(graph.nodes, lambda node: node.op_type in _DETACHES)
+    lost = _Ends(graph.nodes, lambda node: any(v.requires_grad for v in node.inputs))
     missing: list[MissingGradient] = []
     doubtful: list[str] = []
     for parameter in parameters:
@@ -129,7 +131,7 @@ def gradient_report(graph: Graph) -> GradientReport:
             continue
         reached = [node for node, _ in parameter.uses if "backward" in node.meta]
         if recorded or not parameter.requires_grad or not (reached or _out_of_view(parameter)):
-            missing.append(_why_missing(parameter, reached))
+            missing.append(_why_missing(parameter, reached, detached, lost))
         elif not reached:
             doubtful.append(parameter.name)
     unknown = []
@@ -180,7 +182,7 @@ def _out_of_view(parameter: Value) -> bool:
     return any(node.kind != "module" or not any(v.requires_grad for v in node.outputs) for node, _ in parameter.uses)
 
 
-def _why_missing(parameter: Value, reached: list[Node]) -> MissingGradient:
+def _why_missing(parameter: Value, reached: list[Node], detached: "_Ends", lost: "_Ends") -> MissingGradient:
     name = parameter.name
     if not parameter.requires_grad:
         return MissingGradient(name, "requires_grad is off")
@@ -191,33 +193,42 @@ def _why_missing(parameter: Value, reached: list[Node]) -> MissingGradient:
         return MissingGradient(
             name, f"backward went through {where} and accumulated nothing here, as torch.autograd.grad does", where
         )
-    ends = _ends(parameter)
-    for node in ends:
-        if node.op_type in _DETACHES:
-            return MissingGradient(name, f"detached by {node.name}", node.name)
-    for node in ends:
-        if any(v.requires_grad for v in node.inputs):
-            return MissingGradient(name, f"used in {node.name}, whose result requires no gradient", node.name)
+    node = detached.nearest(parameter)
+    if node is not None:
+        return MissingGradient(name, f"detached by {node.name}", node.name)
+    node = lost.nearest(parameter)
+    if node is not None:
+        return MissingGradient(name, f"used in {node.name}, whose result requires no gradient", node.name)
     user = parameter.uses[0][0].name
     return MissingGradient(
         name, f"used in {user}, and backward did not come by: what it computed is not in the loss", user
     )
 
 
-def _ends(parameter: Value) -> list[Node]:
-    """The nodes that use what a parameter went into, and whose own results require no gradient; the nearest first."""
-    ends: list[Node] = []
-    pending = [node for node, _ in parameter.uses]
-    seen: set[int] = set()
-    for node in pending:
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        going_on = [v for v in node.outputs if v.requires_grad]
-        if not going_on:
-            ends.append(node)
-        pending += [user for v in going_on for user, _ in v.uses]
-    return ends
+class _Ends:
+    """The nodes whose results require no gradient, so that backward does not come by, and of which something holds; for
+    each node the nearest one that its results go into.
+    """
+
+    def __init__(self, nodes: Sequence[Node], holds: Callable[[Node], bool]) -> None:
+        self._nearest: dict[int, tuple[int, Node]] = {}  # with the number of steps to it
+        for node in reversed(nodes):
+            going_on = [v for v in node.outputs if v.requires_grad]
+            if going_on:
+                found = self._of(user for v in going_on for user, _ in v.uses)
+                if found is not None:
+                    self._nearest[id(node)] = (found[0] + 1, found[1])
+            elif holds(node):
+                self._nearest[id(node)] = (0, node)
+
+    def nearest(self, value: Value) -> Node | None:
+        """The nearest one that a value goes into."""
+        found = self._of(user for user, _ in value.uses)
+        return None if found is None else found[1]
+
+    def _of(self, users: Iterable[Node]) -> tuple[int, Node] | None:
+        near = (self._nearest[id(user)] for user in users if id(user) in self._nearest)
+        return min(near, key=lambda found: found[0], default=None)
 
 
 # Gradients that are not finite
