@@ -28,6 +28,9 @@ Named = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 SAVED, RAW = "_saved_", "_raw_saved_"
 """An autograd node has what it saved under the first prefix; if that is a tensor, what holds it under the second."""
 
+_SHOWN = hasattr(torch._C._autograd.SavedTensor, "unpack_hook")
+"""Whether a saved tensor can be looked at without unpacking it, which would run hooks: not so in torch 2.8."""
+
 UNKNOWN = TensorMeta((-1,), "unknown", "unknown", True)
 """Where autograd keeps no word about an output."""
 
@@ -84,7 +87,8 @@ def autograd_graph(
             parameter; so is every ``nn.Parameter``.
         saved: describe in a node's attributes the tensors that it has saved for backward: ``"float32[64, 3, 7, 7]"``,
             or ``"freed"`` after backward. What hooks have packed, as activation checkpointing does, is
-            ``"packed by a hook"``: unpacking it would run the user's code.
+            ``"packed by a hook"``: unpacking it would run the user's code. Nothing where torch does not show what is
+            saved without unpacking it, as version 2.8.
         attributes: put the other arguments that it has kept into its attributes.
 
     Raises:
@@ -187,7 +191,7 @@ def _attributes(fn: Any, saved: bool, attributes: bool) -> Iterator[tuple[str, A
             continue
         short = name.removeprefix(SAVED)
         if hasattr(kind, RAW + short):
-            if saved:
+            if saved and _SHOWN:
                 yield short, _saved(fn, short)
         elif attributes:
             try:
@@ -198,7 +202,7 @@ def _attributes(fn: Any, saved: bool, attributes: bool) -> Iterator[tuple[str, A
                 if _says_something(value):
                     yield short, plain(_signed(value))
     if hasattr(kind, "saved_tensors"):  # a Function that a user has written
-        if saved and (held := _saved(fn, "tensors")):
+        if saved and _SHOWN and (held := _saved(fn, "tensors")):
             yield "saved_tensors", held
         if attributes:
             yield from ((name, plain(value)) for name, value in sorted(vars(fn).items()) if _says_something(value))
