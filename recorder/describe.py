@@ -18,6 +18,11 @@ __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function
 
 HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
 
+_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
+}
+"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
+
 
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
     """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
@@ -61,7 +66,7 @@ def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: K
     parameters, buffers = _tell_tensors(module, fqn, entry, known, log)
     log += (MODULE, entry, fqn, root)
     own = module.__dict__
-    for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list their hyper-parameters
+    for name in (*getattr(entry.type, "__constants__", ()), *_UNLISTED.get(entry.type, ())):
         if name in own and (type(own[name]) in PLAIN or is_plain(own[name])):
             log += (name, own[name])
     log.append(END)

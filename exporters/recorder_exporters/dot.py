@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
+from recorder.gradient_flow import reached
 from recorder_exporters.dot_markup import (
     escaped,
     heading,
@@ -23,7 +24,6 @@ from recorder_exporters.dot_markup import (
     tooltip,
     wrapped,
 )
-from recorder_exporters.gradient_flow import reached
 from recorder_exporters.gradient_scale import GradientScale, norm_of
 from recorder_exporters.look import (
     SCOPE_FILLS,
