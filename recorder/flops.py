@@ -176,10 +176,10 @@ def _functions() -> dict[str, _Again]:
     for home, where, names in (
         (
             "torch", torch,
-            "addbmm addmm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d einsum "
+            "addmm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d einsum "
             "inner matmul mm tensordot",
         ),
-        ("torch.Tensor", Tensor, "addbmm addmm baddbmm bmm inner matmul mm __matmul__ __rmatmul__"),
+        ("torch.Tensor", Tensor, "addmm baddbmm bmm inner matmul mm __matmul__ __rmatmul__"),
         ("torch.nn.functional", F, "linear multi_head_attention_forward scaled_dot_product_attention"),
         ("torch.linalg", torch.linalg, "matmul multi_dot"),
         ("torch.ops.aten", torch.ops.aten, "addmm baddbmm bmm convolution linear matmul mm"),
