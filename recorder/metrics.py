@@ -12,6 +12,7 @@
     flops_unknown     how many operations have no formula, where there are any
     time_share        of the wall-clock time of all forward calls, from 0 to 1
     backward_share    of that of backward
+    gradient_norm     the 2-norm of all gradients that arrived at it, where it was measured and is finite
 
 A scope has the sums over everything inside it, shared parameters counted once. What is not known is not there: no
 ``flops`` where torch has no formula, and a zero where there is nothing to compute. An operation without parameters has
@@ -20,6 +21,8 @@ no figures for them. Without torch there are no figures of FLOPs.
 Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once.
 """
 
+import math
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +40,7 @@ from recorder.limits import LARGEST
 if TYPE_CHECKING:
     from recorder.flops import Call, Work
 
-__all__ = ["Measured", "Metrics", "add_metrics", "bytes_of", "elements", "measured"]
+__all__ = ["Measured", "Metrics", "add_metrics", "arrived_norm", "bytes_of", "elements", "measured"]
 
 Metrics = dict[str, int | float]
 
@@ -81,14 +84,14 @@ def measured(graph: Graph) -> Measured:
             told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
             if work is not None:
                 told |= _flops(node, parameters, id(node) in backward, returned, work)
-            told |= _shares(node, *times)
+            told |= _observed(node, *times)
         of[id(node)] = told
         for scope in () if node.scope is None else node.scope.ancestors():
             sums[id(scope)].add(node, told, parameters)
         whole.add(node, told, parameters)
     told_of = _SUMMED[:1] if work is None else _SUMMED if backward else _SUMMED[:-1]
     for scope in graph.scopes:
-        of[id(scope)] = sums[id(scope)].figures(told_of) | _shares(scope, *times)
+        of[id(scope)] = sums[id(scope)].figures(told_of) | _observed(scope, *times)
     return Measured(of, whole.figures(told_of), None if work is None else whole.unknown)
 
 
@@ -111,7 +114,10 @@ class _Sum:
             self.unknown[node.op_type] += int(unknown)
 
     def figures(self, names: Sequence[str]) -> Metrics:
-        return _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
+        figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
+        if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
+            figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
+        return figures
 
 
 def _of_parameters(parameters: Iterable[Value]) -> Metrics:
@@ -238,13 +244,29 @@ def _sum(durations: Iterable[int | None]) -> int:
     return sum(duration for duration in durations if duration is not None)
 
 
-def _shares(place: Node | Scope, forward: int, backward: int) -> Metrics:
+def _observed(place: Node | Scope, forward: int, backward: int) -> Metrics:
     shares: Metrics = {}
     if place.duration_ns is not None and forward > 0:
         shares["time_share"] = place.duration_ns / forward
     if place.backward_ns is not None and backward > 0:
         shares["backward_share"] = place.backward_ns / backward
+    norm = arrived_norm(place)
+    if norm is not None and math.isfinite(norm):
+        shares["gradient_norm"] = norm
     return shares
+
+
+def arrived_norm(place: Node | Scope) -> float | None:
+    """The norm of all gradients together that arrived at a module call; NaN if one is not finite, None if it was not
+    measured.
+    """
+    told = place.meta.get("backward", {}).get("arrived", ())
+    parts = [caption for caption in told if caption is not None and "norm" in caption]
+    if not parts:
+        return None
+    if any(part["nan"] or part["inf"] for part in parts):
+        return math.nan
+    return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
 
 
 # Later

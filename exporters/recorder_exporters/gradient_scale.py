@@ -5,10 +5,10 @@ which grows darker all the way: it can be read by colour-blind readers and in gr
 """
 
 import math
-import sys
 from dataclasses import dataclass
 
 from recorder import Graph, Node
+from recorder.metrics import arrived_norm
 from recorder_exporters.look import STYLES, Style
 
 __all__ = ["GradientScale", "norm_of"]
@@ -72,10 +72,4 @@ def _figures(norm: float) -> str:
 
 def norm_of(node: Node) -> float | None:
     """The norm of all gradients together that arrived at a module call; None if it was not measured."""
-    told = node.meta.get("backward", {}).get("arrived", ())
-    parts = [caption for caption in told if caption is not None and "norm" in caption]
-    if not parts:
-        return None
-    if any(part["nan"] or part["inf"] for part in parts):
-        return math.nan
-    return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
+    return arrived_norm(node)
