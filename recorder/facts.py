@@ -18,8 +18,8 @@ __all__ = ["TIMED", "check_told"]
 TIMED = frozenset({"time_share", "backward_share"})
 """Those of ``meta["metrics"]`` that differ from run to run of the same program."""
 
-_Metrics = dict[str, Annotated[int, msgspec.Meta(ge=0)] | Annotated[float, msgspec.Meta(ge=0)]]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
 
 
 class _Caption(msgspec.Struct):

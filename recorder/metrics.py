@@ -85,13 +85,14 @@ def measured(graph: Graph) -> Measured:
             if work is not None:
                 told |= _flops(node, parameters, id(node) in backward, returned, work)
             told |= _observed(node, *times)
+            told = _possible(told)
         of[id(node)] = told
         for scope in () if node.scope is None else node.scope.ancestors():
             sums[id(scope)].add(node, told, parameters)
         whole.add(node, told, parameters)
     told_of = _SUMMED[:1] if work is None else _SUMMED if backward else _SUMMED[:-1]
     for scope in graph.scopes:
-        of[id(scope)] = sums[id(scope)].figures(told_of) | _observed(scope, *times)
+        of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
     return Measured(of, whole.figures(told_of), None if work is None else whole.unknown)
 
 
@@ -117,7 +118,12 @@ class _Sum:
         figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
         if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
             figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
-        return figures
+        return _possible(figures)
+
+
+def _possible(figures: Metrics) -> Metrics:
+    """Without what no run does, and no JSON number holds: a file from a stranger may tell of any shape."""
+    return {name: figure for name, figure in figures.items() if figure <= LARGEST}
 
 
 def _of_parameters(parameters: Iterable[Value]) -> Metrics:

@@ -102,7 +102,9 @@ class Summary:
                 kinds = [f"{number} {kind}" for kind, number in self.unknown.most_common(_KINDS)]
                 kinds += ["…"] if len(self.unknown) > _KINDS else []
                 lines.append(f"without a formula: {', '.join(kinds)}")
-        memory = f"{bytes_in_words(self.input_bytes)} inputs, {bytes_in_words(total['activation_bytes'])} activations"
+        memory = (
+            f"{bytes_in_words(self.input_bytes)} inputs, {bytes_in_words(total.get('activation_bytes', 0))} activations"
+        )
         lines.append(memory)
         outermost = [row for row in self.rows if row.depth == 0]
         for name, what in (("duration_ns", "forward"), ("backward_ns", "backward")):
