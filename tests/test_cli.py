@@ -15,6 +15,7 @@ from recorder.cli import main
 from recorder.events import Grad
 from recorder.models import find_model, make_input, total
 from recorder.plugins import Plugins
+from recorder.summary import Summary
 from recorder.testing import sample_graphs, sample_streams
 
 MODELS = '''
@@ -497,6 +498,41 @@ def test_annotations_of_plugins_are_in_what_is_exported(with_plugins, saved):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["recorder.export"], "installed", lambda: plugins)
         assert works("export", "run.jsonl", "-f", "names").stdout == "first"
+
+
+# summary
+
+
+@pytest.mark.parametrize("source", ["run.jsonl", "graph.json"])
+def test_summary_of_a_file(saved, source):
+    expected = Summary(sample_graphs()["residual"])
+    assert works("summary", source).stdout == expected.to_text()
+    expected = Summary(sample_graphs()["residual"], 0, columns=["module", "parameters"], functions=True)
+    chosen = ("--depth", 0, "--columns", "module,parameters", "--rows-of-functions")
+    assert works("summary", source, *chosen).stdout == expected.to_text()
+    assert works("summary", source, *chosen, "--as", "markdown").stdout == expected.to_markdown()
+    assert works("summary", source, *chosen, "--as", "csv").stdout == expected.to_csv()
+    assert len(works("summary", source, "--columns", "all", "--as", "csv").stdout.splitlines()[0].split(",")) > 20
+
+
+def test_summary_of_a_model_runs_it_as_record_does(project):
+    result = works("summary", "mynet:Net", "--input", "1,4", "--backward", "--columns", "module,flops_backward")
+    assert result.stdout.startswith("Net\n\nmodule")
+    assert result.stderr.splitlines()[1] == "recording Net on 1,4, forward and backward"
+
+
+def test_summary_says_what_is_wrong(saved):
+    assert fails("summary", "nothing.jsonl") == "there is no file nothing.jsonl"
+    assert fails("summary", "run.jsonl", "--input", "1,4").startswith("run.jsonl is recorded already")
+    assert fails("summary", "run.jsonl", "--columns", "module,size").startswith("there is no column 'size'; there are:")
+    assert "-1 is not in the range" in fails("summary", "run.jsonl", "--depth", -1)
+
+
+def test_summary_shows_what_there_is_of_a_model_that_fails(project):
+    result = run("summary", "mynet:Net", "--input", "1,5")
+    assert result.exit_code == 1
+    assert "RuntimeError" in result.stdout
+    assert "the model failed, and the recording ends there" in result.stderr
 
 
 # As a process of its own
