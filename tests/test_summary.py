@@ -20,7 +20,7 @@ from zoo import ZOO
 from recorder import ExportError, Graph, OptionError, Recorder
 from recorder.summary import Summary
 from recorder.summary.columns import COLUMNS
-from recorder.summary.words import bytes_in_words, count_in_words, time_in_words
+from recorder.words import bytes_in_words, count_in_words, time_in_words
 
 
 def recorded(net: nn.Module, *, backward: bool = False) -> Recorder:

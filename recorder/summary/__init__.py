@@ -16,7 +16,7 @@ from recorder.metrics import bytes_of, measured
 from recorder.summary.columns import COLUMNS, DEFAULT, Column
 from recorder.summary.formats import as_csv, as_markdown, as_table, as_text
 from recorder.summary.rows import Row, rows_of
-from recorder.summary.words import bytes_in_words, count_in_words, time_in_words
+from recorder.words import bytes_in_words, count_in_words, time_in_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame

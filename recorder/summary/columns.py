@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from recorder.graph import Value
 from recorder.metrics import Metrics
 from recorder.summary.rows import Row
-from recorder.summary.words import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
+from recorder.words import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
 
 __all__ = ["COLUMNS", "DEFAULT", "Column"]
 
