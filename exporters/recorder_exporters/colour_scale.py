@@ -83,13 +83,15 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
-    return ColourScale(figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)))
+    return ColourScale(
+        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes)
+    )
 
 
 @dataclass(frozen=True)
 class ColourScale:
-    """From the smallest to the largest figure that is neither zero nor infinite. ``zero`` and ``broken`` say whether
-    any is zero, and whether any is NaN or infinite.
+    """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
+    ``unknown`` say whether any is zero, NaN or infinite, or not known.
     """
 
     figure: Figure
@@ -98,6 +100,7 @@ class ColourScale:
     high: float
     zero: bool
     broken: bool
+    unknown: bool
 
     def step(self, value: float) -> int:
         """How far along the ramp a positive figure is, as a position in it."""
@@ -106,30 +109,44 @@ class ColourScale:
         step = int((math.log(value) - math.log(self.low)) / span * len(ramp)) if span else 0
         return max(0, min(step, len(ramp) - 1))
 
-    def style(self, node: Node) -> Style | None:
-        """How a node looks; None if nothing is known of it. ``meaning`` is the figure in words."""
-        value = self.figure.value(node)
-        return None if value is None else self.style_of(value)
+    def style(self, node: Node) -> Style:
+        """How a node looks."""
+        return self.style_of(self.figure.value(node))
 
-    def style_of(self, value: float) -> Style:
-        """How a figure looks."""
+    def style_of(self, value: float | None) -> Style:
+        """How a figure looks; None is one that is not known. ``meaning`` is the figure in words."""
+        if value is None:
+            return self.theme.styles["constant"]._replace(meaning="not known")
         line = self.theme.styles["gradient"].line
         if not math.isfinite(value):
             return Style("#1f2328", "#1f2328", "#ffffff", "NaN or Inf")
         if value <= 0:
             return self.theme.styles["function"]._replace(line=line, meaning=self.figure.in_words(value))
-        fill = self.theme.ramp[self.step(value)]
-        return Style(fill, line, letters_on(fill), self.figure.in_words(value))
+        return self.style_at(self.step(value), self.figure.in_words(value))
+
+    def style_at(self, step: int, meaning: str = "") -> Style:
+        """How a position in the ramp looks."""
+        fill = self.theme.ramp[step]
+        return Style(fill, self.theme.styles["gradient"].line, letters_on(fill), meaning)
+
+    def range_in_words(self) -> str:
+        """The ends of the scale, where no legend can be drawn: ``FLOPs from 1 k (light) to 2 M (dark)``."""
+        ends = [letters_on(self.theme.ramp[end]) for end in (0, -1)]
+        low, high = ("light" if letters == "#000000" else "dark" for letters in ends)
+        words = self.figure.in_words
+        return f"{self.figure.called} from {words(self.low)} ({low}) to {words(self.high)} ({high})"
 
     def legend(self) -> list[Style | str]:
-        """Colours and words in order: zero, the ramp between its ends, what is not finite; those that occur."""
+        """Colours and words in order: zero, the ramp between its ends, not finite, not known; those that occur."""
         words = self.figure.in_words
         items: list[Style | str] = [self.style_of(0.0), f"0{GAP}"] if self.zero else []
         if self.high > self.low:
-            ramp = [Style(fill, self.theme.styles["gradient"].line, "", "") for fill in self.theme.ramp]
+            ramp = map(self.style_at, range(len(self.theme.ramp)))
             items += [words(self.low), *ramp, f"{words(self.high)}{GAP}"]
         elif self.low:
             items += [self.style_of(self.low), f"{words(self.low)}{GAP}"]
         if self.broken:
-            items += [self.style_of(math.nan), "NaN or Inf"]
-        return [self.figure.called, *items]
+            items += [self.style_of(math.nan), f"NaN or Inf{GAP}"]
+        if self.unknown:
+            items += [self.style_of(None), "not known"]
+        return [f"{self.figure.called}{GAP}", *items]

@@ -89,7 +89,7 @@ class DotExporter:
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
             that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
             that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
-            `recorder.metrics`. A call of which it is not known keeps the colour of its kind.
+            `recorder.metrics`. Grey is a call of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
         theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
@@ -195,9 +195,10 @@ def _boxes(graph: Graph, initializers: bool, look: _Look) -> Iterator[_Box]:
 
 
 def _measured(box: _Box, scale: ColourScale) -> _Box:
-    """The box in the colour of its figure, unless none is known, or an error is to be seen."""
-    style = scale.style(box.subject) if isinstance(box.subject, Node) and box.look != "error" else None
-    return box if style is None else box._replace(look="", attributes={**box.attributes, **_colours(style)})
+    """The box of a node in the colour of its figure, unless an error is to be seen."""
+    if not isinstance(box.subject, Node) or box.look == "error":
+        return box
+    return box._replace(look="", attributes={**box.attributes, **_colours(scale.style(box.subject))})
 
 
 def _is_private(value: Value) -> bool:

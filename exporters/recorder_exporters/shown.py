@@ -29,7 +29,7 @@ def fields(show: "str | tuple[str, ...] | list[str] | None", shapes: bool) -> fr
 
 
 def figures_of(node: Node, shown: Iterable[str]) -> str:
-    """The figures that are wanted and known, on one line: ``9.41 k parameters · 19.3 M FLOPs``."""
+    """The figures that are wanted, known and not zero, on one line: ``9.41 k parameters · 19.3 M FLOPs``."""
     wanted = set(shown)
     found = [(figure, figure.value(node)) for name, figure in FIGURES.items() if name in wanted]
-    return " · ".join(f"{figure.in_words(value)}{figure.unit}" for figure, value in found if value is not None)
+    return " · ".join(f"{figure.in_words(value)}{figure.unit}" for figure, value in found if value)

@@ -3,13 +3,13 @@
 In every theme text stands out from its box as WCAG asks of body text (4.5 to 1); the tests hold all of them to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from recorder_exporters.look import SCOPE_FILLS, SCOPE_LINE, STYLES, Style
 
-__all__ = ["THEMES", "Theme", "ThemeName", "letters_on"]
+__all__ = ["THEMES", "Theme", "ThemeName", "letters_on", "luminance", "told_apart"]
 
 ThemeName = Literal["light", "dark", "print", "colour-blind"]
 
@@ -38,8 +38,8 @@ def _styles(colours: Mapping[str, tuple[str, str, str]]) -> dict[str, Style]:
 
 
 def letters_on(fill: str) -> str:
-    """Black or white, whichever stands out more from a colour: by the relative luminance of WCAG 2."""
-    return "#1f2328" if luminance(fill) > 0.18 else "#ffffff"
+    """Black or white, whichever stands out more from a colour; one of them always does as WCAG asks."""
+    return "#000000" if luminance(fill) > 0.179 else "#ffffff"
 
 
 def luminance(colour: str) -> float:
@@ -47,6 +47,16 @@ def luminance(colour: str) -> float:
     parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def told_apart(styles: Iterable[Style]) -> list[Style]:
+    """The entries of a legend: those that look alike, as in black and white they may, share one."""
+    found: dict[tuple[str, str], Style] = {}
+    for style in styles:
+        like = found.get((style.fill, style.line))
+        meaning = style.meaning if like is None else f"{like.meaning}, {style.meaning}"
+        found[style.fill, style.line] = style._replace(meaning=meaning)
+    return list(found.values())
 
 
 _LIGHT = Theme(
