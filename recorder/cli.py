@@ -10,7 +10,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -99,6 +99,8 @@ def main(ctx: click.Context) -> None:
 
 def _output_options(command: _F) -> _F:
     for option in (
+        click.option("--theme", metavar="NAME", help="How drawings look: light, dark, print or colour-blind."),
+        click.option("--colour-by", metavar="WHAT", help="Colour calls by flops, time, parameters, gradient, ..."),
         click.option(
             "--option", "options", multiple=True, metavar="KEY=VALUE", help="For each format that has it. Repeatable."
         ),
@@ -144,6 +146,7 @@ def record(
     outputs: tuple[str, ...],
     format_name: str | None,
     options: tuple[str, ...],
+    **views: str | bool | None,
 ) -> None:
     """Run MODEL once on random input, and write what it did.
 
@@ -151,7 +154,7 @@ def record(
     module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is
     printed. An output that ends in .jsonl is the recording itself, for `recorder export`.
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
     run, failure = _run(model, inputs, kwargs, train, backward, functions, seed)
     if not targets:
         _print_summary(run.summary())
@@ -238,7 +241,7 @@ def summary_command(
             raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
         if not Path(source).is_file():
             raise click.UsageError(f"there is no file {source}")
-        graph, _ = _load(Path(source))
+        graph, _ = _loaded(Path(source))
     else:
         run, failure = _run(source, inputs, kwargs, train, backward, functions, seed)
         graph = run.graph
@@ -252,10 +255,10 @@ def summary_command(
         raise click.ClickException(failure)
 
 
-def _load(source: Path) -> tuple[Graph, EventStream | None]:
-    """The graph in a file, and the recording that it was assembled from, unless the file is a whole graph."""
+def _loaded(source: Path) -> tuple[Graph, EventStream]:
+    """The graph in a file, and the stream that it was assembled from; an empty one for a file that holds a graph."""
     if source.suffix == ".json":
-        return loads(source.read_bytes()), None
+        return loads(source.read_bytes()), EventStream()
     stream = EventStream.load(source)
     graph = recorder.assemble(stream)
     installed().annotate(graph)
@@ -265,18 +268,24 @@ def _load(source: Path) -> tuple[Graph, EventStream | None]:
 @main.command("export")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_output_options
-def export_command(source: Path, outputs: tuple[str, ...], format_name: str | None, options: tuple[str, ...]) -> None:
+def export_command(
+    source: Path,
+    outputs: tuple[str, ...],
+    format_name: str | None,
+    options: tuple[str, ...],
+    **views: str | bool | None,
+) -> None:
     """Draw what was recorded before.
 
     SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json).
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
     if not targets:
         raise click.UsageError("say where to (-o FILE) or in which format (-f FORMAT); `recorder formats` lists them")
     if source.suffix == ".json" and any(target.is_stream for target in targets):
         raise click.UsageError(f"{source} is a graph, and a {STREAM_SUFFIX} cannot be made from it")
-    graph, stream = _load(source)
-    _finish(targets, lambda: graph, stream or EventStream(), None)
+    graph, stream = _loaded(source)
+    _finish(targets, lambda: graph, stream, None)
 
 
 @main.command()
@@ -331,9 +340,11 @@ class Target(NamedTuple):
             _say(f"wrote {self.path} ({self.format_name or 'recording'})")
 
 
-def _targets(outputs: Sequence[str], format_name: str | None, options: Sequence[str]) -> list[Target]:
+def _targets(
+    outputs: Sequence[str], format_name: str | None, options: Sequence[str], views: Mapping[str, str | bool | None]
+) -> list[Target]:
     """Everything that will be written, checked as far as it can be before a model has run."""
-    texts = {}
+    texts = {name: str(value) for name, value in views.items() if value is not None}
     for option in options:
         key, equals, text = option.partition("=")
         if not key or not equals:

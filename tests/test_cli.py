@@ -500,6 +500,18 @@ def test_annotations_of_plugins_are_in_what_is_exported(with_plugins, saved):
         assert works("export", "run.jsonl", "-f", "names").stdout == "first"
 
 
+def test_colours_and_themes_are_options_of_their_own(project):
+    model = ("mynet:Net", "--input", "1,4")
+    works("record", *model, "--colour-by", "parameters", "--theme", "dark", "-o", "net.dot", "-o", "run.jsonl")
+    drawn = Path("net.dot").read_bytes()
+    assert (
+        works("export", "run.jsonl", "--colour-by", "parameters", "--theme", "dark", "-f", "dot").stdout_bytes == drawn
+    )
+    assert b"#0d1117" in drawn
+    assert "cannot be 'pink'" in fails("record", *model, "--theme", "pink", "-o", "net.dot")
+    assert "has no option 'colour_by'" in fails("record", *model, "--colour-by", "flops", "-o", "net.json")
+
+
 # summary
 
 

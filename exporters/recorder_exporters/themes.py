@@ -108,13 +108,13 @@ _PRINT = Theme(
 
 _COLOUR_BLIND = Theme(  # the colours of Okabe and Ito, stronger, and apart in lightness as well
     _styles({
-        "input": ("#a6dccb", "#009e73", "#00291e"),
-        "output": ("#f0a878", "#d55e00", "#2e1400"),
-        "module": ("#d3ecfa", "#0072b2", "#00243a"),
-        "collapsed": ("#7cc0ea", "#0072b2", "#00243a"),
+        "input": ("#a5e0cc", "#009e73", "#00291e"),
+        "output": ("#f0a070", "#d55e00", "#2e1400"),
+        "module": ("#cfe6f8", "#0072b2", "#00243a"),
+        "collapsed": ("#6fb3e6", "#0072b2", "#00243a"),
         "function": ("#ffffff", "#4d4d4d", "#000000"),
-        "autograd": ("#e3b6d0", "#a8487f", "#2f0a1f"),
-        "parameter": ("#f5ec7a", "#857a00", "#2b2700"),
+        "autograd": ("#c987b0", "#8f3f6c", "#1f0413"),
+        "parameter": ("#f3e75c", "#857a00", "#2b2700"),
         "buffer": ("#fff8d6", "#857a00", "#2b2700"),
         "constant": ("#dcdcdc", "#7a7a7a", "#000000"),
         "activation": ("#ffffff", "#7a7a7a", "#000000"),
