@@ -6,6 +6,7 @@ Such figures differ by powers of ten, so the scale is logarithmic.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 from recorder import Graph, Node, OptionError
@@ -36,14 +37,12 @@ class Figure(NamedTuple):
     missing: str
 
 
-def _metric(name: str) -> Callable[[Node], float | None]:
-    def value(node: Node) -> float | None:
-        figure = node.meta.get("metrics", {}).get(name)
-        return figure if isinstance(figure, int | float) else None
-
-    return value
+def _metric(name: str, absent: float | None = None) -> Callable[[Node], float | None]:
+    """What a node's metrics say, or ``absent`` if they do not say it."""
+    return lambda node: node.meta["metrics"].get(name, absent) if "metrics" in node.meta else None
 
 
+_own = partial(_metric, absent=0)  # of parameters, no figure means that there are none
 _NO_METRICS = "the graph has no such metrics: recorder.annotate(graph) adds them to one that was assembled or loaded"
 _NO_FLOPS = f"{_NO_METRICS}, where torch is installed and has a formula for any of its operations"
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
@@ -56,9 +55,9 @@ FIGURES: dict[str, Figure] = {
     ),
     "time": Figure("forward time", lambda node: node.duration_ns, time_in_words, "", _NO_TIMES),
     "backward_time": Figure("backward time", lambda node: node.backward_ns, time_in_words, " back", _NO_BACKWARD),
-    "parameters": Figure("parameters", _metric("parameters"), count_in_words, " parameters", _NO_METRICS),
-    "trainable": Figure("trainable parameters", _metric("trainable"), count_in_words, " trainable", _NO_METRICS),
-    "parameter_bytes": Figure("size of parameters", _metric("parameter_bytes"), bytes_in_words, "", _NO_METRICS),
+    "parameters": Figure("parameters", _own("parameters"), count_in_words, " parameters", _NO_METRICS),
+    "trainable": Figure("trainable parameters", _own("trainable"), count_in_words, " trainable", _NO_METRICS),
+    "parameter_bytes": Figure("size of parameters", _own("parameter_bytes"), bytes_in_words, "", _NO_METRICS),
     "activation_bytes": Figure("size of results", _metric("activation_bytes"), bytes_in_words, "", _NO_METRICS),
     "flops": Figure("FLOPs", _metric("flops"), count_in_words, " FLOPs", _NO_FLOPS),
     "macs": Figure("multiply-adds", _metric("macs"), count_in_words, " multiply-adds", _NO_FLOPS),

@@ -39,7 +39,7 @@ from recorder_exporters.look import (
     value_class,
 )
 from recorder_exporters.shown import fields, figures_of
-from recorder_exporters.themes import THEMES, Theme, ThemeName
+from recorder_exporters.themes import THEMES, Theme, ThemeName, told_apart
 
 if TYPE_CHECKING:
     import pydot
@@ -143,9 +143,8 @@ class DotExporter:
         kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
         if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
-            attributes["label"] = heading(
-                title, [look.theme.styles[kind] for kind in kinds], 4 if direction == "TB" else 8, steps
-            )
+            entries = told_apart(look.theme.styles[kind] for kind in kinds)
+            attributes["label"] = heading(title, entries, 4 if direction == "TB" else 8, steps)
         return _write(graph, attributes, title, boxes, arrows + gradients, look.theme)
 
 

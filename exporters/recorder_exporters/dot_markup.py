@@ -39,9 +39,9 @@ def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style 
     """A label of title and legend, any part of which may be empty. ``scale`` has colours and words in order."""
     rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
     if kinds:
-        items = [
-            f'{_swatch(kind, kind.meaning == "gradient")}<td align="left">{small(kind.meaning)}</td>' for kind in kinds
-        ]
+        # The row of a scale is the wider one, and pulls cells apart: swatch and words have to be in one.
+        entry = _marked if scale else _entry
+        items = list(map(entry, kinds))
         grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
         rows.append(f"<tr><td>{_table(grid, 3)}</td></tr>")
     if scale:
@@ -55,10 +55,22 @@ def _table(rows: str, spacing: int) -> str:
     return f'<table border="0" cellborder="0" cellpadding="1" cellspacing="{spacing}">{rows}</table>'
 
 
-def _swatch(style: Style, dashed: bool = False) -> str:
-    """A cell that looks like what it stands for: a box, or a dashed line."""
-    if dashed:
-        return f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+def _entry(style: Style) -> str:
+    """Two cells for a kind: one that looks like what it stands for, and its name."""
+    mark = _swatch(style)
+    if style.meaning == "gradient":
+        mark = f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+    return f'{mark}<td align="left">{small(style.meaning)}</td>'
+
+
+def _marked(style: Style) -> str:
+    """One cell for a kind: a sign in the colour of its line, and its name."""
+    sign = "- - -" if style.meaning == "gradient" else "■"
+    return f'<td>{small(f"""<font color="{style.line}">{sign}</font>&#160;{style.meaning}""")}</td>'
+
+
+def _swatch(style: Style) -> str:
+    """A cell that looks like a box."""
     return f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
 
 

@@ -122,8 +122,8 @@ _COLOUR_BLIND = Theme(  # the colours of Okabe and Ito, stronger, and apart in l
         "gradient": ("#cc79a7", "#8f3f6c", "#000000"),
     }),
     SCOPE_FILLS, SCOPE_LINE, page=None, ink="#000000", words="#333333", faint="#666666", edge="#404040",
-    # Cividis, from its light end (Nuñez, Anderton and Renslow 2018, https://doi.org/10.1371/journal.pone.0199239).
-    ramp=("#fee838", "#d2c060", "#a59c74", "#7d7c78", "#575d6d", "#2a3f6d", "#00224e"),
+    # Viridis, from its light end (van der Walt and Smith, https://bids.github.io/colormap/).
+    ramp=("#fde725", "#90d743", "#35b779", "#21918c", "#31688e", "#443983", "#440154"),
 )  # fmt: skip
 
 THEMES: dict[ThemeName, Theme] = {"light": _LIGHT, "dark": _DARK, "print": _PRINT, "colour-blind": _COLOUR_BLIND}
