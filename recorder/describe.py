@@ -1,5 +1,7 @@
 """Modules and functions in words: what is asked once for each, and never on the hot path."""
 
+import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MethodWrapperType
 from typing import Any
@@ -14,7 +16,7 @@ from recorder.known import Known
 from recorder.records import Log, Tag
 from recorder.tensors import PLAIN, facts
 
-__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain"]
+__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
 
 HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
 
@@ -66,14 +68,45 @@ def _tell_module(entry: Entry, module: nn.Module, fqn: str, root: bool, known: K
     parameters, buffers = _tell_tensors(module, fqn, entry, known, log)
     log += (MODULE, entry, fqn, root)
     own = module.__dict__
-    for name in (*getattr(entry.type, "__constants__", ()), *_UNLISTED.get(entry.type, ())):
+    listed = (*getattr(entry.type, "__constants__", ()), *_UNLISTED.get(entry.type, ()))
+    for name in listed:
         if name in own and (type(own[name]) in PLAIN or is_plain(own[name])):
             log += (name, own[name])
+    if not listed and entry.type.extra_repr is not nn.Module.extra_repr:
+        log += shown(module)
     log.append(END)
     log += parameters
     log.append(END)
     log += buffers
     log.append(END)
+
+
+_NAMED = re.compile(r"(\w+)=((?:\([^()]*\)|\[[^\[\]]*\]|'[^']*'|[^,()\[\]'])+)")
+
+
+def shown(module: nn.Module) -> Log:
+    """Names and values, in turn, of what a module shows of itself when it is printed: ``nf=48, nx=16``.
+
+    Its ``extra_repr`` is somebody else's code: nothing that happens in it is the run's.
+    """
+    try:
+        text = module.extra_repr()
+        return [part for name, value in _NAMED.findall(text[:_LONGEST]) for part in (name, _literal(value))]
+    except Exception:
+        return []
+
+
+_LONGEST = 2_000
+"""Characters of what a module shows that are looked at."""
+
+
+def _literal(text: str) -> Any:
+    """A number, a bool, None, a string or some of them, as Python writes them; anything else as the text that it is."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
+    return value if is_plain(value) else text.strip()
 
 
 def _tell_tensors(module: nn.Module, fqn: str, entry: Entry | None, known: Known, log: Log) -> tuple[Log, Log]:
