@@ -26,6 +26,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -141,18 +142,23 @@ def _parameters(graph: Graph) -> Callable[[Node], dict[int, Value]]:
     """What parameters a node uses: those among its inputs. Of a module that has children and recorded nothing inside,
     as one that ran as a single fused kernel, those under its name.
     """
-    owned = [v for v in graph.initializers if v.role == "parameter"]
+
+    @cache
+    def beneath() -> dict[str, dict[int, Value]]:
+        found: dict[str, dict[int, Value]] = defaultdict(dict)
+        for value in graph.initializers:
+            if value.role == "parameter":
+                parts = value.name.split(".")[:-1]
+                for length in range(len(parts) + 1):
+                    found[".".join(parts[:length])][id(value)] = value
+        return found
 
     def of(node: Node) -> dict[int, Value]:
         own = {id(v): v for v in node.inputs if v.role == "parameter"}
-        if own or node.kind != "module" or "collapsed" in node.meta:
+        if own or node.fqn is None or "collapsed" in node.meta:
             return own
-        if node.fqn not in beneath:
-            prefix = f"{node.fqn}." if node.fqn else ""
-            beneath[node.fqn] = {id(v): v for v in owned if v.name.startswith(prefix)}
-        return beneath[node.fqn]
+        return beneath().get(node.fqn, {})
 
-    beneath: dict[str | None, dict[int, Value]] = {}
     return of
 
 

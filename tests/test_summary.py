@@ -195,6 +195,17 @@ def test_figures_are_written_with_three_digits() -> None:
     assert (bytes_in_words(46_758_048), bytes_in_words(12)) == ("46.8 MB", "12 B")
 
 
+@pytest.mark.parametrize("name", ["plain", "日本語", "e\u0301", "x" * 30, "", "[red]", "tab\t", "\x1b[2J"])
+def test_what_fits_is_printed_as_rich_prints_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = two_levels()
+    net.block.register_module(name.replace(".", "_") or "empty", linear(3, 3))
+    net.block.function = lambda block, x: list(block.children())[-1](block.fc(x))
+    summaries = [recorded(net, backward=True).summary(columns=columns) for columns in (None, "all")]
+    ours = [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
+    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda summary, width: None)
+    assert ours == [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
+
+
 def test_markdown() -> None:
     net = nn.Sequential()
     net.add_module("a|b_*c*<i>", linear())
