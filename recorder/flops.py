@@ -25,7 +25,7 @@ from torch.utils.flop_counter import flop_registry
 
 from recorder.tensors import quietly
 
-__all__ = ["Call", "Facts", "Work", "work_of"]
+__all__ = ["COUNTED", "Call", "Facts", "Work", "work_of"]
 
 _LOG = logging.getLogger("torch._subclasses.fake_tensor")
 
@@ -62,12 +62,10 @@ class Work(NamedTuple):
 
 @lru_cache(8192)
 def work_of(call: Call) -> Work | None:
-    """The operations of one call; None if torch has no formula for any of its kernels, or the call cannot be made again
-    from what was recorded of it.
+    """The operations of one call of what is `COUNTED`; None if torch has no formula for any of its kernels, or the call
+    cannot be made again from what was recorded of it.
     """
-    again = _FUNCTIONS.get(call.target) or _MODULES.get(call.target)
-    if again is None:
-        return None
+    again = _AGAIN[call.target]
     for device in (None, "cpu"):  # of some devices fake tensors cannot be made where the device is not
         try:
             with _apart():
@@ -260,8 +258,7 @@ def _recurrent(inputs: list[Tensor], members: dict[str, Tensor], told: _Told) ->
 
 _FIRST = ("weight_ih", "weight_ih_l0", "weight_ih_l0_reverse")
 
-_FUNCTIONS = _functions()
-_MODULES: dict[str, _Again] = {
+_AGAIN: dict[str, _Again] = _functions() | {
     f"torch.nn.modules.{name}": again
     for again, names in (
         (_linear, "linear.Linear linear.NonDynamicallyQuantizableLinear"),
@@ -273,3 +270,6 @@ _MODULES: dict[str, _Again] = {
     )
     for name in names.split()
 }
+
+COUNTED = frozenset(_AGAIN)
+"""The targets of calls that can be counted."""

@@ -22,11 +22,12 @@ Nothing is computed before somebody looks, since most graphs are only drawn; and
 """
 
 import math
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,8 @@ def _flops(
     if computes_nothing(node):
         forward, back = 0, 0
     else:
-        work = None if node.error is not None else work_of(_call(node, parameters, backward, returned))
+        call = None if node.error is not None else _call(node, parameters, backward, returned)
+        work = None if call is None else work_of(call)
         if work is None:
             return {"flops_unknown": 1}
         forward, back = work
@@ -194,10 +196,18 @@ def _flops(
     return figures
 
 
-def _call(node: Node, parameters: dict[int, Value], backward: bool, returned: set[int]) -> "Call":
-    """A node as `recorder.flops` takes it: all of it can be hashed, as equal calls are counted once."""
-    from recorder.flops import Call, Facts
+def _call(node: Node, parameters: dict[int, Value], backward: bool, returned: set[int]) -> "Call | None":
+    """A node as `recorder.flops` takes it: all of it can be hashed, as equal calls are counted once. None for one that
+    cannot be counted.
+    """
+    from recorder.flops import COUNTED, Call, Facts
 
+    if node.target not in COUNTED:
+        return None
+    try:
+        attributes = msgspec.json.encode(node.attributes)
+    except (TypeError, ValueError):  # what JSON cannot hold, such as a lone surrogate, is an argument of none of these
+        return None
     # Autocast converts tensors on the way in: all get the dtype that it chose.
     floating = next((v.dtype for v in node.outputs if "float" in v.dtype), None)
 
@@ -216,16 +226,12 @@ def _call(node: Node, parameters: dict[int, Value], backward: bool, returned: se
             members += parameters.values()
         named = [(value.name.removeprefix(prefix), facts(value)) for value in members]
     used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
-    attributes = msgspec.json.encode(node.attributes)
     return Call(
         node.target, tuple(map(facts, given)), tuple(named), attributes, len(node.outputs), tuple(used), backward
     )
 
 
 # Sizes and times
-
-
-_BYTES = {"bool": 1, "complex32": 4, "complex64": 8, "complex128": 16, "quint4x2": 1, "quint2x4": 1}
 
 
 def elements(value: Value) -> int:
@@ -240,11 +246,16 @@ def elements(value: Value) -> int:
 
 def bytes_of(value: Value) -> int:
     """What a tensor's elements take, as if it had memory of its own; 0 for a dtype that nobody knows."""
-    size = _BYTES.get(value.dtype)
-    if size is None:  # float32, bfloat16, uint8, float8_e4m3fn, qint8
-        bits = "".join(c if c.isdigit() else " " for c in value.dtype).split()[:1]
-        size = _BYTES[value.dtype] = int(bits[0][:3]) // 8 if bits else 0
-    return elements(value) * size
+    return elements(value) * _bytes_of_one(value.dtype)
+
+
+@lru_cache(256)
+def _bytes_of_one(dtype: str) -> int:
+    """By the bits in its name: float32, bfloat16, uint8, float8_e4m3fn, qint8."""
+    if dtype in ("bool", "quint4x2", "quint2x4"):
+        return 1
+    bits = re.search("[0-9]{1,3}", dtype)
+    return int(bits[0]) // 8 if bits else 0
 
 
 def _outermost(graph: Graph) -> Iterator[Node | Scope]:

@@ -263,6 +263,8 @@ def test_a_recording_cannot_have_anything_called(
         ("torch.einsum", [(2, 3)], {"arg0": "ij,jk->ik"}),
         ("torch.conv2d", [(1, 1, 4, 4), (1, 1, 2, 2)], {"stride": "many"}),
         ("torch.tensordot", [(2, 3), (3, 4)], {"dims": 10**9}),
+        ("torch.mm", [(2, 3), (3, 4)], {"arg2": "\ud800"}),
+        ("torch.mm", [(2, 3), (3, 4)], {"arg2": object()}),
     ],
 )
 def test_what_torch_refuses_is_unknown(

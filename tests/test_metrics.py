@@ -13,7 +13,7 @@ from models import Block, Net, linear, record, x
 from torch import nn
 
 import recorder
-from recorder import EventStream, Graph, Recorder, annotate, assemble, collapse, dumps, loads
+from recorder import EventStream, Graph, Recorder, Value, annotate, assemble, collapse, dumps, loads
 from recorder.kinds import VIEWS
 from recorder.metrics import bytes_of, measured
 from recorder.testing import sample_graphs
@@ -62,6 +62,11 @@ def test_bytes_are_those_of_torch(dtype: str) -> None:
     tensor = torch.zeros(3, 5, dtype=getattr(torch, dtype))
     graph = record(Net(lambda net, x: (x.clone(),)), tensor)
     assert bytes_of(graph.inputs[0]) == tensor.numel() * tensor.element_size()
+
+
+@pytest.mark.parametrize("dtype", ["float²", "none", "float1024", "9" * 200])
+def test_a_dtype_that_nobody_knows_takes_some_bytes_or_none(dtype: str) -> None:
+    assert 0 <= bytes_of(Value("x", (2,), dtype, "cpu")) < 1_000
 
 
 def test_views_are_those_of_torchs_schemas() -> None:

@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import io
 import json
+import pty
 import re
 import sys
+import termios
 import types
 from typing import Any
 
@@ -247,6 +249,15 @@ def test_rich_prints_it_in_the_width_of_the_terminal() -> None:
     console = Console(width=70, record=True, file=io.StringIO())
     console.print(recorded(two_levels()).summary())
     assert max(map(len, console.export_text().splitlines())) <= 70
+
+
+def test_str_is_as_wide_as_the_terminal_that_it_is_printed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = recorded(two_levels(), backward=True).summary()
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 60))
+    with open(follower, "w") as terminal, open(leader):
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert str(summary) == summary.to_text(60) != summary.to_text()
 
 
 # Beside torchinfo
