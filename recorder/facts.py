@@ -13,13 +13,23 @@ from recorder.errors import GraphError
 from recorder.graph import Graph
 from recorder.limits import Int64, Size
 
-__all__ = ["TIMED", "check_told"]
+__all__ = ["TIMED", "check_told", "untimed"]
 
 TIMED = frozenset({"time_share", "backward_share"})
 """Those of ``meta["metrics"]`` that differ from run to run of the same program."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
+
+
+def untimed(meta: dict[str, Any]) -> dict[str, Any]:
+    """``meta`` of a node or scope without the metrics that are measured times, for what is to be the same from run to
+    run.
+    """
+    told = meta.get("metrics")
+    if not isinstance(told, dict):
+        return meta
+    return {**meta, "metrics": {name: figure for name, figure in told.items() if name not in TIMED}}
 
 
 class _Caption(msgspec.Struct):

@@ -16,7 +16,7 @@ import msgspec
 
 from recorder.collector import collector_held_back
 from recorder.errors import GraphError, StreamError
-from recorder.facts import TIMED, check_told
+from recorder.facts import check_told, untimed
 from recorder.graph import Graph, Node, NodeKind, Role, Scope, Value
 from recorder.limits import DEEPEST, LARGEST, Size, Word
 
@@ -185,13 +185,9 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
 
 def _kept(meta: dict[str, Any], timing: bool, metrics: bool) -> dict[str, Any]:
     """``meta`` without metrics, or without those that are measured times."""
-    if (timing and metrics) or "metrics" not in meta:
-        return meta
-    if not metrics:
-        return {name: fact for name, fact in meta.items() if name != "metrics"}
-    told = meta["metrics"]
-    untimed = {name: figure for name, figure in told.items() if name not in TIMED} if isinstance(told, dict) else told
-    return {**meta, "metrics": untimed}
+    if metrics or "metrics" not in meta:
+        return meta if timing else untimed(meta)
+    return {name: fact for name, fact in meta.items() if name != "metrics"}
 
 
 def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:

@@ -164,6 +164,19 @@ def test_metrics_are_in_documents() -> None:
     assert untimed["Net"] == {name: n for name, n in metrics(graph)["Net"].items() if name != "time_share"}
 
 
+@pytest.mark.parametrize(
+    "format", [format.name for format in recorder.formats() if format.name not in ("pdf", "png", "svg")]
+)
+def test_two_runs_are_exported_byte_for_byte_alike(format: str) -> None:
+    def exported() -> str | bytes:
+        net = shared()
+        with Recorder(net) as r:
+            net(x()).sum().backward()
+        return r.export(format)
+
+    assert exported() == exported()
+
+
 @pytest.mark.parametrize("told", ["text", {"flops": "many"}, {"flops": -1}, {"flops": {}}, [1]])
 def test_metrics_from_a_stranger_are_checked(told: object) -> None:
     graph = sample_graphs()["residual"]
