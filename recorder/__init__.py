@@ -12,6 +12,7 @@ on first use.
 
 from typing import TYPE_CHECKING, Any
 
+from recorder.annotate import annotate
 from recorder.assemble import assemble
 from recorder.errors import (
     ExportError,
@@ -25,6 +26,7 @@ from recorder.errors import (
 from recorder.export import export, formats, save
 from recorder.graph import Edge, Graph, Node, Scope, Value
 from recorder.hookspecs import Exporter, Register, Sink, hookimpl
+from recorder.metrics import add_metrics
 from recorder.serde import dumps, json_schema, loads
 from recorder.stream import EventStream
 from recorder.views import collapse, collapse_to_fit
@@ -54,6 +56,8 @@ __all__ = [
     "Sink",
     "StreamError",
     "Value",
+    "add_metrics",
+    "annotate",
     "assemble",
     "autograd_graph",
     "collapse",

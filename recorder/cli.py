@@ -1,7 +1,8 @@
-"""The command line: ``recorder record``, ``recorder export``, ``recorder formats``, and what plugins add.
+"""The command line: ``recorder record``, ``export``, ``summary``, ``formats``, and what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
-failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by ``record`` alone.
+failed on the way, such as the model, or 2 if what was asked for cannot be. torch is
+loaded by what runs a model or counts FLOPs.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,10 +23,13 @@ from recorder.graph import Graph
 from recorder.plugins import Format, installed, parse_options
 from recorder.serde import loads
 from recorder.stream import EventStream
+from recorder.summary import Summary
 from recorder.terminal import harmless, in_one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from recorder.recorder import Recorder
 
 __all__ = ["main"]
 
@@ -95,6 +99,8 @@ def main(ctx: click.Context) -> None:
 
 def _output_options(command: _F) -> _F:
     for option in (
+        click.option("--theme", metavar="NAME", help="How drawings look: light, dark, print or colour-blind."),
+        click.option("--colour-by", metavar="WHAT", help="Colour calls by flops, time, parameters, gradient, ..."),
         click.option(
             "--option", "options", multiple=True, metavar="KEY=VALUE", help="For each format that has it. Repeatable."
         ),
@@ -107,16 +113,27 @@ def _output_options(command: _F) -> _F:
     return command
 
 
+def _model_options(command: _F) -> _F:
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="For the weights and the inputs."),
+        click.option("--functions/--no-functions", default=True, help="Record functions too, or module calls alone."),
+        click.option("--backward", is_flag=True, help="With gradients, and backward from the sum of what it returns."),
+        click.option("--train", is_flag=True, help="In training mode, with gradients. Else: eval mode, without."),
+        click.option(
+            "--kwargs", default="{}", metavar="JSON", help="""What to make the model with: '{"num_classes": 10}'."""
+        ),
+        click.option(
+            "--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
+            help="Such as 1,3,224,224 or 1,16:int64. Repeatable.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("model")
-@click.option(
-    "--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]", help="Such as 1,3,224,224 or 1,16:int64. Repeatable."
-)
-@click.option("--kwargs", default="{}", metavar="JSON", help="""What to make the model with: '{"num_classes": 10}'.""")
-@click.option("--train", is_flag=True, help="In training mode, with gradients. Else: eval mode, without.")
-@click.option("--backward", is_flag=True, help="With gradients, and call backward on the sum of what it returns.")
-@click.option("--functions/--no-functions", default=True, help="Record functions too, or module calls alone.")
-@click.option("--seed", default=0, show_default=True, help="For the weights and the inputs.")
+@_model_options
 @_output_options
 def record(
     model: str,
@@ -129,6 +146,7 @@ def record(
     outputs: tuple[str, ...],
     format_name: str | None,
     options: tuple[str, ...],
+    **views: str | bool | None,
 ) -> None:
     """Run MODEL once on random input, and write what it did.
 
@@ -136,7 +154,17 @@ def record(
     module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is
     printed. An output that ends in .jsonl is the recording itself, for `recorder export`.
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
+    run, failure = _run(model, inputs, kwargs, train, backward, functions, seed)
+    if not targets:
+        _print_summary(run.summary())
+    _finish(targets, lambda: run.graph, run.events, failure)
+
+
+def _run(
+    model: str, inputs: tuple[str, ...], kwargs: str, train: bool, backward: bool, functions: bool, seed: int
+) -> "tuple[Recorder, str | None]":
+    """Record a model, and say what went wrong with it, if anything did."""
     arguments = _json_object(kwargs)
 
     import torch
@@ -163,32 +191,101 @@ def record(
             except Exception as error:
                 failure = f"the model failed, and the recording ends there: {describe(error)}"
         _say(f"recorded {len(run.events)} events in {time.perf_counter() - begin:.2f} s")
-    if not targets:
-        click.echo(str(run.summary()))
-    _finish(targets, lambda: run.graph, run.events, failure)
+    return run, failure
+
+
+def _print_summary(summary: Summary) -> None:
+    """In colour and as wide as the terminal, if there is one."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(summary)
+    else:
+        click.echo(summary.to_text(), nl=False)
+
+
+@main.command("summary")
+@click.argument("source")
+@click.option("--depth", type=click.IntRange(0), help="Show calls down to this depth alone, 0 for the outermost.")
+@click.option("--columns", metavar="NAMES", help="Separated by commas, or 'all'.")
+@click.option("--rows-of-functions", is_flag=True, help="Show calls of functions too.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["text", "markdown", "csv"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@_model_options
+def summary_command(
+    source: str,
+    depth: int | None,
+    columns: str | None,
+    rows_of_functions: bool,
+    form: str,
+    inputs: tuple[str, ...],
+    kwargs: str,
+    train: bool,
+    backward: bool,
+    functions: bool,
+    seed: int,
+) -> None:
+    """Print a table of module calls with parameters, FLOPs and times.
+
+    SOURCE is a recording (.jsonl), a graph (.json), or a model to run once, as for `recorder record`.
+    """
+    failure = None
+    if source.endswith((STREAM_SUFFIX, ".json")):
+        if inputs:
+            raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
+        if not Path(source).is_file():
+            raise click.UsageError(f"there is no file {source}")
+        graph, _ = _loaded(Path(source))
+    else:
+        run, failure = _run(source, inputs, kwargs, train, backward, functions, seed)
+        graph = run.graph
+    chosen = columns if columns in (None, "all") else columns.split(",")
+    summary = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
+    if form == "text":
+        _print_summary(summary)
+    else:
+        click.echo(summary.to_markdown() if form == "markdown" else summary.to_csv(), nl=False)
+    if failure:
+        raise click.ClickException(failure)
+
+
+def _loaded(source: Path) -> tuple[Graph, EventStream]:
+    """The graph in a file, and the stream that it was assembled from; an empty one for a file that holds a graph."""
+    if source.suffix == ".json":
+        return loads(source.read_bytes()), EventStream()
+    stream = EventStream.load(source)
+    graph = recorder.assemble(stream)
+    installed().annotate(graph)
+    return graph, stream
 
 
 @main.command("export")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_output_options
-def export_command(source: Path, outputs: tuple[str, ...], format_name: str | None, options: tuple[str, ...]) -> None:
+def export_command(
+    source: Path,
+    outputs: tuple[str, ...],
+    format_name: str | None,
+    options: tuple[str, ...],
+    **views: str | bool | None,
+) -> None:
     """Draw what was recorded before.
 
     SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json).
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
     if not targets:
         raise click.UsageError("say where to (-o FILE) or in which format (-f FORMAT); `recorder formats` lists them")
-    if source.suffix == ".json":
-        if any(target.is_stream for target in targets):
-            raise click.UsageError(f"{source} is a graph, and a {STREAM_SUFFIX} cannot be made from it")
-        graph = loads(source.read_bytes())
-        _finish(targets, lambda: graph, EventStream(), None)
-    else:
-        stream = EventStream.load(source)
-        graph = recorder.assemble(stream)
-        installed().annotate(graph)
-        _finish(targets, lambda: graph, stream, None)
+    if source.suffix == ".json" and any(target.is_stream for target in targets):
+        raise click.UsageError(f"{source} is a graph, and a {STREAM_SUFFIX} cannot be made from it")
+    graph, stream = _loaded(source)
+    _finish(targets, lambda: graph, stream, None)
 
 
 @main.command()
@@ -243,9 +340,11 @@ class Target(NamedTuple):
             _say(f"wrote {self.path} ({self.format_name or 'recording'})")
 
 
-def _targets(outputs: Sequence[str], format_name: str | None, options: Sequence[str]) -> list[Target]:
+def _targets(
+    outputs: Sequence[str], format_name: str | None, options: Sequence[str], views: Mapping[str, str | bool | None]
+) -> list[Target]:
     """Everything that will be written, checked as far as it can be before a model has run."""
-    texts = {}
+    texts = {name: str(value) for name, value in views.items() if value is not None}
     for option in options:
         key, equals, text = option.partition("=")
         if not key or not equals:

@@ -1,6 +1,9 @@
 """Modules and functions in words: what is asked once for each, and never on the hot path."""
 
+import ast
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MethodWrapperType
 from typing import Any
 from weakref import ref
@@ -14,11 +17,16 @@ from recorder.known import Known
 from recorder.records import Log, Tag
 from recorder.tensors import PLAIN, facts
 
-__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain"]
+__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
 
 HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
 
 _MISSING = object()
+
+_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
+}
+"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
 
 
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
@@ -82,15 +90,46 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
         if entry is not None:
             extend((MODULE, entry, fqn, entry.root and module is top))
             own = module.__dict__
-            for name in getattr(entry.type, "__constants__", ()):  # where torch's own modules list hyper-parameters
+            listed = getattr(entry.type, "__constants__", ()) or _UNLISTED.get(entry.type, ())
+            for name in listed:  # the hyper-parameters of torch's own modules
                 value = own.get(name, _MISSING)
                 kind = type(value)
                 if kind in PLAIN or (PLAIN.issuperset(map(type, value)) if kind is tuple else is_plain(value)):
                     extend((name, value))
+            if not listed and entry.type.extra_repr is not nn.Module.extra_repr:
+                extend(shown(module))
             log.append(END)
             extend(members)
         if children:
             pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
+
+
+_NAMED = re.compile(r"(\w+)=((?:\([^()]*\)|\[[^\[\]]*\]|'[^']*'|[^,()\[\]'])+)")
+
+_LONGEST = 2_000
+"""Characters of what a module shows that are looked at."""
+
+
+def shown(module: nn.Module) -> Log:
+    """Names and values, in turn, of what a module shows of itself when it is printed: ``nf=48, nx=16``.
+
+    Its ``extra_repr`` is somebody else's code: nothing that happens in it is the run's.
+    """
+    try:
+        text = module.extra_repr()
+        return [part for name, value in _NAMED.findall(text[:_LONGEST]) for part in (name, _literal(value))]
+    except Exception:
+        return []
+
+
+@lru_cache(1_000)
+def _literal(text: str) -> Any:
+    """A number, a bool, None, a string or some of them, as Python writes them; anything else as the text that it is."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
+    return value if is_plain(value) else text.strip()
 
 
 def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:

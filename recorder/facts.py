@@ -1,7 +1,8 @@
 """What a graph's ``meta`` says in our own name, checked before anybody works with it.
 
 ``meta`` may hold anything that JSON holds, and belongs to plugins. A few keys are ours, and views, reports and drawings
-take what stands there for what `recorder.reached` and `recorder.collapse` write. A document can say something else.
+take what stands there for what `recorder.reached`, `recorder.metrics` and `recorder.collapse` write. A document can say
+something else.
 """
 
 from typing import Annotated, Any
@@ -12,9 +13,23 @@ from recorder.errors import GraphError
 from recorder.graph import Graph
 from recorder.limits import Int64, Size
 
-__all__ = ["check_told"]
+__all__ = ["TIMED", "check_told", "untimed"]
+
+TIMED = frozenset({"time_share", "backward_share"})
+"""Those of ``meta["metrics"]`` that differ from run to run of the same program."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
+
+
+def untimed(meta: dict[str, Any]) -> dict[str, Any]:
+    """``meta`` of a node or scope without the metrics that are measured times, for what is to be the same from run to
+    run.
+    """
+    told = meta.get("metrics")
+    if not isinstance(told, dict):
+        return meta
+    return {**meta, "metrics": {name: figure for name, figure in told.items() if name not in TIMED}}
 
 
 class _Caption(msgspec.Struct):
@@ -55,7 +70,7 @@ class _AtParameter(msgspec.Struct):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward`` and ``collapsed``.
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics`` and ``collapsed``.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -73,9 +88,11 @@ def check_told(graph: Graph) -> None:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
+            check("node", node.name, node.meta, "metrics", _Metrics)
     for scope in graph.scopes:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
+            check("scope", scope.name, scope.meta, "metrics", _Metrics)
     for value in graph.values():
         if value.meta:
             check("value", value.name, value.meta, "backward", _AtParameter)

@@ -85,7 +85,8 @@ class Hooks:
 
     @hookspec
     def recorder_annotate_graph(self, graph: Graph) -> None:
-        """Add facts to a graph that was just assembled from a recording.
+        """Add facts to a graph that was just assembled from a recording. `recorder.metrics` is such a plugin, one that
+        computes nothing before somebody looks.
 
         Args:
             graph: write ``node.meta["<plugin>"]`` (JSON values only); change nothing else.

@@ -308,9 +308,19 @@ class Recorder:
         """Write the graph into a file, in the format that the suffix names; see `recorder.save`."""
         return save(self.graph, path, format, **options)
 
-    def summary(self, depth: int | None = None) -> Summary:
-        """A table of the module calls; ``str()`` of it is text."""
-        return Summary(self.graph, depth)
+    def summary(
+        self, depth: int | None = None, *, columns: Sequence[str] | str | None = None, functions: bool = False
+    ) -> Summary:
+        """A table of the module calls with totals; ``str()`` of it is text. See `recorder.summary.Summary`.
+
+        Args:
+            depth: show calls down to this depth alone, 0 for the outermost; all if None.
+            columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
+                groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
+                macs, flops, flops_backward, forward, backward, time_share, gradient.
+            functions: whether calls of functions have rows, too.
+        """
+        return Summary(self.graph, depth, columns=columns, functions=functions)
 
     def __repr__(self) -> str:
         state = "recording" if self._recording else "recorded"

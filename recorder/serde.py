@@ -16,7 +16,7 @@ import msgspec
 
 from recorder.collector import collector_held_back
 from recorder.errors import GraphError, StreamError
-from recorder.facts import check_told
+from recorder.facts import check_told, untimed
 from recorder.graph import Graph, Node, NodeKind, Role, Scope, Value
 from recorder.limits import DEEPEST, LARGEST, Size, Word
 
@@ -102,9 +102,9 @@ _DECODER = msgspec.json.Decoder(GraphDoc)
 
 
 @collector_held_back()
-def to_document(graph: Graph, *, timing: bool = True) -> GraphDoc:
+def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> GraphDoc:
     """The graph as a document. ``timing=False`` leaves measured times out, so that the same program always gives the
-    same document.
+    same document; ``metrics=False`` leaves out what `recorder.metrics` computes from the rest.
 
     Raises:
         GraphError: a node or scope is in a scope that the graph lacks, or attributes or meta hold what JSON cannot.
@@ -143,7 +143,7 @@ def to_document(graph: Graph, *, timing: bool = True) -> GraphDoc:
                 duration_ns=n.duration_ns if timing else None,
                 backward_ns=n.backward_ns if timing else None,
                 attributes=_members(n.attributes, n),
-                meta=_members(n.meta, n),
+                meta=_members(_kept(n.meta, timing, metrics), n),
             )
             for n in graph.nodes
         ],
@@ -172,7 +172,7 @@ def to_document(graph: Graph, *, timing: bool = True) -> GraphDoc:
                 duration_ns=s.duration_ns if timing else None,
                 backward_ns=s.backward_ns if timing else None,
                 attributes=_members(s.attributes, s),
-                meta=_members(s.meta, s),
+                meta=_members(_kept(s.meta, timing, metrics), s),
             )
             for s in graph.scopes
         ],
@@ -181,6 +181,13 @@ def to_document(graph: Graph, *, timing: bool = True) -> GraphDoc:
         initializers=indices(graph.initializers),
         meta=_members(graph.meta, graph),
     )
+
+
+def _kept(meta: dict[str, Any], timing: bool, metrics: bool) -> dict[str, Any]:
+    """``meta`` without metrics, or without those that are measured times."""
+    if metrics or "metrics" not in meta:
+        return meta if timing else untimed(meta)
+    return {name: fact for name, fact in meta.items() if name != "metrics"}
 
 
 def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:

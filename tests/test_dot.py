@@ -384,9 +384,9 @@ def test_colours_by_gradient() -> None:
     assert brightness == sorted(brightness, reverse=True)
     assert fills[8] == fills[1]
     assert len({fills[0], *fills[1:8], fills[9], fills[10]}) == 10
-    assert fills[10] == STYLES["module"].fill
+    assert fills[10] == STYLES["constant"].fill
     told = [text.strip("\u2003") for text in words(drawing.whole)]
-    assert told[-5:] == ["gradient norm", "0", "1e-07", "0.15", "NaN or Inf"]
+    assert told[-6:] == ["gradient norm", "0", "1e-07", "0.15", "NaN or Inf", "not known"]
 
 
 @needs_dot
@@ -405,7 +405,8 @@ def test_colours_of_a_run() -> None:
         net(torch.ones(2, 4)).sum().backward()
     graph = recording.graph
     drawing = read(recorder.export(graph, "dot", colour_by="gradient"))  # type: ignore[arg-type]
-    coloured = {n.name for i, n in enumerate(graph.nodes) if drawing.boxes[f"n{i}"]["fillcolor"] != STYLES[n.kind].fill}
+    grey = STYLES["constant"].fill
+    coloured = {n.name for i, n in enumerate(graph.nodes) if drawing.boxes[f"n{i}"]["fillcolor"] != grey}
     assert coloured == {"body", "detached", "head"}
 
 

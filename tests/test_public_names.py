@@ -31,6 +31,8 @@ def test_exported_names() -> None:
         "Sink",
         "StreamError",
         "Value",
+        "add_metrics",
+        "annotate",
         "assemble",
         "autograd_graph",
         "collapse",

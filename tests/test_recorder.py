@@ -667,6 +667,47 @@ def test_arguments_and_hyper_parameters_are_attributes() -> None:
     assert view.attributes == {"arg1": 2, "arg2": -1}
 
 
+class Shown(nn.Module):
+    """Tells its hyper-parameters when it is printed, as modules of other libraries do."""
+
+    def __init__(self, text: str | None) -> None:
+        super().__init__()
+        self.text = text
+
+    def extra_repr(self) -> str:
+        if self.text is None:
+            raise RuntimeError("not now")
+        return self.text
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nf=48, nx=16", {"nf": 48, "nx": 16}),
+        ("(16,), eps=1e-06, bias=False", {"eps": 1e-06, "bias": False}),
+        ("kernel=(3, 3), mode='a, b', act=gelu, sizes=[1, 2]", {
+            "kernel": [3, 3], "mode": "a, b", "act": "gelu", "sizes": [1, 2],
+        }),
+        ("no names", {}),
+        ("x=__import__('os').getpid()", {"x": "__import__('os').getpid()"}),
+        (None, {}),
+    ],
+)  # fmt: skip
+def test_what_a_module_shows_of_itself_are_its_attributes(text: str | None, expected: dict[str, Any]) -> None:
+    (scope,) = record(Shown(text), x()).scopes
+    assert scope.attributes == expected
+
+
+def test_attention_tells_its_heads() -> None:
+    net = Net(lambda net, x: net.attention(x, x, x)[0], attention=nn.MultiheadAttention(8, 2, dropout=0.1))
+    (node,) = (node for node in record(net, x(3, 2, 8)).nodes if node.op_type == "MultiheadAttention")
+    told = {"embed_dim": 8, "num_heads": 2, "dropout": 0.1, "training": True, "batch_first": False}
+    assert node.attributes == told
+
+
 # Size
 
 

@@ -1,10 +1,11 @@
-"""The exporters that come with graph-recorder, one format a file. They know no torch, and of the core only its
-public names: each is written as a third party would write it.
+"""The plugin that comes with graph-recorder: the exporters, one format a file, and the metrics on every graph.
+
+Exporters know no torch, and of the core only its public names: each is written as a third party would write it.
 """
 
-from recorder import Register, hookimpl
+from recorder import Graph, Register, add_metrics, hookimpl
 
-__all__ = ["recorder_register_exporters"]
+__all__ = ["recorder_annotate_graph", "recorder_register_exporters"]
 
 
 @hookimpl
@@ -23,3 +24,9 @@ def recorder_register_exporters(register: Register) -> None:
     register(OnnxJsonExporter())
     register(GraphJsonExporter())
     register(MermaidExporter())
+
+
+@hookimpl
+def recorder_annotate_graph(graph: Graph) -> None:
+    """Put parameters, FLOPs, bytes and shares of time on every node and scope."""
+    add_metrics(graph)

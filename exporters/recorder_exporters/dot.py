@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
+from recorder.gradient_flow import reached
+from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.dot_markup import (
     escaped,
     heading,
@@ -23,11 +25,7 @@ from recorder_exporters.dot_markup import (
     tooltip,
     wrapped,
 )
-from recorder_exporters.gradient_flow import reached
-from recorder_exporters.gradient_scale import GradientScale, norm_of
 from recorder_exporters.look import (
-    SCOPE_FILLS,
-    SCOPE_LINE,
     STYLES,
     Style,
     caption,
@@ -40,6 +38,8 @@ from recorder_exporters.look import (
     title_of,
     value_class,
 )
+from recorder_exporters.shown import fields, figures_of
+from recorder_exporters.themes import THEMES, Theme, ThemeName, told_apart
 
 if TYPE_CHECKING:
     import pydot
@@ -56,9 +56,10 @@ MEMBERS = 8
 
 Attributes = dict[str, Any]
 
+# What is empty here, a theme fills in.
 FONT = '"Helvetica,Arial,sans-serif"'
 GRAPH: Attributes = {
-    "fontname": FONT, "fontsize": "14", "fontcolor": '"#1f2328"', "labelloc": "t", "pad": "0.2",
+    "fontname": FONT, "fontsize": "14", "fontcolor": "", "labelloc": "t", "pad": "0.2",
     "nodesep": "0.28", "ranksep": "0.42",
 }  # fmt: skip
 NODE: Attributes = {
@@ -66,13 +67,9 @@ NODE: Attributes = {
     "margin": '"0.13,0.07"', "fontname": FONT, "fontsize": "11",
 }  # fmt: skip
 EDGE: Attributes = {
-    "color": '"#5b6470"', "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8",
-    "fontcolor": '"#4a525d"',
+    "color": "", "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8", "fontcolor": "",
 }  # fmt: skip
-GRADIENT: Attributes = {
-    "style": "dashed", "color": f'"{STYLES["gradient"].line}"', "tooltip": "gradient", "dir": "back",
-    "constraint": "false",
-}  # fmt: skip
+GRADIENT: Attributes = {"style": "dashed", "tooltip": "gradient", "dir": "back", "constraint": "false"}
 HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
 
 
@@ -89,8 +86,13 @@ class DotExporter:
             autograd graph the parameter stands for the node that accumulates its gradient, too.
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
-        colour_by: what a module call's colour says: its kind, or the norm of the gradients that arrived at it, which
-            ``Recorder(net, gradients="stats")`` measures. A call that none arrived at keeps the colour of its kind.
+        colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
+            that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
+            that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
+            `recorder.metrics`. Grey is a call of which it is not known.
+        show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
+            ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
+        theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
         depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
@@ -107,14 +109,16 @@ class DotExporter:
         shapes: bool = True,
         initializers: bool = False,
         backward: bool = False,
-        colour_by: Literal["kind", "gradient"] = "kind",
+        colour_by: ColourBy = "kind",
+        show: str | tuple[str, ...] | None = None,
+        theme: ThemeName = "light",
         depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
         """The graph as DOT text.
 
         Raises:
-            OptionError: ``depth`` is negative, or the gradients to colour by were not measured.
+            OptionError: ``depth`` is negative, what to colour by is not known, or there is no such field to show.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
         if depth is not None and depth < 0:
@@ -122,20 +126,16 @@ class DotExporter:
         graph = fold(graph)
         if depth is not None:
             graph = collapse(graph, depth)
-        boxes = list(_boxes(graph, initializers))
-        scale = None
-        if colour_by == "gradient":
-            scale = GradientScale.of(graph)
-            if scale is None:
-                raise OptionError(
-                    'no gradients were measured to colour by: record with gradients="stats", and backward'
-                )
+        look = _Look(THEMES[theme], fields(show, shapes))
+        boxes = list(_boxes(graph, initializers, look))
+        scale = scale_of(graph, colour_by, look.theme)
+        if scale is not None:
             boxes = [_measured(box, scale) for box in boxes]
         if fast is None:
             fast = _span(graph) > LARGE
-        gradients = list(_gradients(graph, boxes)) if backward else []
+        gradients = list(_gradients(graph, boxes, look.theme)) if backward else []
         twofold = {(arrow.tail, arrow.head) for arrow in gradients}
-        arrows = list(_arrows(graph, boxes, shapes and not fast, beside=direction == "TB", twofold=twofold))
+        arrows = list(_arrows(graph, boxes, look if not fast else None, beside=direction == "TB", twofold=twofold))
         title = title_of(graph) if title is None else title
         shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
         shown |= {"gradient"} if gradients else set()
@@ -143,8 +143,16 @@ class DotExporter:
         kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
         if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
-            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps)
-        return _write(graph, attributes, title, boxes, arrows + gradients)
+            entries = told_apart(look.theme.styles[kind] for kind in kinds)
+            attributes["label"] = heading(title, entries, 4 if direction == "TB" else 8, steps)
+        return _write(graph, attributes, title, boxes, arrows + gradients, look.theme)
+
+
+class _Look(NamedTuple):
+    """Colours, and what stands on nodes and edges, as `recorder_exporters.shown` has it."""
+
+    theme: Theme
+    shown: frozenset[str]
 
 
 class _Box(NamedTuple):
@@ -163,7 +171,7 @@ class _Arrow(NamedTuple):
     attributes: Attributes
 
 
-def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
+def _boxes(graph: Graph, initializers: bool, look: _Look) -> Iterator[_Box]:
     """The graph's inputs and the other tensors that no node made, its nodes, and its outputs."""
     returned = {id(v) for v in graph.outputs}
     given = {id(v) for v in graph.inputs}
@@ -177,18 +185,19 @@ def _boxes(graph: Graph, initializers: bool) -> Iterator[_Box]:
 
     for number, value in enumerate(filter(apart, graph.values())):
         scope = None if id(value) in given else _scope_around(value)
-        yield _Box(f"v{number}", scope, value_class(value), value, _source(value))
+        yield _Box(f"v{number}", scope, value_class(value), value, _source(value, look))
     for number, node in enumerate(graph.nodes):
         own = [v for v in node.inputs if not apart(v) and v.role in ("parameter", "buffer")] if initializers else []
-        yield _Box(f"n{number}", node.scope, class_of(node), node, _operation(node, own))
+        yield _Box(f"n{number}", node.scope, class_of(node), node, _operation(node, own, look))
     for number, value in enumerate(graph.outputs):
-        yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output"))
+        yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output", look))
 
 
-def _measured(box: _Box, scale: GradientScale) -> _Box:
-    """The box in the colour of the gradients that arrived, unless none was measured, or an error is to be seen."""
-    norm = norm_of(box.subject) if isinstance(box.subject, Node) and box.look != "error" else None
-    return box if norm is None else box._replace(look="", attributes={**box.attributes, **_colours(scale.style(norm))})
+def _measured(box: _Box, scale: ColourScale) -> _Box:
+    """The box of a node in the colour of its figure, unless an error is to be seen."""
+    if not isinstance(box.subject, Node) or box.look == "error":
+        return box
+    return box._replace(look="", attributes={**box.attributes, **_colours(scale.style(box.subject))})
 
 
 def _is_private(value: Value) -> bool:
@@ -200,9 +209,10 @@ def _is_private(value: Value) -> bool:
 
 
 def _arrows(
-    graph: Graph, boxes: Iterable[_Box], shapes: bool, beside: bool, twofold: Container[tuple[str, str]]
+    graph: Graph, boxes: Iterable[_Box], look: _Look | None, beside: bool, twofold: Container[tuple[str, str]]
 ) -> Iterator[_Arrow]:
-    """Every use of a tensor, by a node or as the graph's output, where both ends are drawn.
+    """Every use of a tensor, by a node or as the graph's output, where both ends are drawn. Without words if ``look``
+    is None.
 
     Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
     is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it. Beside
@@ -224,12 +234,13 @@ def _arrows(
         if straight:
             attributes["weight"] = "4"  # much more, and dot shears the clusters apart
         # The box of a tensor says its shape itself, and so does one of two edges that run side by side.
-        if shapes and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
+        words = "" if look is None else _words(value, look)
+        if words and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
             alone = sum(v.producer is maker for v in user.inputs) == 1
             if beside and straight and alone and maker.scope is user.scope:
-                attributes |= _label_beside(value, (tail, head) in twofold)
+                attributes |= _label_beside(value, words, (tail, head) in twofold)
             else:
-                attributes["label"] = f"<{shape_over_dtype(value)}>"
+                attributes["label"] = f"<{words}>"
         told.add((id(value), head))
         yield _Arrow(tail, head, attributes)
 
@@ -240,26 +251,32 @@ def _arrows(
         yield from arrow(value, None, f"o{number}")
 
 
-def _gradients(graph: Graph, boxes: Iterable[_Box]) -> Iterator[_Arrow]:
+def _words(value: Value, look: _Look) -> str:
+    """What stands on an edge."""
+    return shape_over_dtype(value, "shape" in look.shown, "dtype" in look.shown, look.theme.faint)
+
+
+def _gradients(graph: Graph, boxes: Iterable[_Box], theme: Theme) -> Iterator[_Arrow]:
     """The way back along each edge between two nodes that backward has gone. It does not move the nodes.
 
     It is an edge that is drawn from head to tail: one from below to above dot leads around what is in between.
     """
     ids = {id(box.subject): box.id for box in boxes}
     there = reached(graph)
+    attributes = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
     for edge in graph.edges():
         if edge.value.requires_grad and id(edge.source) in there and id(edge.target) in there:
-            yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], GRADIENT)
+            yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], attributes)
 
 
-def _label_beside(value: Value, twofold: bool) -> Attributes:
+def _label_beside(value: Value, words: str, twofold: bool) -> Attributes:
     """A label right of where an edge leaves downwards, placed by its middle, as Graphviz wants it: in an angle from
     the edge and in units of 10 points. The size is an estimate for 8-point Helvetica.
     """
     across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + (19 if twofold else 5)
     down = 15
     return {
-        "taillabel": f"<{shape_over_dtype(value)}>",
+        "taillabel": f"<{words}>",
         "labelangle": f"{math.degrees(math.atan2(across, down)):.0f}",
         "labeldistance": f"{math.hypot(across, down) / 10:.1f}",
     }
@@ -290,16 +307,19 @@ def _scope_around(value: Value) -> Scope | None:
     return common[0] if common else None
 
 
-def _operation(node: Node, own: list[Value]) -> Attributes:
-    attributes = _colours(STYLES[class_of(node)])
+def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
+    attributes = _colours(look.theme.styles[class_of(node)])
     words = line_of(node.op_type)
     lines = [f"<b>{words}</b>" if node.kind == "module" else words]
-    if arguments := hints(node.attributes):
+    if "hyper_parameters" in look.shown and (arguments := hints(node.attributes)):
         lines[0] += small(f"  {arguments}")
     inside = node.meta.get("collapsed")
-    parts = [line_of(short_name(node)) if short_name(node) else "", f"{escaped(str(inside))} nodes" if inside else ""]
+    name = short_name(node) if "name" in look.shown else ""
+    parts = [line_of(name) if name else "", f"{escaped(str(inside))} nodes" if inside else ""]
     if any(parts):
         lines.append(small(" · ".join(part for part in parts if part)))
+    if figures := figures_of(node, look.shown):
+        lines.append(small(escaped(figures)))
     lines += [small(f"{line_of(_member(node, value))} {escaped(shape_of(value))}", 8) for value in own[:MEMBERS]]
     if len(own) > MEMBERS:
         lines.append(small(f"… and {len(own) - MEMBERS} more", 8))
@@ -325,26 +345,26 @@ def _member(node: Node, value: Value) -> str:
     return value.name.removeprefix(f"{owner}.") if owner else value.name
 
 
-def _source(value: Value) -> Attributes:
+def _source(value: Value, look: _Look) -> Attributes:
     if value.role == "activation":
-        return {**_tensor(value, "activation", "unknown origin"), "style": '"filled,dashed"'}
+        return {**_tensor(value, "activation", "unknown origin", look), "style": '"filled,dashed"'}
     if value.role == "input":
-        return _tensor(value, "input", value.name)
+        return _tensor(value, "input", value.name, look)
     modest = {"fontsize": "9", "height": "0.2", "width": "0.3", "margin": '"0.08,0.03"'}
-    return {**_tensor(value, value_class(value), value.name, bold=False), **modest}
+    return {**_tensor(value, value_class(value), value.name, look, bold=False), **modest}
 
 
-def _tensor(value: Value, look: str, words: str, bold: bool = True) -> Attributes:
+def _tensor(value: Value, kind: str, words: str, look: _Look, bold: bool = True) -> Attributes:
     words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
     return {
-        **_colours(STYLES[look]),
+        **_colours(look.theme.styles[kind]),
         "style": "filled",
-        "label": f"<{words}<br/>{small(shape_and_dtype(value), 8)}>",
+        "label": f"<{words}<br/>{small(shape_and_dtype(value, look.theme.faint), 8)}>",
         "tooltip": tooltip([value.name, f"{value.role}, {caption(value)} on {value.device}"]),
     }
 
 
-def _clusters(graph: Graph, title: str) -> Iterator[Attributes]:
+def _clusters(graph: Graph, title: str, theme: Theme) -> Iterator[Attributes]:
     """How each scope is drawn. Of an error that passed through several, the innermost alone shows the words."""
     told: dict[int, set[str]] = {}
     for node in graph.nodes:
@@ -361,25 +381,25 @@ def _clusters(graph: Graph, title: str) -> Iterator[Attributes]:
     for scope in graph.scopes:
         depth = depths[id(scope)] = 0 if scope.parent is None else depths[id(scope.parent)] + 1
         known = scope.op_type == title and not short_name(scope)  # the title says it already
-        yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud)
+        yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud, theme=theme)
 
 
-def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes:
+def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool, theme: Theme) -> Attributes:
     name, error = short_name(scope), scope.error
     words = (f"<b>{line_of(name)}</b>  " if name else "") + line_of(scope.op_type)
     lines = [*([] if nameless else [words]), *(wrapped(error) if loud and error is not None else [])]
-    last = len(SCOPE_FILLS) - 1
-    fill = SCOPE_FILLS[depth if depth <= last else last - (depth - last) % 2]
+    last = len(theme.scope_fills) - 1
+    fill = theme.scope_fills[depth if depth <= last else last - (depth - last) % 2]
     return {
         "label": "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""',
         "labeljust": "r",
         "tooltip": tooltip([scope.name, scope.target, *([] if error is None else [error])]),
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
-        "color": f'"{SCOPE_LINE if error is None else STYLES["error"].line}"',
+        "color": f'"{theme.scope_line if error is None else theme.styles["error"].line}"',
         "penwidth": "0.8" if error is None else "1.4",
         "fontsize": "9",
-        "fontcolor": '"#4a525d"' if error is None else f'"{STYLES["error"].text}"',
+        "fontcolor": f'"{theme.words if error is None else theme.styles["error"].text}"',
         "margin": "10",
     }
 
@@ -388,19 +408,22 @@ def _colours(style: Style) -> Attributes:
     return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
 
 
-def _write(graph: Graph, attributes: Attributes, title: str, boxes: list[_Box], arrows: list[_Arrow]) -> str:
+def _write(
+    graph: Graph, attributes: Attributes, title: str, boxes: list[_Box], arrows: list[_Arrow], theme: Theme
+) -> str:
     import pydot
 
     name = legible(title, 200).replace("\\", "\\\\").replace('"', '\\"')
+    attributes |= {"fontcolor": f'"{theme.ink}"', **({} if theme.page is None else {"bgcolor": f'"{theme.page}"'})}
     drawing = pydot.Dot(f'"{name or "graph"}"', graph_type="digraph", **attributes)
     drawing.set_node_defaults(**NODE)
-    drawing.set_edge_defaults(**EDGE)
+    drawing.set_edge_defaults(**{**EDGE, "color": f'"{theme.edge}"', "fontcolor": f'"{theme.words}"'})
     homes: dict[int, pydot.Subgraph] = {}
 
     def home(scope: Scope | None) -> "pydot.Graph":
         return drawing if scope is None else homes[id(scope)]
 
-    for number, (scope, cluster) in enumerate(zip(graph.scopes, _clusters(graph, title), strict=True)):
+    for number, (scope, cluster) in enumerate(zip(graph.scopes, _clusters(graph, title, theme), strict=True)):
         homes[id(scope)] = pydot.Subgraph(f"cluster_{number}", **cluster)
         home(scope.parent).add_subgraph(homes[id(scope)])
     for box in boxes:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from recorder import Value
-from recorder_exporters.look import STYLES, Style, legible, shape_of, visible
+from recorder_exporters.look import Style, legible, shape_of, visible
 
 __all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
 
@@ -15,19 +15,19 @@ LABEL_LIMIT = 48
 """Characters of a name that are drawn; the tooltip has all of them."""
 
 
-def shape_and_dtype(value: Value) -> str:
-    """Markup for a tensor on one line, the dtype paler."""
-    return f"{escaped(shape_of(value))} {_dtype(value)}"
+def shape_and_dtype(value: Value, faint: str) -> str:
+    """Markup for a tensor on one line, the dtype in a fainter colour."""
+    return f"{escaped(shape_of(value))} {_dtype(value, faint)}"
 
 
-def shape_over_dtype(value: Value) -> str:
-    """Markup for a tensor on two lines, with spaces around that keep it off an edge."""
-    lines = (escaped(shape_of(value)), _dtype(value))
+def shape_over_dtype(value: Value, shape: bool, dtype: bool, faint: str) -> str:
+    """The same on two lines, or the one that is wanted, with spaces around that keep it off an edge."""
+    lines = [*([escaped(shape_of(value))] if shape else []), *([_dtype(value, faint)] if dtype else [])]
     return "".join(f'&#160;{line}&#160;<br align="left"/>' for line in lines)
 
 
-def _dtype(value: Value) -> str:
-    return f'<font color="#858d98">{line_of(value.dtype)}</font>'
+def _dtype(value: Value, faint: str) -> str:
+    return f'<font color="{faint}">{line_of(value.dtype)}</font>'
 
 
 def small(markup: str, size: int = 9) -> str:
@@ -35,22 +35,18 @@ def small(markup: str, size: int = 9) -> str:
     return f'<font point-size="{size}">{markup}</font>'
 
 
-def heading(title: str, kinds: list[str], columns: int, scale: Sequence[Style | str] = ()) -> str:
-    """A label of title and legend, any part of which may be empty. ``kinds`` are keys of `STYLES`; ``scale`` has
-    colours and words for gradient norms.
-    """
+def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style | str] = ()) -> str:
+    """A label of title and legend, any part of which may be empty. ``scale`` has colours and words in order."""
     rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
     if kinds:
-        items = [
-            f'{_swatch(STYLES[kind], kind == "gradient")}<td align="left">{small(STYLES[kind].meaning)}</td>'
-            for kind in kinds
-        ]
+        # The row of a scale is the wider one, and pulls cells apart: swatch and words have to be in one.
+        entry = _marked if scale else _entry
+        items = list(map(entry, kinds))
         grid = "".join(f"<tr>{''.join(items[i : i + columns])}</tr>" for i in range(0, len(items), columns))
         rows.append(f"<tr><td>{_table(grid, 3)}</td></tr>")
     if scale:
         cells = "".join(f"<td>{small(i)}</td>" if isinstance(i, str) else _swatch(i) for i in scale)
-        line = f"<tr><td>{small('gradient norm')}</td>{cells}</tr>"
-        rows.append(f"<tr><td>{_table(line, 1)}</td></tr>")
+        rows.append(f"<tr><td>{_table(f'<tr>{cells}</tr>', 1)}</td></tr>")
     rows.append('<tr><td height="6"></td></tr>')
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'
 
@@ -59,10 +55,22 @@ def _table(rows: str, spacing: int) -> str:
     return f'<table border="0" cellborder="0" cellpadding="1" cellspacing="{spacing}">{rows}</table>'
 
 
-def _swatch(style: Style, dashed: bool = False) -> str:
-    """A cell that looks like what it stands for: a box, or a dashed line."""
-    if dashed:
-        return f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+def _entry(style: Style) -> str:
+    """Two cells for a kind: one that looks like what it stands for, and its name."""
+    mark = _swatch(style)
+    if style.meaning == "gradient":
+        mark = f'<td><font color="{style.line}" point-size="9"><b>- - -</b></font></td>'
+    return f'{mark}<td align="left">{small(style.meaning)}</td>'
+
+
+def _marked(style: Style) -> str:
+    """One cell for a kind: a sign in the colour of its line, and its name."""
+    sign = "- - -" if style.meaning == "gradient" else "■"
+    return f'<td>{small(f"""<font color="{style.line}">{sign}</font>&#160;{style.meaning}""")}</td>'
+
+
+def _swatch(style: Style) -> str:
+    """A cell that looks like a box."""
     return f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
 
 

@@ -7,24 +7,28 @@ instead of ending as an error in the reader's page.
 """
 
 import json
+import math
 import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, collapse_to_fit
+from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.look import (
-    SCOPE_LINE,
-    STYLES,
+    Style,
     caption,
     class_of,
     fold,
     hints,
     legible,
+    shape_of,
     short_name,
     title_of,
     value_class,
 )
+from recorder_exporters.shown import fields, figures_of
+from recorder_exporters.themes import THEMES, Theme, ThemeName
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
 
@@ -66,6 +70,9 @@ class MermaidExporter:
         title: str | None = None,
         shapes: bool = True,
         initializers: bool = False,
+        colour_by: ColourBy = "kind",
+        show: str | tuple[str, ...] | None = None,
+        theme: ThemeName = "light",
         depth: int | None = None,
         limits: Literal["github", "none"] = "github",
     ) -> str:
@@ -82,12 +89,16 @@ class MermaidExporter:
                 bears it already.
             shapes: whether edges carry shape and dtype.
             initializers: whether to draw the parameters and buffers that are used.
+            colour_by: what the colour of a call says, on a logarithmic scale whose ends are told in the title; see
+                `recorder_exporters.dot.DotExporter`.
+            show: what stands on nodes and edges, likewise.
+            theme: of the boxes. What is around them has the colours of the page.
             depth: how many levels of scopes stay open, from 0; all of them if None.
             limits: ``"none"`` writes everything, for a page that was told to draw more.
 
         Raises:
             ExportError: even with every scope closed the graph is larger than GitHub draws.
-            OptionError: the depth is negative.
+            OptionError: the depth is negative, what to colour by is not known, or there is no such field to show.
         """
         graph = fold(graph)
         if depth is not None:
@@ -95,22 +106,28 @@ class MermaidExporter:
                 raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
             graph = collapse(graph, depth)
 
+        shown = fields(show, shapes)
+        shapes = bool(shown & {"shape", "dtype"})
+
+        def chart_of(view: Graph) -> _Chart:
+            return _chart(view, initializers, shown, scale_of(view, colour_by, THEMES[theme]))
+
         def text(view: Graph, shapes: bool, *notes: str) -> str:
             heading = _default_title(view) if title is None else title
-            return _write(_chart(view, initializers), direction, heading, shapes, notes)
+            return _write(chart_of(view), direction, heading, shapes, notes, THEMES[theme])
 
         if limits == "none":
             return text(graph, shapes)
 
         def fits(view: Graph) -> bool:
-            if len(_chart(view, initializers).arrows) > MAX_EDGES:
+            if len(chart_of(view).arrows) > MAX_EDGES:
                 return False
             # With the longest notes that there can be, so that the ones written in the end fit as well.
             return len(text(view, False, _CUT.format(depth=len(graph.scopes)), _BARE)) <= MAX_CHARACTERS
 
         view, cut = collapse_to_fit(graph, fits)
         if cut == 0 and not fits(view):
-            edges = len(_chart(view, initializers).arrows)
+            edges = len(chart_of(view).arrows)
             raise ExportError(
                 f"with every scope closed this is still a flowchart of {edges:,} edges and "
                 f"{len(text(view, False)):,} characters, and GitHub draws at most {MAX_EDGES} and {MAX_CHARACTERS:,}: "
@@ -163,6 +180,7 @@ class _Chart:
     frames: dict[Scope, _Frame] = field(default_factory=dict)
     boxes: list[_Box] = field(default_factory=list)
     arrows: list[_Arrow] = field(default_factory=list)
+    scale: ColourScale | None = None
 
     def box(self, scope: Scope | None, lines: Sequence[str], style: str, outline: str) -> _Box:
         """A new box, which stands in that scope."""
@@ -182,9 +200,9 @@ class _Chart:
             self.members[new.parent].append(new)
 
 
-def _chart(graph: Graph, initializers: bool) -> _Chart:
+def _chart(graph: Graph, initializers: bool, shown: frozenset[str], scale: ColourScale | None) -> _Chart:
     """The boxes of a graph are its nodes, the tensors that no node made, and its outputs; the arrows are the uses."""
-    chart = _Chart()
+    chart = _Chart(scale=scale)
     given = set(graph.inputs)
     always = given | set(graph.outputs)
     said = {(n.scope, n.error) for n in graph.nodes} | {(s.parent, s.error) for s in graph.scopes}
@@ -202,7 +220,7 @@ def _chart(graph: Graph, initializers: bool) -> _Chart:
 
     def arrow(value: Value, target: _Box) -> None:
         # A tensor that has a box of its own says its shape there.
-        words = "" if value.producer is None or target.style == "output" else caption(value)
+        words = "" if value.producer is None or target.style == "output" else _on_arrow(value, shown)
         stored = value.producer is None and value not in given
         chart.arrows.append(_Arrow(source(value), target, words, stored))
 
@@ -215,7 +233,7 @@ def _chart(graph: Graph, initializers: bool) -> _Chart:
             source(value)
         chart.open(node.scope, said)
         outline = "collapsed" if "collapsed" in node.meta else node.kind
-        sources[node] = chart.box(node.scope, _words(node), class_of(node), outline)
+        sources[node] = chart.box(node.scope, _words(node, shown), _class_of(node, scale), outline)
         for value in drawn:
             arrow(value, sources[node])
     for number, value in enumerate(graph.outputs):
@@ -223,6 +241,29 @@ def _chart(graph: Graph, initializers: bool) -> _Chart:
         source(value)
         arrow(value, chart.box(None, [name, caption(value)], "output", "value"))
     return chart
+
+
+def _class_of(node: Node, scale: ColourScale | None) -> str:
+    """The class of a node: its kind, or where it is on the scale."""
+    value = None if scale is None else scale.figure.value(node)
+    if scale is None or node.error is not None:
+        return class_of(node)
+    if value is None:
+        return "unknown"
+    return "broken" if not math.isfinite(value) else f"step{scale.step(value)}" if value > 0 else "zero"
+
+
+def _classes(theme: Theme, scale: ColourScale | None) -> dict[str, Style]:
+    """How each class looks."""
+    if scale is None:
+        return dict(theme.styles)
+    steps = {f"step{number}": scale.style_at(number) for number in range(len(theme.ramp))}
+    others = {"zero": scale.style_of(0.0), "broken": scale.style_of(math.nan), "unknown": scale.style_of(None)}
+    return {**theme.styles, **steps, **others}
+
+
+def _on_arrow(value: Value, shown: frozenset[str]) -> str:
+    return " ".join([shape_of(value)] * ("shape" in shown) + [value.dtype] * ("dtype" in shown))
 
 
 def _default_title(graph: Graph) -> str:
@@ -240,19 +281,23 @@ def _scope_around(value: Value) -> Scope | None:
     return common[0] if common else None
 
 
-def _words(node: Node) -> list[str]:
+def _words(node: Node, shown: frozenset[str]) -> list[str]:
     """What stands on a node, line by line."""
     inside = node.meta.get("collapsed")
-    called = (short_name(node), "" if inside is None else f"{inside} nodes")
+    arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
+    called = (short_name(node) if "name" in shown else "", "" if inside is None else f"{inside} nodes")
     return [
-        " ".join(filter(None, (node.op_type, hints(node.attributes)))),
+        " ".join(filter(None, (node.op_type, arguments))),
         " · ".join(filter(None, called)),
+        figures_of(node, shown),
         node.error or "",
     ]
 
 
-def _write(chart: _Chart, direction: str, title: str, shapes: bool, notes: Sequence[str]) -> str:
+def _write(chart: _Chart, direction: str, title: str, shapes: bool, notes: Sequence[str], theme: Theme) -> str:
     """The text of a chart."""
+    if chart.scale is not None:
+        title = f"{title} · {chart.scale.range_in_words()}" if title else chart.scale.range_in_words()
     lines = ["---", *([f"title: {_title(title)}"] if title else []), f"config: {_LAYOUT}", "---"]
     lines += (f"%% {note}" for note in notes)
     lines.append(f"flowchart {direction}")
@@ -262,11 +307,11 @@ def _write(chart: _Chart, direction: str, title: str, shapes: bool, notes: Seque
         words = f'|"{_label([arrow.words])}"|' if shapes and arrow.words else ""
         lines.append(f"  {arrow.source.id} {line}{words} {arrow.target.id}")
     used = {box.style for box in chart.boxes}
-    for name, style in STYLES.items():
+    for name, style in _classes(theme, chart.scale).items():
         if name in used:
             lines.append(f"  classDef {name} fill:{style.fill},stroke:{style.line},color:{style.text}")
     # Scopes are tinted, not filled: their headings and the arrows have the colours of the page, which may be dark.
-    for name, failed, line in (("scope", False, SCOPE_LINE), ("failed", True, STYLES["error"].line)):
+    for name, failed, line in (("scope", False, theme.scope_line), ("failed", True, theme.styles["error"].line)):
         ids = [frame.id for frame in chart.frames.values() if frame.failed == failed]
         if ids:
             lines.append(f"  classDef {name} fill:{line}22,stroke:{line}")

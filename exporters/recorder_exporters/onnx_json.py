@@ -25,6 +25,7 @@ from typing import Any, Literal
 import msgspec
 
 from recorder import ExportError, Graph, Node, OptionError, Scope, Value, __version__, collapse
+from recorder.facts import untimed
 
 __all__ = ["OnnxJsonExporter"]
 
@@ -204,7 +205,7 @@ def _node(node: Node, names: dict[int, str], paths: "dict[int, list[tuple[str, s
                 error=node.error,
                 duration_ns=str(node.duration_ns) if timing and node.duration_ns is not None else None,
                 backward_ns=str(node.backward_ns) if timing and node.backward_ns is not None else None,
-                meta=_json(node.meta, node) if node.meta else None,
+                meta=_json(node.meta if timing else untimed(node.meta), node) if node.meta else None,
             ),
         ],
     )
@@ -292,7 +293,7 @@ def _scope(scope: Scope, timing: bool) -> dict[str, Any]:
         "parent": None if scope.parent is None else scope.parent.name,
         "error": scope.error,
         "attributes": scope.attributes,
-        "meta": scope.meta,
+        "meta": scope.meta if timing else untimed(scope.meta),
         **times,
     }
 

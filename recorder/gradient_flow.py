@@ -6,7 +6,7 @@ a gradient came out of, it went into before.
 
 from collections.abc import Iterator
 
-from recorder import Graph, Node
+from recorder.graph import Graph, Node
 
 __all__ = ["reached"]
 

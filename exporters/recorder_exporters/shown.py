@@ -1,0 +1,35 @@
+"""What stands on a node or an edge, chosen by the option ``show``."""
+
+from collections.abc import Iterable
+
+from recorder import Node, OptionError
+from recorder_exporters.colour_scale import FIGURES
+
+__all__ = ["DEFAULT", "FIELDS", "fields", "figures_of"]
+
+DEFAULT = ("name", "hyper_parameters", "shape", "dtype")
+
+FIELDS = (*DEFAULT, *FIGURES)
+"""``name`` and ``hyper_parameters`` stand on a node, and so does every figure that it can be coloured by; ``shape`` and
+``dtype`` on an edge."""
+
+
+def fields(show: "str | tuple[str, ...] | list[str] | None", shapes: bool) -> frozenset[str]:
+    """The fields that an option names: a tuple, or one text with commas; the usual ones if None. ``shapes=False`` takes
+    shapes and dtypes away.
+
+    Raises:
+        OptionError: there is no such field; lists what there is.
+    """
+    names = DEFAULT if show is None else [n for n in show.split(",") if n] if isinstance(show, str) else show
+    for name in names:
+        if name not in FIELDS:
+            raise OptionError(f"there is no field {name!r} to show; there are: {', '.join(FIELDS)}")
+    return frozenset(names) - (frozenset() if shapes else {"shape", "dtype"})
+
+
+def figures_of(node: Node, shown: Iterable[str]) -> str:
+    """The figures that are wanted, known and not zero, on one line: ``9.41 k parameters · 19.3 M FLOPs``."""
+    wanted = set(shown)
+    found = [(figure, figure.value(node)) for name, figure in FIGURES.items() if name in wanted]
+    return " · ".join(f"{figure.in_words(value)}{figure.unit}" for figure, value in found if value)

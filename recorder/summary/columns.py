@@ -1,0 +1,103 @@
+"""What may be known of a call, one column for each: a value for programs, and words for readers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from recorder.graph import Value
+from recorder.metrics import Metrics
+from recorder.summary.rows import Row
+from recorder.words import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
+
+__all__ = ["COLUMNS", "DEFAULT", "Column"]
+
+_SHAPES = 3
+"""Tensors whose shapes are written in one cell."""
+
+
+class Column(NamedTuple):
+    """``value`` of a row, given the metrics of the whole graph, is a JSON value, or None for what is not known;
+    ``words`` says it to a reader. ``needed`` columns are shown by default even if they are empty.
+    """
+
+    name: str
+    heading: str
+    value: Callable[[Row, Metrics], Any]
+    words: Callable[[Any], str] = str
+    number: bool = False
+    needed: bool = False
+
+
+def _of(values: tuple[Value, ...]) -> list[list[int]] | None:
+    return [list(value.shape) for value in values] or None
+
+
+def _shapes(shapes: list[list[int]]) -> str:
+    more = [f"… {len(shapes) - _SHAPES} more"] if len(shapes) > _SHAPES else []
+    return ", ".join([*map(_sizes, shapes[:_SHAPES]), *more])
+
+
+def _sizes(sizes: Any) -> str:
+    """``[2, 3]``, with ``?`` for a size that is not single."""
+    parts = sizes if isinstance(sizes, list) else [sizes]
+    words = ["?" if part == -1 else str(part) for part in parts]
+    return f"[{', '.join(words if len(words) <= 8 else [*words[:6], '…', words[-1]])}]"
+
+
+def _attribute(name: str) -> Callable[[Row, Metrics], Any]:
+    return lambda row, total: row.attributes.get(name)
+
+
+def _metric(name: str) -> Callable[[Row, Metrics], Any]:
+    return lambda row, total: row.metrics.get(name)
+
+
+def _share(row: Row, total: Metrics) -> float | None:
+    return row.parameters / total["parameters"] if row.parameters and total.get("parameters") else None
+
+
+def _trainable(row: Row, total: Metrics) -> str | None:
+    """As torchinfo says it."""
+    if not row.parameters:
+        return None
+    trainable = row.metrics["trainable"]
+    return "yes" if trainable == row.parameters else "partly" if trainable else "no"
+
+
+def _hyper_parameters(attributes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in attributes.items())
+
+
+def _facts(of: Callable[[Value], str]) -> Callable[[Row, Metrics], Any]:
+    return lambda row, total: ", ".join(dict.fromkeys(map(of, row.outputs))) or None
+
+
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("module", "module", lambda row, total: row.name, needed=True),
+        Column("type", "type", lambda row, total: row.op_type, needed=True),
+        Column("inputs", "input", lambda row, total: _of(row.inputs), _shapes),
+        Column("outputs", "output", lambda row, total: _of(row.outputs), _shapes, needed=True),
+        Column("dtype", "dtype", _facts(lambda value: value.dtype)),
+        Column("device", "device", _facts(lambda value: value.device)),
+        Column("kernel", "kernel", _attribute("kernel_size"), _sizes),
+        Column("stride", "stride", _attribute("stride"), _sizes),
+        Column("groups", "groups", _attribute("groups"), number=True),
+        Column("hyper_parameters", "hyper-parameters", lambda row, total: row.attributes or None, _hyper_parameters),
+        Column("parameters", "parameters", lambda row, total: row.parameters or None, "{:,}".format, True, needed=True),
+        Column("parameters_share", "of all", _share, share_in_words, True),
+        Column("trainable", "trainable", _trainable),
+        Column("parameter_bytes", "size", _metric("parameter_bytes"), bytes_in_words, True),
+        Column("activation_bytes", "activations", _metric("activation_bytes"), bytes_in_words, True),
+        Column("macs", "mult-adds", _metric("macs"), count_in_words, True),
+        Column("flops", "FLOPs", _metric("flops"), count_in_words, True),
+        Column("flops_backward", "FLOPs back", _metric("flops_backward"), count_in_words, True),
+        Column("forward", "forward", lambda row, total: row.duration_ns, time_in_words, True),
+        Column("backward", "backward", lambda row, total: row.backward_ns, time_in_words, True),
+        Column("time_share", "of time", _metric("time_share"), share_in_words, True),
+        Column("gradient", "gradient", lambda row, total: row.gradient, norm_in_words, True),
+    )
+}
+"""Every column by its name. In what programs read, times are in nanoseconds and sizes in bytes."""
+
+DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient")

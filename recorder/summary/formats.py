@@ -1,0 +1,145 @@
+"""A table as text, for rich, as Markdown and as CSV."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from recorder.summary.columns import Column
+from recorder.summary.rows import Row
+from recorder.terminal import harmless, in_one_line
+
+if TYPE_CHECKING:
+    from recorder.summary import Summary
+
+__all__ = ["as_csv", "as_markdown", "as_table", "as_text"]
+
+_INDENTED = 16
+"""Levels that are shown by indentation: deeper ones would be wider than the table."""
+
+_WIDEST, _A_COLUMN = 120, 16
+"""Characters of a table that nobody limits: at most so many, or so many for each column if that is more."""
+
+
+def as_table(summary: "Summary") -> Group:
+    """For rich, which fits it into the terminal."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in summary.columns:
+        table.add_column(
+            column.heading, justify="right" if column.number else "left", no_wrap=column.number, overflow="fold"
+        )
+    for row, cells in zip(summary.rows, _cells(summary), strict=True):
+        table.add_row(*cells, style="red" if row.error else "dim" if row.kind == "function" else None)
+    title: list[Text | str] = [Text(in_one_line(summary.title), style="bold"), ""] if summary.title else []
+    return Group(*title, table, "", *(Text(in_one_line(line), style="dim") for line in summary.totals()))
+
+
+def as_text(summary: "Summary", width: int | None) -> str:
+    """In plain characters."""
+    width = width or max(_WIDEST, _A_COLUMN * len(summary.columns))
+    lines = _unfolded(summary, width)
+    if lines is None:
+        text = StringIO()
+        Console(file=text, width=width, color_system=None, legacy_windows=False).print(as_table(summary))
+        lines = text.getvalue().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _unfolded(summary: "Summary", width: int) -> list[str] | None:
+    """The lines of a table in which nothing has to be folded, as most are; None if something has. It is what rich
+    prints, of which 5,000 rows take it six seconds.
+    """
+    rows = [[column.heading for column in summary.columns], *([cell.plain for cell in row] for row in _cells(summary))]
+    texts = [summary.title, *summary.totals()]
+    if any("\n" in cell or "\t" in cell for row in rows for cell in row) or any(not t.isprintable() for t in texts):
+        return None
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    if max(sum(widths) + 2 * len(widths) - 2, *map(cell_len, texts)) > width:
+        return None
+    lines = []
+    for row in rows:
+        spaces = [" " * (wide - cell_len(cell)) for cell, wide in zip(row, widths, strict=True)]
+        padded = zip(row, spaces, summary.columns, strict=True)
+        lines.append("  ".join(space + cell if column.number else cell + space for cell, space, column in padded))
+    lines.insert(1, "─" * (sum(widths) + 2 * len(widths) - 2))
+    return [*([summary.title, ""] if summary.title else []), *lines, "", *summary.totals()]
+
+
+def as_markdown(summary: "Summary") -> str:
+    """A table in GitHub's manner, and the totals as a list."""
+    headings = [column.heading for column in summary.columns]
+    rules = ["---:" if column.number else "---" for column in summary.columns]
+    lines = [f"**{_escaped(in_one_line(summary.title))}**", ""] if summary.title else []
+    lines += [f"| {' | '.join(headings)} |", f"|{'|'.join(rules)}|"]
+    for row, guide in zip(_cells(summary, guides=False), _guides(summary.rows), strict=True):
+        cells = [_escaped(cell.plain) for cell in row]
+        for number, column in enumerate(summary.columns):
+            if column.name == "module":
+                cells[number] = guide.replace(" ", "\N{NO-BREAK SPACE}") + cells[number]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"- {_escaped(line)}" for line in summary.totals())]) + "\n"
+
+
+# What GitHub's Markdown could take for a link, a mention, emphasis, code, mathematics, HTML or the end of a cell.
+_MARKUP = re.compile(r"[\\`*<>|~&$@]|\[(?![\d\]?])|(?<!\w)_|_(?!\w)|:(?=//)|(?<=[wW])\.")
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is, in one cell."""
+    return _MARKUP.sub(lambda mark: f"&#{ord(mark[0])};", in_one_line(text))
+
+
+def as_csv(summary: "Summary") -> str:
+    """The values and not the words, for programs."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in summary.columns])
+    for record in summary.records():
+        writer.writerow([_field(value) for value in record.values()])
+    return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if value is None:
+        return ""
+    return harmless(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _cells(summary: "Summary", guides: bool = True) -> Iterator[list[Text]]:
+    """What a reader sees, row by row."""
+    for row, guide in zip(summary.rows, _guides(summary.rows), strict=True):
+        yield [_cell(column, row, guide if guides else "", summary) for column in summary.columns]
+
+
+def _cell(column: Column, row: Row, guide: str, summary: "Summary") -> Text:
+    """An error stands where the call's results would."""
+    value = column.value(row, summary.total)
+    if column.name == "module":
+        return Text.assemble((guide, "dim"), in_one_line(row.label))
+    if column.name == "outputs" and row.error:
+        return Text(harmless(row.error))
+    if value is None:
+        return Text("")
+    words = in_one_line(column.words(value))
+    return Text(f"({words})" if column.name == "parameters" and row.shared else words)
+
+
+def _guides(rows: list[Row]) -> Iterator[str]:
+    """The lines of a tree before each row, as in a listing of folders."""
+    goes_on: set[int] = set()  # depths at which a row further down hangs on the same branch
+    guides = []
+    for row in reversed(rows):
+        depth = min(row.depth, _INDENTED)
+        goes_on = {level for level in goes_on if level <= depth}
+        stems = ["│  " if level in goes_on else "   " for level in range(1, depth)]
+        guides.append("".join(stems) + ("" if depth == 0 else "├─ " if depth in goes_on else "└─ "))
+        goes_on.add(depth)
+    return reversed(guides)

@@ -1,0 +1,100 @@
+"""The rows of a table: a graph's calls in execution order, a scope before what is in it."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from recorder.graph import Graph, Node, Scope, Value
+from recorder.metrics import Measured, Metrics, arrived_norm
+
+__all__ = ["Row", "rows_of"]
+
+
+class Row(NamedTuple):
+    """One call of a module, or of a function.
+
+    ``name`` is unique in the graph, and ``label`` what is left of it where the call around it is shown above.
+    ``parameters`` counts elements, those of a tensor that is used twice once; ``shared`` says that every one of them
+    was in a row before, which neither held this one nor was held by it. ``metrics`` are those of `recorder.metrics`.
+    Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm of what arrived, NaN if that
+    was not finite, None if it was not measured.
+    """
+
+    depth: int
+    name: str
+    label: str
+    op_type: str
+    kind: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    attributes: dict[str, Any]
+    parameters: int
+    shared: bool
+    metrics: Metrics
+    duration_ns: int | None
+    backward_ns: int | None
+    gradient: float | None
+    error: str | None
+
+
+def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
+    """One row for each module call, and for each call of a function if they are wanted."""
+    inside: dict[int, list[Node]] = {}
+    order: list[Scope | Node] = []
+    for node in graph.nodes:
+        around = [] if node.scope is None else [*node.scope.ancestors()]
+        for scope in reversed(around):
+            if id(scope) not in inside:
+                inside[id(scope)] = []
+                order.append(scope)
+            inside[id(scope)].append(node)
+        order.append(node)
+    returned = {id(value) for value in graph.outputs}
+    counted: set[int] = set()
+    rows = []
+    for place in order:
+        nodes = [place] if isinstance(place, Node) else inside[id(place)]
+        own = {id(v) for node in nodes for v in node.inputs if v.role == "parameter"}
+        if isinstance(place, Scope) or place.kind == "module" or functions:
+            shared = bool(own) and own <= counted
+            rows.append(_row(place, nodes, returned, figures.of[id(place)], shared))
+        if isinstance(place, Node):
+            counted |= own
+    return rows
+
+
+def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Metrics, shared: bool) -> Row:
+    around = place.scope if isinstance(place, Node) else place.parent
+    prefix = "" if around is None or (around.fqn == "" and around.call == 0) else f"{around.name}."
+    return Row(
+        depth=0 if around is None else sum(1 for _ in around.ancestors()),
+        name=place.name,
+        label=place.name.removeprefix(prefix),
+        op_type=place.op_type,
+        kind=place.kind if isinstance(place, Node) else "module",
+        inputs=tuple(_given(nodes)),
+        outputs=place.outputs if isinstance(place, Node) else tuple(_made(nodes, returned)),
+        attributes=place.attributes,
+        parameters=int(metrics.get("parameters", 0)),
+        shared=shared,
+        metrics=metrics,
+        duration_ns=place.duration_ns,
+        backward_ns=place.backward_ns,
+        gradient=arrived_norm(place),
+        error=place.error,
+    )
+
+
+def _given(nodes: list[Node]) -> Iterator[Value]:
+    """What came into a call from outside, each tensor once, in the order of its first use."""
+    members = {id(node) for node in nodes}
+    used = {id(v): v for node in nodes for v in node.inputs if v.role not in ("parameter", "buffer")}
+    return (v for v in used.values() if v.producer is None or id(v.producer) not in members)
+
+
+def _made(nodes: list[Node], returned: set[int]) -> Iterator[Value]:
+    """What left a scope: used outside of it, or returned."""
+    members = {id(node) for node in nodes}
+    for node in nodes:
+        for value in node.outputs:
+            if id(value) in returned or any(id(user) not in members for user, _ in value.uses):
+                yield value
