@@ -14,6 +14,7 @@ from recorder.errors import GraphError
 
 if TYPE_CHECKING:
     from recorder.gradients import GradientReport
+    from recorder.views.steps import Origin
 
 __all__ = ["Edge", "Graph", "Node", "NodeKind", "Role", "Scope", "Value"]
 
@@ -153,6 +154,7 @@ class Graph:
         self.scopes: Sequence[Scope] = list(scopes)
         self.name = name
         self.meta: dict[str, Any] = {} if meta is None else meta
+        self._origin: Origin | None = None  # of a view, what it was made of: `recorder.views` alone uses it
         for node in self.nodes:
             for value in node.outputs:
                 value.producer = node
