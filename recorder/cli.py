@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,7 +19,8 @@ import recorder
 from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
 from recorder.export import export, save
 from recorder.graph import Graph
-from recorder.plugins import Format, installed, parse_options
+from recorder.options import VIEW_OPTIONS, parse_options
+from recorder.plugins import Format, installed
 from recorder.serde import loads
 from recorder.stream import EventStream
 from recorder.terminal import harmless, in_one_line
@@ -95,6 +96,11 @@ def main(ctx: click.Context) -> None:
 
 def _output_options(command: _F) -> _F:
     for option in (
+        click.option("--around", metavar="NAME", help="Show what is next to a node or module call."),
+        click.option("--scope", metavar="NAME", help="Show one module call and what is in it."),
+        click.option("--hide", metavar="KINDS", help="Leave out identities,views,constants, or some of these."),
+        click.option("--fold/--no-fold", default=None, help="Show blocks that repeat once. Else: where it is needed."),
+        click.option("--depth", metavar="N", help="Levels of modules that stay open, or all. Else: as many as fit."),
         click.option(
             "--option", "options", multiple=True, metavar="KEY=VALUE", help="For each format that has it. Repeatable."
         ),
@@ -129,6 +135,7 @@ def record(
     outputs: tuple[str, ...],
     format_name: str | None,
     options: tuple[str, ...],
+    **views: str | bool | None,
 ) -> None:
     """Run MODEL once on random input, and write what it did.
 
@@ -136,7 +143,7 @@ def record(
     module itself. The current directory is searched too, after what is installed. Without -o or -f, a summary is
     printed. An output that ends in .jsonl is the recording itself, for `recorder export`.
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
     arguments = _json_object(kwargs)
 
     import torch
@@ -171,12 +178,18 @@ def record(
 @main.command("export")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_output_options
-def export_command(source: Path, outputs: tuple[str, ...], format_name: str | None, options: tuple[str, ...]) -> None:
+def export_command(
+    source: Path,
+    outputs: tuple[str, ...],
+    format_name: str | None,
+    options: tuple[str, ...],
+    **views: str | bool | None,
+) -> None:
     """Draw what was recorded before.
 
     SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json).
     """
-    targets = _targets(outputs, format_name, options)
+    targets = _targets(outputs, format_name, options, views)
     if not targets:
         raise click.UsageError("say where to (-o FILE) or in which format (-f FORMAT); `recorder formats` lists them")
     if source.suffix == ".json":
@@ -198,7 +211,11 @@ def formats(verbose: bool) -> None:
     from rich.console import Console
 
     # A table that is piped is as wide as it needs to be, so that every line holds one whole row.
-    Console(width=None if sys.stdout.isatty() else 1000).print(_table(recorder.formats(), verbose))
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    console.print(_table(recorder.formats(), verbose))
+    if verbose:
+        told = "; ".join(option.describe() for option in VIEW_OPTIONS)
+        console.print(f"and of every format, to choose what is shown: {told}", markup=False, highlight=False)
 
 
 def _table(installed_formats: Sequence[Format], verbose: bool) -> "Table":
@@ -243,9 +260,13 @@ class Target(NamedTuple):
             _say(f"wrote {self.path} ({self.format_name or 'recording'})")
 
 
-def _targets(outputs: Sequence[str], format_name: str | None, options: Sequence[str]) -> list[Target]:
+def _targets(
+    outputs: Sequence[str], format_name: str | None, options: Sequence[str], views: Mapping[str, str | bool | None]
+) -> list[Target]:
     """Everything that will be written, checked as far as it can be before a model has run."""
-    texts = {}
+    texts = {name: str(value) for name, value in views.items() if value is not None}
+    if texts.get("depth", "").lower() == "all":
+        texts["depth"] = "none"
     for option in options:
         key, equals, text = option.partition("=")
         if not key or not equals:

@@ -156,7 +156,7 @@ OPTIONS: list[dict[str, Any]] = [{}, {"direction": "LR", "initializers": True, "
 @pytest.mark.parametrize("name", sample_graphs())
 def test_mermaid_reads_every_sample_as_it_is(read: Read, name: str, options: dict[str, Any]) -> None:
     graph = sample_graphs()[name]
-    answer = read(str(export(graph, "mermaid", **options)))
+    answer = read(str(export(graph, "mermaid", depth=None, **options)))
     check(graph, answer, **{k: v for k, v in options.items() if k in ("shapes", "initializers")})
     assert answer.get("direction") == options.get("direction", "TB")
 
@@ -247,7 +247,7 @@ def test_the_limits_are_mermaids_own(read: Read, draw: Draw) -> None:
 
 def test_a_graph_of_exactly_500_edges_stays_whole(read: Read) -> None:
     graph = chain(499)
-    text = str(export(graph, "mermaid"))
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text) == []
     answer = read(text)
     assert len(answer["edges"]) == 500
@@ -256,24 +256,24 @@ def test_a_graph_of_exactly_500_edges_stays_whole(read: Read) -> None:
 
 def test_a_graph_of_501_edges_is_collapsed_and_says_so(read: Read) -> None:
     graph = chain(500)
-    assert "Edge limit exceeded" in read(str(export(graph, "mermaid", limits="none")))["error"]
-    text = str(export(graph, "mermaid"))
+    assert "Edge limit exceeded" in read(str(export(graph, "mermaid", limits="none", depth=None)))["error"]
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text) == ["%% collapsed to depth 1 to stay below GitHub's limits of 50,000 characters and 500 edges"]
     check(collapse(graph, 1), read(text))
 
 
 def test_a_large_graph_is_collapsed_level_by_level(read: Read) -> None:
     graph = chain(5000, blocks=50)
-    text = str(export(graph, "mermaid"))
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text)[0].startswith("%% collapsed to depth 1 ")
     check(collapse(graph, 1), read(text))
-    assert str(export(graph, "mermaid", limits="none")).count("\n  n") > 5000
+    assert str(export(graph, "mermaid", limits="none", depth=None)).count("\n  n") > 5000
 
 
 def test_shapes_go_before_structure_does(read: Read) -> None:
     graph = wide_chain(450)
-    text = str(export(graph, "mermaid"))
-    assert len(text) <= MAX_CHARACTERS < len(str(export(graph, "mermaid", limits="none")))
+    text = str(export(graph, "mermaid", depth=None))
+    assert len(text) <= MAX_CHARACTERS < len(str(export(graph, "mermaid", limits="none", depth=None)))
     assert [note.partition(" to stay")[0] for note in notes(text)] == ["%% without shapes on the edges"]
     check(graph, read(text), shapes=False)
 

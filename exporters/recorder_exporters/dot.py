@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
+from recorder import ExportError, Graph, Node, OptionError, Scope, Value
 from recorder_exporters.dot_markup import (
     escaped,
     heading,
@@ -26,6 +26,7 @@ from recorder_exporters.dot_markup import (
 from recorder_exporters.gradient_flow import reached
 from recorder_exporters.gradient_scale import GradientScale, norm_of
 from recorder_exporters.look import (
+    ROOM,
     SCOPE_FILLS,
     SCOPE_LINE,
     STYLES,
@@ -34,9 +35,12 @@ from recorder_exporters.look import (
     class_of,
     fold,
     hints,
+    left_out,
     legible,
     shape_of,
     short_name,
+    size_of,
+    times,
     title_of,
     value_class,
 )
@@ -91,11 +95,11 @@ class DotExporter:
             the recording tells.
         colour_by: what a module call's colour says: its kind, or the norm of the gradients that arrived at it, which
             ``Recorder(net, gradients="stats")`` measures. A call that none arrived at keeps the colour of its kind.
-        depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
 
     name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"
+    room = ROOM
 
     def export(
         self,
@@ -108,20 +112,15 @@ class DotExporter:
         initializers: bool = False,
         backward: bool = False,
         colour_by: Literal["kind", "gradient"] = "kind",
-        depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
         """The graph as DOT text.
 
         Raises:
-            OptionError: ``depth`` is negative, or the gradients to colour by were not measured.
+            OptionError: the gradients to colour by were not measured.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
-        if depth is not None and depth < 0:
-            raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
         graph = fold(graph)
-        if depth is not None:
-            graph = collapse(graph, depth)
         boxes = list(_boxes(graph, initializers))
         scale = None
         if colour_by == "gradient":
@@ -142,8 +141,9 @@ class DotExporter:
         steps = scale.legend() if scale is not None and legend else []
         kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
-        if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
-            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps)
+        less = left_out(graph) if legend else ""
+        if title or kinds or steps or less:  # as the label of the whole drawing: it takes no part in the layout
+            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps, less)
         return _write(graph, attributes, title, boxes, arrows + gradients)
 
 
@@ -296,8 +296,10 @@ def _operation(node: Node, own: list[Value]) -> Attributes:
     lines = [f"<b>{words}</b>" if node.kind == "module" else words]
     if arguments := hints(node.attributes):
         lines[0] += small(f"  {arguments}")
-    inside = node.meta.get("collapsed")
-    parts = [line_of(short_name(node)) if short_name(node) else "", f"{escaped(str(inside))} nodes" if inside else ""]
+    if often := times(node):
+        lines[0] += f"  <b>{often}</b>"
+        attributes["peripheries"] = "2"
+    parts = [line_of(short_name(node)) if short_name(node) else "", size_of(node)]
     if any(parts):
         lines.append(small(" · ".join(part for part in parts if part)))
     lines += [small(f"{line_of(_member(node, value))} {escaped(shape_of(value))}", 8) for value in own[:MEMBERS]]
@@ -336,6 +338,8 @@ def _source(value: Value) -> Attributes:
 
 def _tensor(value: Value, look: str, words: str, bold: bool = True) -> Attributes:
     words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
+    if often := times(value):
+        words += f"  <b>{often}</b>"
     return {
         **_colours(STYLES[look]),
         "style": "filled",
@@ -360,13 +364,19 @@ def _clusters(graph: Graph, title: str) -> Iterator[Attributes]:
     depths: dict[int, int] = {}
     for scope in graph.scopes:
         depth = depths[id(scope)] = 0 if scope.parent is None else depths[id(scope.parent)] + 1
-        known = scope.op_type == title and not short_name(scope)  # the title says it already
+        known = scope.op_type == title and not short_name(scope) and not times(scope)  # the title says it already
         yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud)
 
 
 def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes:
     name, error = short_name(scope), scope.error
-    words = (f"<b>{line_of(name)}</b>  " if name else "") + line_of(scope.op_type)
+    often = times(scope)
+    parts = [
+        f"<b>{line_of(name)}</b>" if name else "",
+        line_of(scope.op_type) if scope.op_type or not often else "",  # a group of blocks has none
+        f"<b>{small(often, 12)}</b>" if often else "",
+    ]
+    words = "  ".join(filter(None, parts))
     lines = [*([] if nameless else [words]), *(wrapped(error) if loud and error is not None else [])]
     last = len(SCOPE_FILLS) - 1
     fill = SCOPE_FILLS[depth if depth <= last else last - (depth - last) % 2]
@@ -377,7 +387,7 @@ def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
         "color": f'"{SCOPE_LINE if error is None else STYLES["error"].line}"',
-        "penwidth": "0.8" if error is None else "1.4",
+        "penwidth": "1.4" if error is not None else "1.8" if often else "0.8",
         "fontsize": "9",
         "fontcolor": '"#4a525d"' if error is None else f'"{STYLES["error"].text}"',
         "margin": "10",

@@ -35,9 +35,9 @@ def small(markup: str, size: int = 9) -> str:
     return f'<font point-size="{size}">{markup}</font>'
 
 
-def heading(title: str, kinds: list[str], columns: int, scale: Sequence[Style | str] = ()) -> str:
+def heading(title: str, kinds: list[str], columns: int, scale: Sequence[Style | str] = (), less: str = "") -> str:
     """A label of title and legend, any part of which may be empty. ``kinds`` are keys of `STYLES`; ``scale`` has
-    colours and words for gradient norms.
+    colours and words for gradient norms; ``less`` says what is not drawn.
     """
     rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
     if kinds:
@@ -51,6 +51,8 @@ def heading(title: str, kinds: list[str], columns: int, scale: Sequence[Style | 
         cells = "".join(f"<td>{small(i)}</td>" if isinstance(i, str) else _swatch(i) for i in scale)
         line = f"<tr><td>{small('gradient norm')}</td>{cells}</tr>"
         rows.append(f"<tr><td>{_table(line, 1)}</td></tr>")
+    if less:
+        rows.append(f"<tr><td>{small(escaped(less))}</td></tr>")
     rows.append('<tr><td height="6"></td></tr>')
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'
 

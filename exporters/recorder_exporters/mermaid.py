@@ -12,16 +12,20 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, collapse_to_fit
+from recorder import ExportError, Graph, Node, Scope, Value, collapse_to_fit
 from recorder_exporters.look import (
+    ROOM,
     SCOPE_LINE,
     STYLES,
     caption,
     class_of,
     fold,
     hints,
+    left_out,
     legible,
     short_name,
+    size_of,
+    times,
     title_of,
     value_class,
 )
@@ -57,6 +61,7 @@ class MermaidExporter:
     name = "mermaid"
     suffixes = (".mmd", ".mermaid")
     media_type = "text/vnd.mermaid"
+    room = ROOM
 
     def export(
         self,
@@ -66,7 +71,6 @@ class MermaidExporter:
         title: str | None = None,
         shapes: bool = True,
         initializers: bool = False,
-        depth: int | None = None,
         limits: Literal["github", "none"] = "github",
     ) -> str:
         """The graph as the text of a flowchart.
@@ -79,21 +83,15 @@ class MermaidExporter:
             graph: what to draw.
             direction: which way time goes: top to bottom or left to right.
             title: what stands above, nothing if empty; if None, the graph's name, unless a scope around everything
-                bears it already.
+                bears it already, and what the view leaves out.
             shapes: whether edges carry shape and dtype.
             initializers: whether to draw the parameters and buffers that are used.
-            depth: how many levels of scopes stay open, from 0; all of them if None.
             limits: ``"none"`` writes everything, for a page that was told to draw more.
 
         Raises:
             ExportError: even with every scope closed the graph is larger than GitHub draws.
-            OptionError: the depth is negative.
         """
         graph = fold(graph)
-        if depth is not None:
-            if depth < 0:
-                raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
-            graph = collapse(graph, depth)
 
         def text(view: Graph, shapes: bool, *notes: str) -> str:
             heading = _default_title(view) if title is None else title
@@ -175,7 +173,7 @@ class _Chart:
         """Frame a scope and those around it, unless that is done. ``said`` are the errors that their members show."""
         missing = [s for s in (scope.ancestors() if scope is not None else ()) if s not in self.frames]
         for new in reversed(missing):
-            heading = " · ".join(filter(None, (short_name(new), new.op_type)))
+            heading = " · ".join(filter(None, (short_name(new), new.op_type, times(new))))
             error = new.error if new.error is not None and (new, new.error) not in said else ""
             self.frames[new] = _Frame(f"s{len(self.frames)}", [heading, error], new.error is not None)
             self.members[new] = []
@@ -227,7 +225,8 @@ def _chart(graph: Graph, initializers: bool) -> _Chart:
 
 def _default_title(graph: Graph) -> str:
     outermost = {scope.op_type for scope in graph.scopes if scope.parent is None}
-    return "" if outermost == {title_of(graph)} else title_of(graph)
+    known = outermost == {title_of(graph)}
+    return ": ".join(part for part in ("" if known else title_of(graph), left_out(graph)) if part)
 
 
 def _scope_around(value: Value) -> Scope | None:
@@ -242,11 +241,9 @@ def _scope_around(value: Value) -> Scope | None:
 
 def _words(node: Node) -> list[str]:
     """What stands on a node, line by line."""
-    inside = node.meta.get("collapsed")
-    called = (short_name(node), "" if inside is None else f"{inside} nodes")
     return [
-        " ".join(filter(None, (node.op_type, hints(node.attributes)))),
-        " · ".join(filter(None, called)),
+        " ".join(filter(None, (node.op_type, hints(node.attributes), times(node)))),
+        " · ".join(filter(None, (short_name(node), size_of(node)))),
         node.error or "",
     ]
 
