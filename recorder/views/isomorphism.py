@@ -90,8 +90,8 @@ class Blocks:
         numbers = (self._number[id(user)] for user, _ in value.uses)
         return {self.shown(number) for number in numbers if not start <= number < end}
 
-    def _is_private(self, value: Value, start: int, end: int) -> bool:
-        """Whether a range of nodes alone knows a value: a parameter of its own, say."""
+    def is_private(self, value: Value, start: int, end: int) -> bool:
+        """Whether a range of nodes alone knows a value, which no node made: a parameter of its own, say."""
         if id(value) in self._made or id(value) in self._returned:
             return False
         first, last = self._used[id(value)]
@@ -117,7 +117,7 @@ class Blocks:
                 if start <= self.made_at(value) < end:
                     number, output = self.made(value) or (0, 0)
                     pattern.append((number - start, output))
-                elif self._is_private(value, start, end):
+                elif value.role in ("parameter", "buffer") and self.is_private(value, start, end):
                     number = own.setdefault(id(value), len(own))
                     pattern.append(("own", number, value.role, value.shape, value.dtype, value.requires_grad))
                 else:

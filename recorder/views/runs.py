@@ -136,7 +136,9 @@ class Runs:
             wiring = blocks.together(block)
             if wiring.pattern != wired.pattern:
                 break
-            found = tuple(self._link(value, once, last, first) for value, once in zip(wiring.entries, wired.entries))
+            found = tuple(
+                self._link(value, once, block, last, first) for value, once in zip(wiring.entries, wired.entries)
+            )
             beyond = self._leaving(last, block[-1].end)
             if count == 1:
                 links, leaving = found, beyond
@@ -150,9 +152,12 @@ class Runs:
             count -= 1
         return _Run(count, links)
 
-    def _link(self, value: Value, once: Value, last: Sequence[Block], first: Sequence[Block]) -> Key | str | None:
+    def _link(
+        self, value: Value, once: Value, block: Sequence[Block], last: Sequence[Block], first: Sequence[Block]
+    ) -> Key | str | None:
         """How a tensor comes into a repetition: from the one before, as which of its values; or from what is before the
-        first, where it is the same tensor for all, or another one of the same node. None if it does neither.
+        first, where it is the same tensor for all, or another one of the same node; or from nowhere, and nobody else
+        uses it. None if it does neither.
         """
         made = self.blocks.made_at(value)
         if last[0].start <= made < last[-1].end:
@@ -160,7 +165,10 @@ class Runs:
             return number - last[0].start, output
         if value is once:
             return "same"
-        return "split" if 0 <= made < first[0].start and made == self.blocks.made_at(once) else None
+        if 0 <= made < first[0].start and made == self.blocks.made_at(once):
+            return "split"
+        own = value.role == once.role and self.blocks.is_private(value, block[0].start, block[-1].end)
+        return "own" if own and self.blocks.is_private(once, first[0].start, first[-1].end) else None
 
     def _leaving(self, sequence: Sequence[Block], end: int) -> set[tuple[Key, int]]:
         """What is used from ``end`` on, or returned: which of a sequence's values, and by which node, -1 for nobody."""

@@ -1,0 +1,314 @@
+"""fold() shows what repeats once. Which node stands for which is worked out here from what the view says of itself, by
+counting nodes; then every edge of the original has to be an edge of the view, and the other way round.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+
+import pytest
+import strategies
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from recorder import Graph, Node, Scope, assemble, collapse, dumps, fold, loads, readable, unfold
+from recorder.testing import StreamBuilder, chain, sample_graphs
+from recorder.views.matching import is_group
+
+
+class Run(NamedTuple):
+    """What repeats: ``repeats`` times ``size`` nodes of the original, from number ``start`` on."""
+
+    start: int
+    size: int
+    repeats: int
+
+
+def runs_of(view: Graph, original: Graph) -> list[Run]:
+    """The runs of a view, outer ones before inner ones. Places of a view are as large as what is in them says."""
+    number = {node.name: i for i, node in enumerate(original.nodes)}
+    sizes: dict[int, int] = {}
+    first: dict[int, int] = {}
+    found = []
+    inside: dict[int, list[Node | Scope]] = {}
+    seen = set()
+    for node in view.nodes:
+        place: Node | Scope | None = node
+        while place is not None and id(place) not in seen:
+            seen.add(id(place))
+            around = place.scope if isinstance(place, Node) else place.parent
+            inside.setdefault(id(around), []).append(place)
+            place = around
+    for place in (*view.nodes, *reversed(view.scopes)):
+        children = inside.get(id(place), [])
+        if isinstance(place, Scope) and not children:
+            continue
+        size = 1 if isinstance(place, Node) else sum(sizes[id(child)] for child in children)
+        start = first[id(place)] = number[place.name] if isinstance(place, Node) else first[id(children[0])]
+        repeats = place.meta.get("repeats", 1)
+        sizes[id(place)] = size * repeats
+        if repeats > 1:
+            found.append(Run(start, size, repeats))
+            check_names(place, Run(start, size, repeats), original)
+    assert sum(sizes[id(place)] for place in inside.get(id(None), [])) == len(original.nodes)
+    return sorted(found, key=lambda run: (run.start, -run.size * run.repeats))
+
+
+def check_names(place: Node | Scope, run: Run, original: Graph) -> None:
+    """Of one block that repeats, each name is the one of the place that begins there."""
+    names = place.meta["repeated"]
+    if len(names) == run.repeats:
+        for repetition, name in enumerate(names):
+            node = original.nodes[run.start + repetition * run.size]
+            around = [] if node.scope is None else [scope.name for scope in node.scope.ancestors()]
+            assert name in (node.name, *around)
+    assert len(names) % run.repeats == 0
+
+
+def address(number: int, runs: list[Run]) -> tuple[list[tuple[Run, int]], int]:
+    """In which repetition of which runs a node is, and the number of the one that stands for it."""
+    path = []
+    for run in runs:
+        if run.start <= number < run.start + run.size * run.repeats:
+            repetition, offset = divmod(number - run.start, run.size)
+            path.append((run, repetition))
+            number = run.start + offset
+    return path, number
+
+
+def check(graph: Graph, view: Graph) -> None:
+    view.lint()
+    runs = runs_of(view, graph)
+    number = {id(node): i for i, node in enumerate(graph.nodes)}
+    at = [address(i, runs) for i in range(len(graph.nodes))]
+    assert [node.name for node in view.nodes] == [graph.nodes[i].name for i, (_, shown) in enumerate(at) if shown == i]
+    for node, (_, shown) in zip(graph.nodes, at, strict=True):
+        alike = graph.nodes[shown]
+        for fact in ("kind", "op_type", "target", "attributes", "error"):
+            assert getattr(node, fact) == getattr(alike, fact)
+        assert [(v.shape, v.dtype) for v in node.outputs] == [(v.shape, v.dtype) for v in alike.outputs]
+    expected = set()
+    leaving: dict[tuple[Run, str, str], set[int]] = {}
+    for edge in graph.edges():
+        source, target = number[id(edge.source)], number[id(edge.target)]
+        (from_, shown), (to, user) = at[source], at[target]
+        names = graph.nodes[shown].name, graph.nodes[user].name
+        apart = next(((a, b) for a, b in zip(from_, to) if a != b), None)
+        if apart is not None and apart[0][0] == apart[1][0]:
+            assert apart[1][1] == apart[0][1] + 1, "only from one repetition to the next"
+            continue
+        expected.add(names)
+        for run, repetition in from_:
+            if run not in [other for other, _ in to]:
+                leaving.setdefault((run, *names), set()).add(repetition)
+    assert {(edge.source.name, edge.target.name) for edge in view.edges()} == expected
+    for (run, *_), repetitions in leaving.items():
+        assert repetitions in ({run.repeats - 1}, set(range(run.repeats))), "nothing leaves a run half-way"
+    assert [v.name for v in view.initializers] == [v.name for v in graph.initializers]
+
+
+any_graph = st.one_of(strategies.graphs(), strategies.streams().map(assemble), strategies.repetitive())
+
+
+@settings(deadline=None, max_examples=300)
+@given(any_graph)
+def test_dataflow_is_kept(graph: Graph) -> None:
+    before = dumps(graph, timing=True)
+    view = fold(graph)
+    check(graph, view)
+    assert dumps(graph, timing=True) == before
+    assert unfold(view) == graph
+    assert fold(view) == view
+    assert loads(dumps(view)) == view
+    if not any("repeats" in place.meta for place in (*view.nodes, *view.scopes)):
+        assert view == graph
+
+
+@settings(deadline=None, max_examples=100)
+@given(strategies.repetitive(), st.integers(0, 3))
+def test_views_compose(graph: Graph, depth: int) -> None:
+    """Folded and collapsed, in either order, nothing is lost in counting; and each is undone without the other."""
+    for view in (collapse(fold(graph), depth), fold(collapse(graph, depth)), readable(graph, 5)):
+        view.lint()
+        assert represented(view) == len(graph.nodes)
+    assert unfold(collapse(fold(graph), depth)) == collapse(graph, depth)
+    assert unfold(fold(collapse(graph, depth))) == collapse(graph, depth)
+
+
+def represented(view: Graph) -> int:
+    total = 0
+    for node in view.nodes:
+        stands_for = node.meta.get("collapsed", 1) * node.meta.get("repeats", 1)
+        for scope in node.scope.ancestors() if node.scope is not None else ():
+            stands_for *= scope.meta.get("repeats", 1)
+        total += stands_for
+    return total
+
+
+def test_the_strategy_makes_what_has_to_be_tried() -> None:
+    def has(condition: Callable[[Graph], bool]) -> bool:
+        find(strategies.repetitive(), condition, settings=settings(max_examples=2_000, database=None))
+        return True  # else it raises
+
+    def runs(graph: Graph) -> list[Run]:
+        return runs_of(fold(graph), graph)
+
+    assert has(lambda graph: any(run.repeats == 5 for run in runs(graph)))
+    assert has(lambda graph: any(is_group(scope) for scope in fold(graph).scopes))
+    assert has(lambda graph: len({run.start for run in runs(graph)}) < len(runs(graph)))  # a run in a run
+
+
+# Written down
+
+
+class Builder:
+    """Blocks in a net, by what they use."""
+
+    def __init__(self) -> None:
+        self.build = StreamBuilder("Net")
+        self.x = self.build.tensor((2, 4))
+        self.numbers = count()
+
+    def block(self, *inputs: object, op: str = "relu") -> object:
+        name = f"blocks.{next(self.numbers)}"
+        with self.build.call(name, "Block", list(inputs)) as block:
+            h = self.build.op(f"{name}.fc", "Linear", list(inputs), (2, 4), weight=(4, 4))
+            y = self.build.op(None, op, [h], (2, 4))
+            block.outputs = [y]
+        return y
+
+
+def told(view: Graph) -> list[tuple[str, int]]:
+    return [(place.name, place.meta["repeats"]) for place in (*view.scopes, *view.nodes) if "repeats" in place.meta]
+
+
+def test_a_chain() -> None:
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        y = b.x
+        for _ in range(12):
+            y = b.block(y)
+        net.outputs = [b.build.op(None, "sum", [y], ())]
+    graph = assemble(b.build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert [node.name for node in view.nodes] == ["blocks.0.fc", "blocks.0.relu", "sum"]
+    scope = view.nodes[0].scope
+    assert scope is not None
+    assert scope.meta == {"repeats": 12, "repeated": [f"blocks.{i}" for i in range(12)]}
+    assert [v.name for v in view.nodes[2].inputs] == ["blocks.0.relu:0"]
+    assert len(view.initializers) == 12
+    assert unfold(view, fqn="blocks.5").nodes[2].name == "blocks.5.fc"
+    assert told(unfold(view, fqn="blocks.5")) == [("blocks.0", 5), ("blocks.6", 6)]
+    assert told(unfold(view, op_type="Block")) == []
+
+
+def test_a_tensor_that_leaves_half_way_parts_the_run() -> None:
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        y, taken = b.x, None
+        for number in range(6):
+            y = b.block(y)
+            taken = y if number == 2 else taken
+        net.outputs = [b.build.op(None, "cat", [y, taken], (4, 4))]
+    graph = assemble(b.build.stream)
+    check(graph, fold(graph))
+    assert told(fold(graph)) == [("blocks.0", 3), ("blocks.3", 3)]
+
+
+def test_what_all_give_is_given_once() -> None:
+    """As hidden states that are all returned, or stacked."""
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        states = [b.x]
+        for _ in range(4):
+            states.append(b.block(states[-1]))
+        net.outputs = [b.build.op(None, "stack", states[1:], (4, 2, 4)), *states[1:]]
+    graph = assemble(b.build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert told(view) == [("blocks.0", 4)]
+    assert [v.name for v in view.nodes[-1].inputs] == ["blocks.0.relu:0"]
+    assert [(v.name, v.meta) for v in view.outputs] == [("stack:0", {}), ("blocks.0.relu:0", {"repeats": 4})]
+
+
+@pytest.mark.parametrize(("merge", "folded"), [("cat", [("blocks.0", 3)]), ("attention", [])])
+def test_branches_beside_each_other(merge: str, folded: list[tuple[str, int]]) -> None:
+    """They are a repetition where it does not matter which is which."""
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        net.outputs = [b.build.op(None, merge, [b.block(b.x) for _ in range(3)], (6, 4))]
+    graph = assemble(b.build.stream)
+    check(graph, fold(graph))
+    assert told(fold(graph)) == folded
+
+
+def test_two_that_take_turns_are_a_pair() -> None:
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        y = b.x
+        for number in range(6):
+            y = b.block(y, op="relu" if number % 2 else "tanh")
+        net.outputs = [y]
+    graph = assemble(b.build.stream)
+    view = fold(graph)
+    check(graph, view)
+    group = view.scopes[1]
+    assert (group.op_type, group.fqn, group.name) == ("", "", "blocks.0 … blocks.5")
+    assert group.meta == {"repeats": 3, "repeated": [f"blocks.{i}" for i in range(6)]}
+    assert [scope.parent for scope in view.scopes[2:]] == [group, group]
+    assert [node.name for node in collapse(view, 1).nodes] == ["blocks.0", "blocks.1"]  # a group is no level
+    (net_node,) = collapse(view, 0).nodes
+    assert net_node.meta == {"collapsed": 12}
+
+
+def test_a_shared_input_and_one_of_each_block() -> None:
+    """A mask goes into all; a cache goes into each, and is an input of the graph."""
+    b = Builder()
+    mask, caches = b.build.tensor((2, 4)), [b.build.tensor((2, 4)) for _ in range(3)]
+    with b.build.call("", "Net", [b.x, mask, *caches]) as net:
+        y = b.x
+        for cache in caches:
+            y = b.block(y, mask, cache)
+        net.outputs = [y]
+    graph = assemble(b.build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert told(view) == [("blocks.0", 3)]
+    assert len(graph.inputs) == 5
+    assert [v.meta for v in view.inputs] == [{}, {}, {"repeats": 3}]
+
+
+@pytest.mark.parametrize("other", ["shape", "argument", "error", "skip"])
+def test_what_differs_is_not_folded(other: str) -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 4))
+    with build.call("", "Net", [x]) as net:
+        y = x
+        for number in range(2):
+            with build.call(f"{number}", "Block", [y]) as block:
+                shape = (2, 8) if other == "shape" and number else (2, 4)
+                h = build.op(f"{number}.fc", "Linear", [y], shape, weight=(4, 4))
+                used = [h, x] if other == "skip" else [h, y]
+                y = build.op(None, "add", used, shape, attributes={"alpha": number if other == "argument" else 1})
+                block.outputs = [y]
+        net.outputs = [y]
+    graph = assemble(build.stream)
+    if other == "error":
+        graph.nodes[-1].error = "ValueError: no"
+    check(graph, fold(graph))
+    assert told(fold(graph)) == []
+
+
+def test_a_large_graph() -> None:
+    """Of every two blocks in a row a tensor leaves, so nothing can be folded, and everything has to be looked at."""
+    graph = chain(20_000, blocks=1_000)
+    view = fold(graph)
+    assert len(view.nodes) < 50
+    assert represented(view) == 20_000
+
+
+@pytest.mark.parametrize("name", sample_graphs())
+def test_samples(name: str) -> None:
+    graph = sample_graphs()[name]
+    check(graph, fold(graph))
