@@ -27,8 +27,7 @@ class Option(typing.NamedTuple):
 
     def describe(self) -> str:
         """As in a signature: ``depth: int | None = None``."""
-        kind = self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
-        return f"{self.name}: {kind} = {self.default!r}"
+        return f"{self.name}: {' | '.join(map(_written, _parts(self.type)))} = {self.default!r}"
 
     def parse(self, text: str) -> Any:
         """The value that a text from the command line stands for, by this option's type.
@@ -135,6 +134,13 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
     """The alternatives of an annotation: those of a union, or itself."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return typing.get_args(annotation) if union else (annotation,)
+
+
+def _written(kind: Any) -> str:
+    """One of the `_parts` as people write it."""
+    if kind is type(None):
+        return "None"
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _is_a(value: object, kind: Any) -> bool:

@@ -31,7 +31,7 @@ from recorder.events import (
 )
 from recorder.testing import StreamBuilder
 
-__all__ = ["attributes", "graphs", "json_values", "metas", "repetitive", "streams", "streams_with_headers"]
+__all__ = ["attributes", "blocks", "graphs", "json_values", "metas", "repetitive", "streams", "streams_with_headers"]
 
 text = st.text(max_size=8)
 
@@ -466,3 +466,20 @@ def _steps(build: StreamBuilder, template: list[tuple[str, int, int]], name: str
         else:
             known.append(build.op(None, op_type, used, (2,)))
     return known[-1]
+
+
+def blocks(alike: int, pairs: int = 0) -> EventStream:
+    """Not drawn at random: a net of so many blocks in a chain, and of pairs of two kinds that take turns."""
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 4))
+    with build.call("", "Net", [x]) as net:
+        y = x
+        kinds = [(f"blocks.{i}", "Block", "relu") for i in range(alike)]
+        kinds += [(f"pairs.{i}", "AB"[i % 2], ("tanh", "exp")[i % 2]) for i in range(2 * pairs)]
+        for name, op_type, function in kinds:
+            with build.call(name, op_type, [y]) as block:
+                h = build.op(f"{name}.fc", "Linear", [y], (2, 4), weight=(4, 4))
+                y = build.op(None, function, [h], (2, 4))
+                block.outputs = [y]
+        net.outputs = [y]
+    return build.stream

@@ -14,9 +14,10 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
+from strategies import blocks
 
 import recorder
-from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope, Value
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope, Value, assemble
 from recorder.testing import chain, sample_graphs
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's dot on PATH: apt install graphviz")
@@ -477,3 +478,38 @@ def test_the_legend_has_the_kinds_that_occur() -> None:
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         recorder.export(SAMPLES["tiny"], "dot", **options)
+
+
+@needs_dot
+def test_what_repeats_says_how_often() -> None:
+    graph = assemble(blocks(12, pairs=3))
+    drawing = read(str(recorder.export(graph, "dot", fold=True)))
+    headings = [" ".join("".join(words(cluster)).split()) for cluster in drawing.clusters.values()]
+    assert headings == ["", "blocks.0–11 Block × 12", "pairs.0–5 × 3", "pairs.0 A", "pairs.1 B"]
+    assert [cluster["penwidth"] for cluster in drawing.clusters.values()] == ["0.8", "1.8", "1.8", "0.8", "0.8"]
+    assert words(drawing.whole)[-1] == "6 boxes for 36 operations · × n: n alike, drawn once"
+    assert words(read(str(recorder.export(graph, "dot", depth=None))).whole)[-1] != words(drawing.whole)[-1]
+    drawing = read(str(recorder.export(graph, "dot", fold=True, depth=1)))
+    told = [
+        (box["peripheries"], " ".join(" ".join(words(box)).split()))
+        for box in drawing.boxes.values()
+        if "peripheries" in box
+    ]
+    assert ("2", "Block × 12 blocks.0–11 · 2 nodes each") in told
+    assert words(drawing.whole)[-1] == "3 boxes for 36 operations · × n: n alike, drawn once"
+    assert words(read(str(recorder.export(graph, "dot", legend=False, fold=True))).whole) == ["Net"]
+
+
+def test_inputs_and_outputs_that_repeat() -> None:
+    """As the cache of a language model, of which each block has its own part."""
+    given, made = (
+        Value(name, (1,), "float32", "cpu", role=role, meta={"repeats": 12})
+        for name, role in (("cache", "input"), ("new", "activation"))
+    )
+    text = str(
+        recorder.export(
+            Graph([Node("n", "function", "f", "", inputs=(given,), outputs=(made,))], inputs=[given], outputs=[made]),
+            "dot",
+        )
+    )
+    assert text.count("<b>× 12</b>") == 2

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorder_exporters.look import caption, hints, short_name, shortened, visible
 from recorder_exporters.mermaid import MAX_CHARACTERS, MAX_EDGES
-from strategies import graphs
+from strategies import blocks, graphs
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, export
+from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, export, fold
 from recorder.testing import HOSTILE_NAMES, StreamBuilder, assemble, chain, sample_graphs
 
 HERE = Path(__file__).parent / "mermaid"
@@ -82,10 +82,15 @@ def shown(*lines: str) -> str:
     return "\n".join(shortened(visible(line), 80) for line in lines if line)
 
 
+def repeats(place: Node | Scope) -> str:
+    return f"× {place.meta['repeats']}" if "repeats" in place.meta else ""
+
+
 def words(node: Node) -> str:
+    first = " ".join(filter(None, (node.op_type, hints(node.attributes), repeats(node))))
     inside = node.meta.get("collapsed")
-    first = " ".join(filter(None, (node.op_type, hints(node.attributes))))
-    second = " · ".join(filter(None, (short_name(node), f"{inside} nodes" if inside is not None else "")))
+    size = "" if inside is None else f"{inside} node{'s' * (inside != 1)}{' each' * bool(repeats(node))}"
+    second = " · ".join(filter(None, (short_name(node), size)))
     return shown(first, second, node.error or "")
 
 
@@ -141,7 +146,7 @@ def check(graph: Graph, answer: dict[str, Any], *, shapes: bool = True, initiali
         while scope is not None:
             assert id is not None
             assert scopes.setdefault(id, scope) is scope
-            heading = shown(" · ".join(filter(None, (short_name(scope), scope.op_type))))
+            heading = shown(" · ".join(filter(None, (short_name(scope), scope.op_type, repeats(scope)))))
             assert headings[id].split("\n")[0] == heading or not heading
             id, scope = parents.get(id), scope.parent
         assert id is None
@@ -178,6 +183,21 @@ def test_depth_closes_scopes(read: Read) -> None:
     answer = read(str(export(graph, "mermaid", depth=1)))
     check(collapse(graph, 1), answer)
     assert [v["shape"] for v in answer["vertices"] if v["classes"] == ["collapsed"]] == ["subroutine"] * 2
+
+
+def test_what_repeats_says_how_often(read: Read, draw: Draw) -> None:
+    graph = assemble(blocks(12, pairs=3))
+    view = fold(graph)
+    text = str(export(graph, "mermaid", fold=True))
+    answer = read(text)
+    check(view, answer)
+    headings = [frame["label"] for frame in answer["subgraphs"]]
+    expected = {"Net", "blocks.0–11 · Block · × 12", "pairs.0–5 · × 3", "pairs.0 · A", "pairs.1 · B"}
+    assert set(headings) == expected
+    check(collapse(view, 1), read(str(export(graph, "mermaid", fold=True, depth=1))))
+    (drawing,) = draw([text])
+    assert drawing["title"] == "6 boxes for 36 operations · × n: n alike, drawn once"
+    assert Counter(map(str, drawing["headings"])) == Counter(str(seen(heading)) for heading in headings)
 
 
 def test_a_negative_depth_is_refused() -> None:
