@@ -232,6 +232,36 @@ def test_what_all_give_is_given_once() -> None:
     assert [(v.name, v.meta) for v in view.outputs] == [("stack:0", {}), ("blocks.0.relu:0", {"repeats": 4})]
 
 
+def test_the_last_one_has_to_be_used_as_the_others_are() -> None:
+    b = Builder()
+    with b.build.call("", "Net", [b.x]) as net:
+        states = [b.x]
+        for _ in range(5):
+            states.append(b.block(states[-1]))
+        net.outputs = [b.build.op(None, "stack", states[1:-1], (4, 2, 4)), states[-1]]
+    graph = assemble(b.build.stream)
+    check(graph, fold(graph))
+    assert told(fold(graph)) == [("blocks.0", 4)]
+
+
+def test_branches_of_the_pieces_of_a_tensor() -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 12))
+    with build.call("", "Net", [x]) as net:
+        first = build.op(None, "chunk", [x], *[(2, 4)] * 3)
+        made = []
+        for number in range(3):
+            with build.call(f"{number}", "Head", [first + number]) as head:
+                made.append(build.op(f"{number}.fc", "Linear", [first + number], (2, 4), weight=(4, 4)))
+                head.outputs = made[-1:]
+        net.outputs = [build.op(None, "cat", made, (2, 12))]
+    graph = assemble(build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert told(view) == [("0", 3)]
+    assert [v.name for v in view.nodes[1].inputs] == ["chunk:0", "0.fc.weight"]
+
+
 @pytest.mark.parametrize(("merge", "folded"), [("cat", [("blocks.0", 3)]), ("attention", [])])
 def test_branches_beside_each_other(merge: str, folded: list[tuple[str, int]]) -> None:
     """They are a repetition where it does not matter which is which."""
@@ -277,6 +307,52 @@ def test_a_shared_input_and_one_of_each_block() -> None:
     assert told(view) == [("blocks.0", 3)]
     assert len(graph.inputs) == 5
     assert [v.meta for v in view.inputs] == [{}, {}, {"repeats": 3}]
+
+
+def steps(number: int, *wiring: tuple[int, ...]) -> Callable[[StreamBuilder, int, int], int]:
+    """Operations of which each uses some of the tensors before, by their numbers: 0 what comes in, 1 what all share."""
+
+    def run(build: StreamBuilder, y: int, shared: int) -> int:
+        known = [y, shared]
+        for used in wiring:
+            known.append(build.op(None, "add", [known[i] for i in used], (2, 4)))
+        return build.op(f"fc{number}", "Linear", [known[-1]], (2, 4), weight=(4, 4))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "wirings",
+    [
+        [((0, 1),), ((0, 0),)],
+        [((0, 1), (2, 2)), ((0, 1), (2, 0))],
+        [((0, 1), (0, 1), (2, 3)), ((0, 1), (0, 1), (3, 3))],
+        [((0, 1), (2, 0)), ((0, 1), (0, 2))],
+        [((0, 0, 1),), ((0, 1, 1),)],
+        [((0, 1), (0, 1), (2, 0)), ((0, 1), (0, 1), (3, 0))],
+    ],
+    ids=["an operand", "inside", "how many", "order", "which operand", "which inside"],
+)
+@pytest.mark.parametrize("in_scopes", [True, False])
+def test_what_is_wired_in_another_way_is_not_folded(wirings: list, in_scopes: bool) -> None:
+    for pair, folded in ((wirings, False), (wirings[:1] * 2, True)):
+        build = StreamBuilder("Net")
+        x, shared = build.tensor((2, 4)), build.tensor((2, 4))
+        with build.call("", "Net", [x, shared]) as net:
+            y = x
+            for number, wiring in enumerate(3 * pair[:1] + pair[1:] if folded else pair[:1] + 3 * pair[1:]):
+                if in_scopes:
+                    with build.call(f"{number}", "Block", [y, shared]) as block:
+                        y = steps(number, *wiring)(build, y, shared)
+                        block.outputs = [y]
+                else:
+                    y = steps(number, *wiring)(build, y, shared)
+            net.outputs = [y]
+        graph = assemble(build.stream)
+        view = fold(graph)
+        check(graph, view)
+        repeats = [place.meta["repeats"] for place in (*view.scopes, *view.nodes) if "repeats" in place.meta]
+        assert repeats == [4 if folded else 3]
 
 
 @pytest.mark.parametrize("other", ["shape", "argument", "error", "skip"])

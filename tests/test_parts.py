@@ -175,3 +175,17 @@ def test_an_input_that_is_returned() -> None:
     view = hide(graph)
     view.lint()
     assert (view.nodes, [v.name for v in view.outputs]) == ([], ["x"])
+
+
+def test_what_has_only_a_hidden_constant_to_hand_on_stays() -> None:
+    build = StreamBuilder("Net")
+    x, scale = build.tensor((3,)), build.tensor((3,), name="scale")
+    with build.call("", "Net", [x]) as net:
+        scaled = build.op(None, "mul", [build.op(None, "arange", [], (3,)), scale], (3,))
+        net.outputs = [build.op(None, "add", [x, scaled], (3,))]
+    view = hide(assemble(build.stream), "constants", op_type="mul")
+    view.lint()
+    assert [(node.name, [v.name for v in node.inputs]) for node in view.nodes] == [
+        ("mul", ["scale"]),
+        ("add", ["input", "mul:0"]),
+    ]
