@@ -376,8 +376,41 @@ def test_what_differs_is_not_folded(other: str) -> None:
     assert told(fold(graph)) == []
 
 
+def test_calls_of_the_same_model() -> None:
+    """The blocks' parameters are used again in the next call, and are each block's own all the same."""
+    b = Builder()
+    y = b.x
+    for _ in range(5):
+        b.numbers = count()
+        with b.build.call("", "Net", [y]) as net:
+            for _ in range(3):
+                y = b.block(y)
+            net.outputs = [y]
+    graph = assemble(b.build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert told(view) == [("Net", 5), ("blocks.0", 3)]
+    assert represented(view) == 30
+
+
+def test_a_parameter_of_two_blocks_is_no_blocks_own() -> None:
+    build = StreamBuilder("Net")
+    x, weights = build.tensor((2, 4)), [build.tensor((4, 4), name=f"w{i}") for i in range(3)]
+    with build.call("", "Net", [x]) as net:
+        y = x
+        for number in range(4):
+            with build.call(f"{number}", "Block", [y]) as block:
+                y = build.op(
+                    f"{number}.relu", "ReLU", [build.op(None, "linear", [y, weights[number // 2]], (2, 4))], (2, 4)
+                )
+                block.outputs = [y]
+        net.outputs = [y]
+    graph = assemble(build.stream)
+    check(graph, fold(graph))
+    assert told(fold(graph)) == [("0", 2), ("2", 2)]
+
+
 def test_a_large_graph() -> None:
-    """Of every two blocks in a row a tensor leaves, so nothing can be folded, and everything has to be looked at."""
     graph = chain(20_000, blocks=1_000)
     view = fold(graph)
     assert len(view.nodes) < 50

@@ -5,6 +5,7 @@ operations with the same arguments on tensors of the same shapes, wired in the s
 does what was measured. Each scope is looked at once, with what is in it as so many numbers, so the time is linear.
 """
 
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -56,10 +57,10 @@ class Blocks:
         self._number = {id(node): i for i, node in enumerate(graph.nodes)}
         self._made = {id(v): (i, k) for i, node in enumerate(graph.nodes) for k, v in enumerate(node.outputs)}
         self._returned = {id(value) for value in graph.outputs}
-        self._used: dict[int, tuple[int, int]] = {}  # of a value, the first and the last node that use it
+        self._users: dict[int, list[int]] = {}  # of a value, the numbers of the nodes that use it, in order
         for i, node in enumerate(graph.nodes):
             for value in node.inputs:
-                self._used[id(value)] = (self._used.get(id(value), (i, i))[0], i)
+                self._users.setdefault(id(value), []).append(i)
 
     # Where values come from and go to
 
@@ -87,19 +88,22 @@ class Blocks:
 
     def users(self, value: Value, start: int, end: int) -> set[int]:
         """The nodes that use a value, without those in a range; by the numbers of those that stand for them."""
-        numbers = (self._number[id(user)] for user, _ in value.uses)
+        numbers = self._users.get(id(value), [])
         return {self.shown(number) for number in numbers if not start <= number < end}
 
-    def is_private(self, value: Value, start: int, end: int) -> bool:
-        """Whether a range of nodes alone knows a value, which no node made: a parameter of its own, say."""
+    def is_private(self, value: Value, start: int, end: int, among: tuple[int, int] | None = None) -> bool:
+        """Whether a range of nodes alone uses a value that no node made: a parameter of its own, say. Another call of
+        the same module uses that again; so ``among`` may say in which larger range nobody else may use it.
+        """
         if id(value) in self._made or id(value) in self._returned:
             return False
-        first, last = self._used[id(value)]
-        return start <= first and last < end
+        users = self._users[id(value)]
+        before, after = (0, len(users)) if among is None else (bisect_left(users, at) for at in among)
+        return before < after and start <= users[before] and users[after - 1] < end
 
     def leaving(self, values: Iterable[Value], end: int) -> list[Value]:
         """Those of the values that are used from a node on, or returned."""
-        return [v for v in values if id(v) in self._returned or self._used.get(id(v), (0, -1))[1] >= end]
+        return [v for v in values if id(v) in self._returned or self._users.get(id(v), [-1])[-1] >= end]
 
     # Blocks
 

@@ -116,14 +116,17 @@ class Runs:
     def _run(self, siblings: list[Block], start: int, period: int) -> _Run:
         """How often the sequence that begins there stands there."""
         blocks = self.blocks
-        first = siblings[start : start + period]
+        first, second = siblings[start : start + period], siblings[start + period : start + 2 * period]
         if (
-            any(one.symbol != other.symbol for one, other in zip(first, siblings[start + period :]))
+            len(second) < period
+            or any(one.symbol != other.symbol for one, other in zip(first, second))
+            or _repeats_in_itself([block.symbol for block in first])
             or not any(block.is_module for block in first)
             or (period == 1 and (first[0].repeats > 1 or "repeats" in first[0].place.meta))
             or any(self.is_apart(block.place) for block in first)
         ):
             return _Run(1)
+        among = siblings[0].start, siblings[-1].end
         wired = blocks.together(first)
         links: tuple[Key | str | None, ...] = ()
         leaving: set[tuple[Key, int]] = set()
@@ -137,7 +140,7 @@ class Runs:
             if wiring.pattern != wired.pattern:
                 break
             found = tuple(
-                self._link(value, once, block, last, first) for value, once in zip(wiring.entries, wired.entries)
+                self._link(value, once, block, last, first, among) for value, once in zip(wiring.entries, wired.entries)
             )
             beyond = self._leaving(last, block[-1].end)
             if count == 1:
@@ -153,11 +156,17 @@ class Runs:
         return _Run(count, links)
 
     def _link(
-        self, value: Value, once: Value, block: Sequence[Block], last: Sequence[Block], first: Sequence[Block]
+        self,
+        value: Value,
+        once: Value,
+        block: Sequence[Block],
+        last: Sequence[Block],
+        first: Sequence[Block],
+        among: tuple[int, int],
     ) -> Key | str | None:
         """How a tensor comes into a repetition: from the one before, as which of its values; or from what is before the
-        first, where it is the same tensor for all, or another one of the same node; or from nowhere, and nobody else
-        uses it. None if it does neither.
+        first, where it is the same tensor for all, or another one of the same node; or from nowhere, and none of the
+        siblings ``among`` which the block is uses it as well. None if it does neither.
         """
         made = self.blocks.made_at(value)
         if last[0].start <= made < last[-1].end:
@@ -167,8 +176,8 @@ class Runs:
             return "same"
         if 0 <= made < first[0].start and made == self.blocks.made_at(once):
             return "split"
-        own = value.role == once.role and self.blocks.is_private(value, block[0].start, block[-1].end)
-        return "own" if own and self.blocks.is_private(once, first[0].start, first[-1].end) else None
+        own = value.role == once.role and self.blocks.is_private(value, block[0].start, block[-1].end, among)
+        return "own" if own and self.blocks.is_private(once, first[0].start, first[-1].end, among) else None
 
     def _leaving(self, sequence: Sequence[Block], end: int) -> set[tuple[Key, int]]:
         """What is used from ``end`` on, or returned: which of a sequence's values, and by which node, -1 for nobody."""
@@ -203,6 +212,12 @@ class Runs:
         symbol = blocks.symbol("run", wiring.pattern, how)
         exits = blocks.leaving((value for block in run for value in block.exits), run[-1].end)
         return Block(place, symbol, start, run[-1].end, wiring.entries, exits, True, True, how.length)
+
+
+def _repeats_in_itself(symbols: list[int]) -> bool:
+    """Whether a sequence is a shorter one several times: then that one is what may repeat."""
+    length = len(symbols)
+    return any(length % part == 0 and symbols[part:] == symbols[:-part] for part in range(1, length // 2 + 1))
 
 
 def _children(graph: Graph) -> dict[int, list[Node | Scope]]:
