@@ -33,7 +33,6 @@ from recorder_exporters.look import (
     Style,
     caption,
     class_of,
-    fold,
     hints,
     left_out,
     legible,
@@ -43,6 +42,7 @@ from recorder_exporters.look import (
     times,
     title_of,
     value_class,
+    without_accumulation,
 )
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class DotExporter:
             OptionError: the gradients to colour by were not measured.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
-        graph = fold(graph)
+        graph = without_accumulation(graph)
         boxes = list(_boxes(graph, initializers))
         scale = None
         if colour_by == "gradient":

@@ -19,7 +19,6 @@ __all__ = [
     "Style",
     "caption",
     "class_of",
-    "fold",
     "hints",
     "left_out",
     "legend",
@@ -32,6 +31,7 @@ __all__ = [
     "title_of",
     "value_class",
     "visible",
+    "without_accumulation",
 ]
 
 
@@ -85,7 +85,7 @@ def value_class(value: Value) -> str:
     return value.role
 
 
-def fold(graph: Graph) -> Graph:
+def without_accumulation(graph: Graph) -> Graph:
     """The graph without the autograd nodes that only accumulate a parameter's gradient: what used such a node uses the
     parameter itself. They outnumber all other autograd nodes, and say nothing that the parameter's name does not.
 

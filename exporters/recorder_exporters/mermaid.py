@@ -19,7 +19,6 @@ from recorder_exporters.look import (
     STYLES,
     caption,
     class_of,
-    fold,
     hints,
     left_out,
     legible,
@@ -28,6 +27,7 @@ from recorder_exporters.look import (
     times,
     title_of,
     value_class,
+    without_accumulation,
 )
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
@@ -91,7 +91,7 @@ class MermaidExporter:
         Raises:
             ExportError: even with every scope closed the graph is larger than GitHub draws.
         """
-        graph = fold(graph)
+        graph = without_accumulation(graph)
 
         def text(view: Graph, shapes: bool, *notes: str) -> str:
             heading = _default_title(view) if title is None else title
