@@ -49,8 +49,8 @@ TRACED = 30_000
 PICTURES = ("svg", "png", "pdf")
 """Formats whose time is Graphviz's."""
 
-EXPORT_OPTIONS = {"mermaid": {"limits": "none"}}
-"""As GitHub's limits would have it draw less of a larger graph, and of a hundred thousand events nothing."""
+EXPORT_OPTIONS: dict[str, dict[str, Any]] = {"dot": {"depth": None}, "mermaid": {"depth": None, "limits": "none"}}
+"""All of it: by themselves drawings show what can be read, and GitHub's limits leave nothing of a hundred thousand."""
 
 VIEWS: dict[str, Callable[[Graph], object]] = {
     "collapse": lambda graph: collapse(graph, 1),

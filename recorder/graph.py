@@ -161,6 +161,10 @@ class Graph:
             for position, value in enumerate(node.inputs):
                 value.uses.append((node, position))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy that is pickled is no view any more: how one was made may hold functions of the user's."""
+        return {**self.__dict__, "_origin": None}
+
     def edges(self) -> Iterator[Edge]:
         """Every use of a node's output by another node, in execution order of the users."""
         for node in self.nodes:
