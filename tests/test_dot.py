@@ -496,6 +496,9 @@ def test_what_repeats_says_how_often() -> None:
         if "peripheries" in box
     ]
     assert ("2", "Block × 12 blocks.0–11 · 2 nodes each") in told
+    assert "stands for pairs.0, pairs.1, pairs.2, pairs.3, pairs.4, pairs.5" in str(
+        recorder.export(graph, "dot", fold=True)
+    )
     assert words(drawing.whole)[-1] == "3 boxes for 36 operations · × n: n alike, drawn once"
     assert words(read(str(recorder.export(graph, "dot", legend=False, fold=True))).whole) == ["Net"]
 

@@ -314,11 +314,17 @@ def _operation(node: Node, own: list[Value]) -> Attributes:
             node.name,
             node.target,
             *(f"{name}: {value!r}" for name, value in node.attributes.items()),
+            *_stands_for(node),
             *(f"→ {caption(value)} on {value.device}" for value in node.outputs),
             *([] if node.error is None else [node.error]),
         ]
     )
     return attributes
+
+
+def _stands_for(place: Node | Scope) -> list[str]:
+    names = place.meta.get("repeated")
+    return [f"stands for {', '.join(names)}"] if names else []
 
 
 def _member(node: Node, value: Value) -> str:
@@ -383,7 +389,7 @@ def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool) -> Attributes
     return {
         "label": "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""',
         "labeljust": "r",
-        "tooltip": tooltip([scope.name, scope.target, *([] if error is None else [error])]),
+        "tooltip": tooltip([scope.name, scope.target, *_stands_for(scope), *([] if error is None else [error])]),
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
         "color": f'"{SCOPE_LINE if error is None else STYLES["error"].line}"',
