@@ -20,7 +20,24 @@ from benchmarks.clock import held_bytes
 from benchmarks.figures import exponent
 from benchmarks.isolated import Died, isolated
 from benchmarks.results import Stage
-from recorder import EventStream, Graph, Recorder, assemble, collapse, collapse_to_fit, dumps, export, formats, loads
+from recorder import (
+    EventStream,
+    Graph,
+    Recorder,
+    assemble,
+    collapse,
+    collapse_to_fit,
+    dumps,
+    expand,
+    export,
+    fold,
+    formats,
+    hide,
+    loads,
+    readable,
+    select,
+    unfold,
+)
 from recorder.testing import StreamBuilder
 
 __all__ = ["VIEWS", "measure", "sizes", "stages", "synthetic"]
@@ -32,12 +49,18 @@ TRACED = 30_000
 PICTURES = ("svg", "png", "pdf")
 """Formats whose time is Graphviz's."""
 
-EXPORT_OPTIONS = {"mermaid": {"limits": "none"}}
-"""As GitHub's limits would have it draw less of a larger graph, and of a hundred thousand events nothing."""
+EXPORT_OPTIONS: dict[str, dict[str, Any]] = {"dot": {"depth": None}, "mermaid": {"depth": None, "limits": "none"}}
+"""All of it: by themselves drawings show what can be read, and GitHub's limits leave nothing of a hundred thousand."""
 
 VIEWS: dict[str, Callable[[Graph], object]] = {
     "collapse": lambda graph: collapse(graph, 1),
     "collapse_to_fit": lambda graph: collapse_to_fit(graph, lambda view: len(view.nodes) < 100),
+    "expand": lambda graph: expand(collapse(graph, 0), depth=2),
+    "fold": fold,
+    "unfold": lambda graph: unfold(fold(graph), fqn="*"),
+    "select": lambda graph: select(graph, descendants="0.linear"),
+    "hide": lambda graph: hide(graph, op_type="relu"),
+    "readable": readable,
 }
 """Every view of `recorder.views`, with the arguments to measure it by."""
 

@@ -94,9 +94,9 @@ def main(out: Path) -> None:
 
     resnet = torchvision.models.resnet50().to(device)
     recorder = training_step(resnet, x, labels=torch.rand(1, 1000, device=device))
-    save_all(recorder, out, "resnet50", title="ResNet-50")
-    recorder.save(out / "resnet50_overview.svg", depth=2, title="ResNet-50, block by block")
-    recorder.save(out / "resnet50_overview.png", depth=2, title="ResNet-50, block by block")
+    save_all(recorder, out, "resnet50", title="ResNet-50", depth=None)  # all of it
+    recorder.save(out / "resnet50_overview.svg", title="ResNet-50, block by block")
+    recorder.save(out / "resnet50_overview.png", title="ResNet-50, block by block")
     print(f"ResNet-50: {recorder.graph}\n{recorder.summary(depth=1)}")
 
     for path in sorted(out.iterdir()):

@@ -29,7 +29,7 @@ from recorder.hookspecs import Exporter, Register, Sink, hookimpl
 from recorder.metrics import add_metrics
 from recorder.serde import dumps, json_schema, loads
 from recorder.stream import EventStream
-from recorder.views import collapse, collapse_to_fit
+from recorder.views import collapse, collapse_to_fit, expand, fold, hide, readable, select, unfold
 
 if TYPE_CHECKING:
     from recorder.autograd import autograd_graph
@@ -63,13 +63,19 @@ __all__ = [
     "collapse",
     "collapse_to_fit",
     "dumps",
+    "expand",
     "export",
+    "fold",
     "formats",
+    "hide",
     "hookimpl",
     "json_schema",
     "loads",
     "make_dot",
+    "readable",
     "save",
+    "select",
+    "unfold",
 ]
 
 

@@ -234,7 +234,9 @@ class _Assembler:
             if handed_on and frame is not None and tensor in versions.states:
                 frame.handed_on.setdefault(tensor, versions.states[tensor])
             name = self.value_names.unique(f"{node.name}:{len(outputs)}")
-            outputs[tensor] = versions.set(tensor, meta, "activation", name)
+            outputs[tensor] = value = versions.set(tensor, meta, "activation", name)
+            if handed_on:
+                value.meta["handed_on"] = True
             number = meta.sequence_nr
             if number is not None and not handed_on and makers.get(number, (None,))[0] is None:
                 makers[number] = (node, meta.grad_fn)

@@ -20,7 +20,8 @@ import recorder
 from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
 from recorder.export import export, save
 from recorder.graph import Graph
-from recorder.plugins import Format, installed, parse_options
+from recorder.options import VIEW_OPTIONS, parse_options
+from recorder.plugins import Format, installed
 from recorder.serde import loads
 from recorder.stream import EventStream
 from recorder.summary import Summary
@@ -101,6 +102,11 @@ def _output_options(command: _F) -> _F:
     for option in (
         click.option("--theme", metavar="NAME", help="How drawings look: light, dark, print or colour-blind."),
         click.option("--colour-by", metavar="WHAT", help="Colour calls by flops, time, parameters, gradient, ..."),
+        click.option("--around", metavar="NAME", help="Show what is next to a node or module call."),
+        click.option("--scope", metavar="NAME", help="Show one module call and what is in it."),
+        click.option("--hide", metavar="KINDS", help="Leave out identities,views,constants, or some of these."),
+        click.option("--fold/--no-fold", default=None, help="Show blocks that repeat once. Else: where it is needed."),
+        click.option("--depth", metavar="N", help="Levels of modules that stay open, or all. Else: as many as fit."),
         click.option(
             "--option", "options", multiple=True, metavar="KEY=VALUE", help="For each format that has it. Repeatable."
         ),
@@ -295,7 +301,11 @@ def formats(verbose: bool) -> None:
     from rich.console import Console
 
     # A table that is piped is as wide as it needs to be, so that every line holds one whole row.
-    Console(width=None if sys.stdout.isatty() else 1000).print(_table(recorder.formats(), verbose))
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    console.print(_table(recorder.formats(), verbose))
+    if verbose:
+        told = "; ".join(option.describe() for option in VIEW_OPTIONS)
+        console.print(f"and of every format, to choose what is shown: {told}", markup=False, highlight=False)
 
 
 def _table(installed_formats: Sequence[Format], verbose: bool) -> "Table":
@@ -345,6 +355,8 @@ def _targets(
 ) -> list[Target]:
     """Everything that will be written, checked as far as it can be before a model has run."""
     texts = {name: str(value) for name, value in views.items() if value is not None}
+    if texts.get("depth", "").lower() == "all":
+        texts["depth"] = "none"
     for option in options:
         key, equals, text = option.partition("=")
         if not key or not equals:

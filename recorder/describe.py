@@ -90,7 +90,7 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
         if entry is not None:
             extend((MODULE, entry, fqn, entry.root and module is top))
             own = module.__dict__
-            listed = getattr(entry.type, "__constants__", ()) or _UNLISTED.get(entry.type, ())
+            listed = (*getattr(entry.type, "__constants__", ()), *_UNLISTED.get(entry.type, ()))
             for name in listed:  # the hyper-parameters of torch's own modules
                 value = own.get(name, _MISSING)
                 kind = type(value)

@@ -1,7 +1,7 @@
 """What a graph's ``meta`` says in our own name, checked before anybody works with it.
 
 ``meta`` may hold anything that JSON holds, and belongs to plugins. A few keys are ours, and views, reports and drawings
-take what stands there for what `recorder.reached`, `recorder.metrics` and `recorder.collapse` write. A document can say
+take what stands there for what `recorder.reached`, `recorder.metrics` and `recorder.views` write. A document can say
 something else.
 """
 
@@ -20,6 +20,8 @@ TIMED = frozenset({"time_share", "backward_share"})
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
+_Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
+_Names = Annotated[list[str], msgspec.Meta(min_length=2)]
 
 
 def untimed(meta: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +72,8 @@ class _AtParameter(msgspec.Struct):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics`` and ``collapsed``.
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed`` and
+    those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -84,17 +87,26 @@ def check_told(graph: Graph) -> None:
             except ValueError as error:  # msgspec's own are, too
                 problems.append(f"""meta["{key}"] of {kind} {name!r} is not what this package writes there: {error}""")
 
+    def check_repetition(kind: str, name: str, meta: dict[str, Any]) -> None:
+        check(kind, name, meta, "repeats", _Repeats)
+        check(kind, name, meta, "repeated", _Names)
+        if ("repeats" in meta) != ("repeated" in meta):
+            problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
+
     for node in graph.nodes:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
             check("node", node.name, node.meta, "metrics", _Metrics)
+            check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():
         if value.meta:
             check("value", value.name, value.meta, "backward", _AtParameter)
+            check("value", value.name, value.meta, "repeats", _Repeats)
     if problems:
         raise GraphError(problems)

@@ -14,6 +14,7 @@ from recorder.errors import GraphError
 
 if TYPE_CHECKING:
     from recorder.gradients import GradientReport
+    from recorder.views.steps import Origin
 
 __all__ = ["Edge", "Graph", "Node", "NodeKind", "Role", "Scope", "Value"]
 
@@ -153,11 +154,16 @@ class Graph:
         self.scopes: Sequence[Scope] = list(scopes)
         self.name = name
         self.meta: dict[str, Any] = {} if meta is None else meta
+        self._origin: Origin | None = None  # of a view, what it was made of: `recorder.views` alone uses it
         for node in self.nodes:
             for value in node.outputs:
                 value.producer = node
             for position, value in enumerate(node.inputs):
                 value.uses.append((node, position))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy that is pickled is no view any more: how one was made may hold functions of the user's."""
+        return {**self.__dict__, "_origin": None}
 
     def edges(self) -> Iterator[Edge]:
         """Every use of a node's output by another node, in execution order of the users."""

@@ -36,6 +36,11 @@ class Exporter(Protocol):
     ``export`` may take options as keyword arguments with defaults; their names, types and defaults are read off its
     signature and checked before it is called. Types that the command line can write are bool, int, float, str, None,
     Literal, and unions of them. It must be pure: the same graph gives the same text or bytes.
+
+    Every exporter also takes the options that choose a view, such as ``depth`` and ``fold``: they are applied to the
+    graph before it is called, unless its signature has an option of that name itself. One that draws for people to read
+    may have an attribute ``room``, the number of nodes that it has room for; a larger graph is then folded and
+    collapsed until it fits, where no options ask for another view.
     """
 
     @property

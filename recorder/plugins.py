@@ -6,21 +6,20 @@ to import or to register is left out with a warning that names it, and the other
 
 import inspect
 import os
-import types
-import typing
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 
 from recorder.collector import collector_held_back
-from recorder.errors import FormatError, OptionError, PluginError, RecorderError
+from recorder.errors import FormatError, PluginError, RecorderError
 from recorder.events import Event
 from recorder.graph import Graph
 from recorder.hookspecs import PROJECT, Exporter, Hooks, Sink
+from recorder.options import Option, options_of, parse_options, viewed
 
 __all__ = ["Format", "Option", "Plugins", "installed", "options_of", "parse_options"]
 
@@ -34,36 +33,7 @@ FIRST = "builtin"
 """The entry point that is loaded before all others, so that none of them can take a name or a suffix of its formats."""
 
 
-class Option(typing.NamedTuple):
-    """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated."""
-
-    name: str
-    type: Any
-    default: Any
-
-    def describe(self) -> str:
-        """As in a signature: ``depth: int | None = None``."""
-        kind = self.type.__name__ if isinstance(self.type, type) else str(self.type).replace("typing.", "")
-        return f"{self.name}: {kind} = {self.default!r}"
-
-    def parse(self, text: str) -> Any:
-        """The value that a text from the command line stands for, by this option's type.
-
-        ``true yes on 1`` and ``false no off 0`` are bool, ``none`` is None; letter case does not matter there. Of a
-        union, the first part that fits is taken, str last. A type that is none of these takes the text as it is.
-
-        Raises:
-            OptionError: the text fits no part of the type; says what does.
-        """
-        for kind in sorted(_parts(self.type), key=lambda kind: kind in (str, Any)):
-            try:
-                return _parse(text, kind)
-            except (ValueError, KeyError):
-                continue
-        raise OptionError(f"the option {self.describe()} cannot be {text!r}")
-
-
-class Format(typing.NamedTuple):
+class Format(NamedTuple):
     """An installed exporter: how to name it, and what it takes.
 
     ``suffixes`` are those that pick it by a file's name, ``plugin`` is the entry point that brought it, and
@@ -192,17 +162,17 @@ class Plugins:
         return (", ".join(sorted(names)) or "none") + left_out
 
     def export(self, exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> str | bytes:
-        """Run one exporter, after checking its options.
+        """Run one exporter on the view that the options ask for, after checking them.
 
         Raises:
-            OptionError: an option is unknown or of the wrong type.
+            OptionError: an option is unknown, of the wrong type, or cannot be met.
             PluginError: the exporter raised something that is not a `RecorderError`, or returned no text or bytes.
         """
-        _check_options(exporter, options)
+        graph, own = viewed(exporter, graph, options)
         plugin = self._exporters.get(exporter.name, (exporter, type(exporter).__module__))[1]
         try:
             with collector_held_back():
-                result = exporter.export(graph, **options)
+                result = exporter.export(graph, **own)
         except RecorderError:
             raise
         except FAILURES as error:
@@ -329,86 +299,3 @@ def _check_exporter(exporter: Exporter, plugin: str) -> None:
         raise PluginError(
             f"the format {exporter.name!r} of the plugin {plugin!r} cannot be called as export(graph): {error}"
         ) from error
-
-
-def options_of(exporter: Exporter) -> tuple[Option, ...]:
-    """What an exporter takes besides the graph, read off its signature."""
-    names = getattr(exporter.export, "__globals__", {})
-    return tuple(
-        Option(p.name, _evaluated(p.annotation, names), p.default)
-        for p in list(inspect.signature(exporter.export).parameters.values())[1:]
-        if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    )
-
-
-def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
-    """An annotation with its strings resolved: each by itself, since another one of the same function may make sense
-    to type checkers only. What cannot be resolved loses the check of its type.
-    """
-    if annotation is inspect.Parameter.empty:
-        return Any
-    try:
-        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
-    except Exception:
-        return Any
-
-
-def parse_options(exporters: Sequence[Exporter], texts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Options given as text, converted for each exporter in turn, which gets those that it takes.
-
-    Raises:
-        OptionError: no exporter takes an option, or its text does not fit; lists what each takes.
-    """
-    known = [{option.name: option for option in options_of(exporter)} for exporter in exporters]
-    for name in texts:
-        if not any(name in options for options in known):
-            told = dict.fromkeys(_unknown(exporter, name) for exporter in exporters)
-            raise OptionError("; ".join(told) or f"no format is written that could take the option {name!r}")
-    return [{n: options[n].parse(text) for n, text in texts.items() if n in options} for options in known]
-
-
-def _unknown(exporter: Exporter, name: str) -> str:
-    takes = "; ".join(option.describe() for option in options_of(exporter)) or "none"
-    return f"the format {exporter.name!r} has no option {name!r}; its options are: {takes}"
-
-
-def _check_options(exporter: Exporter, given: Mapping[str, Any]) -> None:
-    known = {option.name: option for option in options_of(exporter)}
-    for name, value in given.items():
-        if name not in known:
-            raise OptionError(_unknown(exporter, name))
-        if not any(_is_a(value, kind) for kind in _parts(known[name].type)):
-            raise OptionError(f"the format {exporter.name!r} takes {known[name].describe()}, and was given {value!r}")
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of an annotation: those of a union, or itself."""
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return typing.get_args(annotation) if union else (annotation,)
-
-
-def _is_a(value: object, kind: Any) -> bool:
-    """Whether a value is of one of the `_parts`. What is neither a class nor a Literal is left to the exporter."""
-    if typing.get_origin(kind) is typing.Literal:
-        return any(type(value) is type(one) and value == one for one in typing.get_args(kind))
-    if kind is None:
-        return value is None
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind) if isinstance(kind, type) and kind is not Any else True
-
-
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-def _parse(text: str, kind: Any) -> Any:
-    """A text as one of the `_parts`; raises ValueError or KeyError if it is none."""
-    if typing.get_origin(kind) is typing.Literal:
-        return {str(one): one for one in typing.get_args(kind)}[text]
-    if kind is None or kind is type(None):
-        return {"none": None}[text.lower()]
-    if kind is bool:
-        return _WORDS[text.lower()]
-    return kind(text) if kind in (int, float) else text

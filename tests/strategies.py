@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from recorder import EventStream, Graph, Node, Scope, Value
+from recorder import EventStream, Graph, Node, Scope, Value, assemble
 from recorder.events import (
     Derived,
     Enter,
@@ -29,8 +29,9 @@ from recorder.events import (
     Tensor,
     TensorMeta,
 )
+from recorder.testing import StreamBuilder
 
-__all__ = ["attributes", "graphs", "json_values", "metas", "streams", "streams_with_headers"]
+__all__ = ["attributes", "blocks", "graphs", "json_values", "metas", "repetitive", "streams", "streams_with_headers"]
 
 text = st.text(max_size=8)
 
@@ -383,3 +384,102 @@ def graphs(draw: st.DrawFn, max_size: int = 12) -> Graph:
         name=draw(words),
         meta=draw(attributes),
     )
+
+
+# Graphs in which blocks repeat
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Blocks of one build after each other. ``template`` has a step for each operation of a block: which one, and which
+    two of the tensors that the block knows it uses. ``tapped`` is the block whose tensor is used later, too.
+    """
+
+    template: list[tuple[str, int, int]]
+    repeats: int
+    inner: int
+    is_parallel: bool
+    is_loose: bool
+    tapped: int
+    merge: str
+
+
+_segments = st.builds(
+    _Segment,
+    template=st.lists(
+        st.tuples(st.sampled_from(["Linear", "ReLU", "add", "relu"]), st.integers(0, 9), st.integers(0, 9)),
+        min_size=1,
+        max_size=3,
+    ),
+    repeats=st.integers(1, 5),
+    inner=st.integers(0, 3),
+    is_parallel=st.booleans(),
+    is_loose=st.booleans(),
+    tapped=st.integers(0, 9),
+    merge=st.sampled_from(["cat", "attention", ""]),
+)
+
+
+@st.composite
+def repetitive(draw: st.DrawFn) -> Graph:
+    """A graph of blocks that repeat, in chains and beside each other, in scopes or without; tensors leave some."""
+    build = StreamBuilder("Net")
+    known = [build.tensor((2,)), build.tensor((2,))]
+    with build.call("", "Net", known) as net:
+        for number, segment in enumerate(draw(st.lists(_segments, max_size=3))):
+            _repeat(build, segment, f"s{number}", known)
+        net.outputs = [known[-1]]
+    return assemble(build.stream)
+
+
+def _repeat(build: StreamBuilder, segment: _Segment, name: str, known: list[int]) -> None:
+    made = []
+    carry, shared = known[-1], known[0]
+    for repetition in range(segment.repeats):
+        made.append(_block(build, segment, f"{name}.{repetition}", carry, shared))
+        carry = carry if segment.is_parallel else made[-1]
+    if segment.tapped < len(made):
+        known.append(made[segment.tapped])
+    known.append(build.op(None, segment.merge, made, (2,)) if segment.is_parallel and segment.merge else made[-1])
+
+
+def _block(build: StreamBuilder, segment: _Segment, name: str, carry: int, shared: int) -> int:
+    if segment.is_loose:
+        return _steps(build, segment.template, name, [shared, carry])
+    with build.call(name, "Block", [carry, shared]) as block:
+        out = _steps(build, segment.template, name, [shared, carry])
+        for number in range(segment.inner):
+            with build.call(f"{name}.inner{number}", "Inner", [out]) as inner:
+                out = _steps(build, segment.template[:2], f"{name}.inner{number}", [carry, out])
+                inner.outputs = [out]
+        block.outputs = [out]
+    return out
+
+
+def _steps(build: StreamBuilder, template: list[tuple[str, int, int]], name: str, known: list[int]) -> int:
+    for step, (op_type, a, b) in enumerate(template):
+        used = [known[-1 - a % len(known)], known[-1 - b % len(known)]]
+        if op_type == "Linear":
+            known.append(build.op(f"{name}.{step}", op_type, used[:1], (2,), weight=(2, 2)))
+        elif op_type == "ReLU":
+            known.append(build.op(f"{name}.{step}", op_type, used[:1], (2,)))
+        else:
+            known.append(build.op(None, op_type, used, (2,)))
+    return known[-1]
+
+
+def blocks(alike: int, pairs: int = 0) -> EventStream:
+    """Not drawn at random: a net of so many blocks in a chain, and of pairs of two kinds that take turns."""
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 4))
+    with build.call("", "Net", [x]) as net:
+        y = x
+        kinds = [(f"blocks.{i}", "Block", "relu") for i in range(alike)]
+        kinds += [(f"pairs.{i}", "AB"[i % 2], ("tanh", "exp")[i % 2]) for i in range(2 * pairs)]
+        for name, op_type, function in kinds:
+            with build.call(name, op_type, [y]) as block:
+                h = build.op(f"{name}.fc", "Linear", [y], (2, 4), weight=(4, 4))
+                y = build.op(None, function, [h], (2, 4))
+                block.outputs = [y]
+        net.outputs = [y]
+    return build.stream

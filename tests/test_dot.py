@@ -14,9 +14,10 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
+from strategies import blocks
 
 import recorder
-from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope, Value
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope, Value, assemble
 from recorder.testing import chain, sample_graphs
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's dot on PATH: apt install graphviz")
@@ -141,14 +142,16 @@ def names_of(graph: Graph, drawing: Drawing) -> dict[int, str]:
 
 
 @needs_dot
-@pytest.mark.parametrize("options", [{}, {"direction": "LR", "fast": True}, {"depth": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"depth": None}, {"direction": "LR", "fast": True, "depth": None}, {"depth": 1}], ids=str
+)
 @pytest.mark.parametrize("name", DRAWN)
 def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
     graph = DRAWN[name]
     text = recorder.export(graph, "dot", **options)
     assert isinstance(text, str)
     drawing = read(text)
-    if "depth" in options:
+    if options["depth"] is not None:
         graph = recorder.collapse(graph, options["depth"])
     names = names_of(graph, drawing)
 
@@ -171,7 +174,7 @@ def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", DRAWN)
 def test_dot_draws_the_words_and_colours(name: str) -> None:
     graph = DRAWN[name]
-    drawing = read(recorder.export(graph, "dot", title="a title of its own"))  # type: ignore[arg-type]
+    drawing = read(recorder.export(graph, "dot", title="a title of its own", depth=None))  # type: ignore[arg-type]
     names = names_of(graph, drawing)
     for node in drawn_nodes(graph):
         box = drawing.boxes[names[id(node)]]
@@ -446,8 +449,8 @@ def skips(depth: int) -> Graph:
     ("graph", "fast"), [(chain(1_000), False), (chain(3_000), True), (skips(10), False), (skips(100), True)], ids=str
 )
 def test_the_layout_is_fast_for_graphs_that_would_take_long(graph: Graph, fast: bool) -> None:
-    text = recorder.export(graph, "dot")
-    assert text == recorder.export(graph, "dot", fast=fast)
+    text = recorder.export(graph, "dot", depth=None)
+    assert text == recorder.export(graph, "dot", fast=fast, depth=None)
     assert isinstance(text, str)
     assert ("splines=line" in text, "taillabel" in text) == (fast, not fast)
 
@@ -476,3 +479,41 @@ def test_the_legend_has_the_kinds_that_occur() -> None:
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         recorder.export(SAMPLES["tiny"], "dot", **options)
+
+
+@needs_dot
+def test_what_repeats_says_how_often() -> None:
+    graph = assemble(blocks(12, pairs=3))
+    drawing = read(str(recorder.export(graph, "dot", fold=True)))
+    headings = [" ".join("".join(words(cluster)).split()) for cluster in drawing.clusters.values()]
+    assert headings == ["", "blocks.0–11 Block × 12", "pairs.0–5 × 3", "pairs.0 A", "pairs.1 B"]
+    assert [cluster["penwidth"] for cluster in drawing.clusters.values()] == ["0.8", "1.8", "1.8", "0.8", "0.8"]
+    assert words(drawing.whole)[-1] == "6 boxes for 36 operations · × n: n alike, drawn once"
+    assert words(read(str(recorder.export(graph, "dot", depth=None))).whole)[-1] != words(drawing.whole)[-1]
+    drawing = read(str(recorder.export(graph, "dot", fold=True, depth=1)))
+    told = [
+        (box["peripheries"], " ".join(" ".join(words(box)).split()))
+        for box in drawing.boxes.values()
+        if "peripheries" in box
+    ]
+    assert ("2", "Block × 12 blocks.0–11 · 2 nodes each") in told
+    assert "stands for pairs.0, pairs.1, pairs.2, pairs.3, pairs.4, pairs.5" in str(
+        recorder.export(graph, "dot", fold=True)
+    )
+    assert words(drawing.whole)[-1] == "3 boxes for 36 operations · × n: n alike, drawn once"
+    assert words(read(str(recorder.export(graph, "dot", legend=False, fold=True))).whole) == ["Net"]
+
+
+def test_inputs_and_outputs_that_repeat() -> None:
+    """As the cache of a language model, of which each block has its own part."""
+    given, made = (
+        Value(name, (1,), "float32", "cpu", role=role, meta={"repeats": 12})
+        for name, role in (("cache", "input"), ("new", "activation"))
+    )
+    text = str(
+        recorder.export(
+            Graph([Node("n", "function", "f", "", inputs=(given,), outputs=(made,))], inputs=[given], outputs=[made]),
+            "dot",
+        )
+    )
+    assert text.count("<b>× 12</b>") == 2

@@ -215,6 +215,16 @@ def test_scopes_of_a_document_without_an_end() -> None:
             r"collapsed.* of node 'fc' is not .*Expected `int`",
         ),
         (lambda d: d["scopes"][0].update(meta={"backward": {"passes": 1}}), r"of scope 'Tiny' is not .*missing"),
+        (
+            lambda d: d["scopes"][0].update(meta={"repeats": 1, "repeated": ["a", "b"]}),
+            r"repeats.* of scope 'Tiny' is not .*`int` >= 2",
+        ),
+        (
+            lambda d: d["nodes"][0].update(meta={"repeats": 2, "repeated": [1, 2]}),
+            r"repeated.* of node 'fc' is not .*Expected `str`",
+        ),
+        (lambda d: d["nodes"][0].update(meta={"repeats": 2}), r"of node 'fc' has one of .* without the other"),
+        (lambda d: d["values"][0].update(meta={"repeats": "2"}), r"of value 'input' is not .*Expected `int`"),
         (lambda d: d["values"][0].update(meta={"backward": None}), r"of value 'input' is not .*Expected `object`"),
         (
             lambda d: d["values"][0].update(

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recorder_exporters.look import caption, hints, short_name, shortened, visible
 from recorder_exporters.mermaid import MAX_CHARACTERS, MAX_EDGES
-from strategies import graphs
+from strategies import blocks, graphs
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, export
+from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, export, fold
 from recorder.testing import HOSTILE_NAMES, StreamBuilder, assemble, chain, sample_graphs
 
 HERE = Path(__file__).parent / "mermaid"
@@ -82,10 +82,15 @@ def shown(*lines: str) -> str:
     return "\n".join(shortened(visible(line), 80) for line in lines if line)
 
 
+def repeats(place: Node | Scope) -> str:
+    return f"× {place.meta['repeats']}" if "repeats" in place.meta else ""
+
+
 def words(node: Node) -> str:
+    first = " ".join(filter(None, (node.op_type, hints(node.attributes), repeats(node))))
     inside = node.meta.get("collapsed")
-    first = " ".join(filter(None, (node.op_type, hints(node.attributes))))
-    second = " · ".join(filter(None, (short_name(node), f"{inside} nodes" if inside is not None else "")))
+    size = "" if inside is None else f"{inside} node{'s' * (inside != 1)}{' each' * bool(repeats(node))}"
+    second = " · ".join(filter(None, (short_name(node), size)))
     return shown(first, second, node.error or "")
 
 
@@ -141,7 +146,7 @@ def check(graph: Graph, answer: dict[str, Any], *, shapes: bool = True, initiali
         while scope is not None:
             assert id is not None
             assert scopes.setdefault(id, scope) is scope
-            heading = shown(" · ".join(filter(None, (short_name(scope), scope.op_type))))
+            heading = shown(" · ".join(filter(None, (short_name(scope), scope.op_type, repeats(scope)))))
             assert headings[id].split("\n")[0] == heading or not heading
             id, scope = parents.get(id), scope.parent
         assert id is None
@@ -156,7 +161,7 @@ OPTIONS: list[dict[str, Any]] = [{}, {"direction": "LR", "initializers": True, "
 @pytest.mark.parametrize("name", sample_graphs())
 def test_mermaid_reads_every_sample_as_it_is(read: Read, name: str, options: dict[str, Any]) -> None:
     graph = sample_graphs()[name]
-    answer = read(str(export(graph, "mermaid", **options)))
+    answer = read(str(export(graph, "mermaid", depth=None, **options)))
     check(graph, answer, **{k: v for k, v in options.items() if k in ("shapes", "initializers")})
     assert answer.get("direction") == options.get("direction", "TB")
 
@@ -178,6 +183,21 @@ def test_depth_closes_scopes(read: Read) -> None:
     answer = read(str(export(graph, "mermaid", depth=1)))
     check(collapse(graph, 1), answer)
     assert [v["shape"] for v in answer["vertices"] if v["classes"] == ["collapsed"]] == ["subroutine"] * 2
+
+
+def test_what_repeats_says_how_often(read: Read, draw: Draw) -> None:
+    graph = assemble(blocks(12, pairs=3))
+    view = fold(graph)
+    text = str(export(graph, "mermaid", fold=True))
+    answer = read(text)
+    check(view, answer)
+    headings = [frame["label"] for frame in answer["subgraphs"]]
+    expected = {"Net", "blocks.0–11 · Block · × 12", "pairs.0–5 · × 3", "pairs.0 · A", "pairs.1 · B"}
+    assert set(headings) == expected
+    check(collapse(view, 1), read(str(export(graph, "mermaid", fold=True, depth=1))))
+    (drawing,) = draw([text])
+    assert drawing["title"] == "6 boxes for 36 operations · × n: n alike, drawn once"
+    assert Counter(map(str, drawing["headings"])) == Counter(str(seen(heading)) for heading in headings)
 
 
 def test_a_negative_depth_is_refused() -> None:
@@ -247,7 +267,7 @@ def test_the_limits_are_mermaids_own(read: Read, draw: Draw) -> None:
 
 def test_a_graph_of_exactly_500_edges_stays_whole(read: Read) -> None:
     graph = chain(499)
-    text = str(export(graph, "mermaid"))
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text) == []
     answer = read(text)
     assert len(answer["edges"]) == 500
@@ -256,24 +276,24 @@ def test_a_graph_of_exactly_500_edges_stays_whole(read: Read) -> None:
 
 def test_a_graph_of_501_edges_is_collapsed_and_says_so(read: Read) -> None:
     graph = chain(500)
-    assert "Edge limit exceeded" in read(str(export(graph, "mermaid", limits="none")))["error"]
-    text = str(export(graph, "mermaid"))
+    assert "Edge limit exceeded" in read(str(export(graph, "mermaid", limits="none", depth=None)))["error"]
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text) == ["%% collapsed to depth 1 to stay below GitHub's limits of 50,000 characters and 500 edges"]
     check(collapse(graph, 1), read(text))
 
 
 def test_a_large_graph_is_collapsed_level_by_level(read: Read) -> None:
     graph = chain(5000, blocks=50)
-    text = str(export(graph, "mermaid"))
+    text = str(export(graph, "mermaid", depth=None))
     assert notes(text)[0].startswith("%% collapsed to depth 1 ")
     check(collapse(graph, 1), read(text))
-    assert str(export(graph, "mermaid", limits="none")).count("\n  n") > 5000
+    assert str(export(graph, "mermaid", limits="none", depth=None)).count("\n  n") > 5000
 
 
 def test_shapes_go_before_structure_does(read: Read) -> None:
     graph = wide_chain(450)
-    text = str(export(graph, "mermaid"))
-    assert len(text) <= MAX_CHARACTERS < len(str(export(graph, "mermaid", limits="none")))
+    text = str(export(graph, "mermaid", depth=None))
+    assert len(text) <= MAX_CHARACTERS < len(str(export(graph, "mermaid", limits="none", depth=None)))
     assert [note.partition(" to stay")[0] for note in notes(text)] == ["%% without shapes on the edges"]
     check(graph, read(text), shapes=False)
 

@@ -536,7 +536,11 @@ def test_a_text_that_fits_no_type_is_an_error_that_names_the_valid_ones(kind, te
 
 def test_each_exporter_gets_the_options_that_it_takes():
     texts = {"depth": "2", "text": "b"}
-    assert parse_options([Toy(), Annotated(), Failing("")], texts) == [{"depth": 2}, {"text": "b"}, {}]
+    assert parse_options([Toy(), Annotated(), Failing("")], texts) == [
+        {"depth": 2},
+        {"depth": 2, "text": "b"},
+        {"depth": 2},
+    ]
     plain = Failing("")
     plain.name = "plain"
     with pytest.raises(OptionError, match=r"'toy' has no option 'size'; its options are: depth.*; the format 'plain'"):

@@ -38,13 +38,19 @@ def test_exported_names() -> None:
         "collapse",
         "collapse_to_fit",
         "dumps",
+        "expand",
         "export",
+        "fold",
         "formats",
+        "hide",
         "hookimpl",
         "json_schema",
         "loads",
         "make_dot",
+        "readable",
         "save",
+        "select",
+        "unfold",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
     assert recorder.testing.__all__ == ["HOSTILE_NAMES", "StreamBuilder", "chain", "sample_graphs", "sample_streams"]
@@ -109,7 +115,13 @@ def test_signatures() -> None:
     assert parameters(recorder.assemble) == ["stream"]
     assert parameters(recorder.autograd_graph) == ["outputs", "params", "saved", "attributes"]
     assert parameters(recorder.make_dot) == ["var", "params", "show_attrs", "show_saved", "max_attr_chars"]
-    assert parameters(recorder.collapse) == ["graph", "depth"]
+    assert parameters(recorder.collapse) == ["graph", "depth", "fqn", "op_type", "where"]
+    assert parameters(recorder.expand) == ["view", "depth", "fqn", "op_type", "where"]
+    assert parameters(recorder.fold) == ["graph"]
+    assert parameters(recorder.unfold) == ["view", "fqn", "op_type"]
+    assert parameters(recorder.hide) == ["graph", "kinds", "fqn", "op_type"]
+    assert parameters(recorder.readable) == ["graph", "nodes"]
+    assert parameters(recorder.select) == "graph scope around radius between ancestors descendants".split()  # noqa: SIM905
     assert parameters(recorder.collapse_to_fit) == ["graph", "fits"]
     assert parameters(recorder.dumps) == ["graph", "timing", "indent"]
     assert parameters(recorder.loads) == ["data"]

@@ -1,15 +1,32 @@
 """collapse() keeps dataflow, and leaves the original alone. networkx is the judge of what reaches what."""
 
+import pickle
+
 import networkx as nx
 import pytest
 import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder import EventStream, Graph, Node, Scope, Value, assemble, collapse, collapse_to_fit, dumps
-from recorder.testing import chain, sample_graphs
+from recorder import (
+    EventStream,
+    Graph,
+    Node,
+    Scope,
+    Value,
+    assemble,
+    collapse,
+    collapse_to_fit,
+    dumps,
+    expand,
+    fold,
+    loads,
+    readable,
+    unfold,
+)
+from recorder.testing import StreamBuilder, chain, sample_graphs
 
-any_graph = st.one_of(strategies.graphs(), strategies.streams().map(assemble))
+any_graph = st.one_of(strategies.graphs(), strategies.streams().map(assemble), strategies.repetitive())
 
 
 def place(node: Node, depth: int) -> str:
@@ -172,6 +189,110 @@ def test_the_deepest_view_that_fits(stream: EventStream, limit: int) -> None:
         assert view == collapse(graph, depth)
         assert fits(view) or depth == 0
         assert not fits(collapse(graph, depth + 1))
+
+
+# Other ways to say what to collapse, and back again
+
+
+def closed_in(view: Graph) -> list[str]:
+    return [node.name for node in view.nodes if "collapsed" in node.meta]
+
+
+def test_by_name_by_type_and_by_a_function() -> None:
+    graph = assemble(strategies.blocks(3, pairs=2))
+    assert closed_in(collapse(graph, fqn="pairs.[0-2]")) == ["pairs.0", "pairs.1", "pairs.2"]
+    assert closed_in(collapse(graph, fqn=["blocks.1", "*.3"])) == ["blocks.1", "pairs.3"]
+    assert closed_in(collapse(graph, op_type="B")) == ["pairs.1", "pairs.3"]
+    assert closed_in(collapse(graph, op_type="models.B*")) == ["blocks.0", "blocks.1", "blocks.2", "pairs.1", "pairs.3"]
+    assert closed_in(collapse(graph, where=lambda scope: scope.fqn.endswith("2"))) == ["blocks.2", "pairs.2"]
+    assert closed_in(collapse(graph, fqn="blocks.0", op_type="A")) == ["blocks.0", "pairs.0", "pairs.2"]
+    assert closed_in(collapse(graph, 0, fqn="blocks.0")) == ["Net"]
+    assert closed_in(collapse(graph, fqn=[])) == []
+    with pytest.raises(ValueError, match="say what to collapse"):
+        collapse(graph)
+    with pytest.raises(ValueError, match="say what to expand"):
+        expand(graph)
+
+
+@settings(deadline=None)
+@given(any_graph, st.data())
+def test_any_choice_keeps_dataflow_and_is_undone(graph: Graph, data: st.DataObject) -> None:
+    names = data.draw(st.sets(st.sampled_from([scope.name for scope in graph.scopes]))) if graph.scopes else set()
+    view = collapse(graph, where=lambda scope: scope.name in names)
+    view.lint()
+    stands_for = {}
+    for node in graph.nodes:
+        around = [] if node.scope is None else [scope.name for scope in node.scope.ancestors()][::-1]
+        stands_for[node.name] = next((name for name in around if name in names), node.name)
+    edges = {(stands_for[edge.source.name], stands_for[edge.target.name]) for edge in graph.edges()}
+    assert set(network(view).edges) == {(source, target) for source, target in edges if source != target}
+    assert expand(view, where=lambda scope: True) == graph
+    opened = data.draw(st.sets(st.sampled_from(sorted(names)))) if names else set()
+    around_opened = {s.name for scope in graph.scopes if scope.name in opened for s in scope.ancestors()}
+    assert expand(view, where=lambda scope: scope.name in opened) == collapse(
+        graph, where=lambda scope: scope.name in names - around_opened
+    )
+
+
+def test_expanding_opens_what_is_around_too_and_nothing_else() -> None:
+    graph = sample_graphs()["recursive"]
+    view = collapse(graph, 0)
+    assert [node.name for node in expand(view, fqn="cell").nodes] == ["cell.fc", "cell.fc#1", "cell.fc#2"]
+    assert [node.name for node in expand(view, depth=1).nodes] == ["cell"]
+    assert [node.name for node in expand(view, where=lambda scope: scope.call == 1).nodes] == [
+        "cell.fc", "cell.fc#1", "cell#2",
+    ]  # fmt: skip
+    assert expand(graph, depth=9) is graph
+    for saved in (loads(dumps(view)), pickle.loads(pickle.dumps(collapse(graph, where=lambda scope: True)))):
+        assert saved == view
+        assert expand(saved, depth=9) is saved
+
+
+def test_a_view_of_views_is_opened_where_it_was_closed() -> None:
+    graph = assemble(strategies.blocks(3, pairs=2))
+    view = fold(collapse(collapse(graph, op_type="A"), op_type="Block"))
+    assert [(n.name, n.meta) for n in view.nodes if n.op_type == "Block"] == [
+        ("blocks.0", {"collapsed": 2, "repeats": 3, "repeated": ["blocks.0", "blocks.1", "blocks.2"]})
+    ]
+    opened = expand(view, op_type="Block")
+    assert [node.name for node in opened.nodes][:3] == ["blocks.0.fc", "blocks.0.relu", "pairs.0"]
+    assert unfold(opened) == collapse(graph, op_type="A")
+    assert expand(view, fqn="blocks.1").nodes[1].name == "blocks.1.fc"  # and so it is like no other
+
+
+# What there is room for
+
+
+@settings(deadline=None)
+@given(any_graph, st.integers(1, 12))
+def test_a_readable_view_is_as_small_as_it_can_be(graph: Graph, nodes: int) -> None:
+    view = readable(graph, nodes)
+    view.lint()
+    if len(graph.nodes) <= nodes:
+        assert view is graph
+    elif graph.scopes and not any(node.op_type == "AccumulateGrad" for node in graph.nodes):
+        assert len(view.nodes) <= max(nodes, len(collapse(fold(graph), 0).nodes))
+
+
+def test_modules_that_only_call_functions_are_closed_first() -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 4))
+    with build.call("", "Net", [x]) as net:
+        y = x
+        for number in range(3):
+            with build.call(f"{number}", "Block", [y]) as block:
+                h = build.op(f"{number}.fc", "Linear", [y], (2, 4 + number), weight=(4, 4))
+                with build.call(f"{number}.act", "Gelu", [h]) as act:
+                    for _ in range(10):
+                        h = build.op(None, "mul", [h], (2, 4 + number))
+                    act.outputs = [h]
+                block.outputs = [h]
+            y = h
+        net.outputs = [y]
+    graph = assemble(build.stream)
+    assert [node.op_type for node in readable(graph, 20).nodes] == ["Linear", "Gelu"] * 3
+    assert [node.op_type for node in readable(graph, 5).nodes] == ["Block"] * 3
+    assert [node.op_type for node in readable(graph, 2).nodes] == ["Net"]
 
 
 def test_collapsing_a_large_graph_takes_no_time() -> None:

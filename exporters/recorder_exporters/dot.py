@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse
+from recorder import ExportError, Graph, Node, Scope, Value
 from recorder.gradient_flow import reached
 from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.dot_markup import (
@@ -26,17 +26,21 @@ from recorder_exporters.dot_markup import (
     wrapped,
 )
 from recorder_exporters.look import (
+    ROOM,
     STYLES,
     Style,
     caption,
     class_of,
-    fold,
     hints,
+    left_out,
     legible,
     shape_of,
     short_name,
+    size_of,
+    times,
     title_of,
     value_class,
+    without_accumulation,
 )
 from recorder_exporters.shown import fields, figures_of
 from recorder_exporters.themes import THEMES, Theme, ThemeName, told_apart
@@ -93,11 +97,11 @@ class DotExporter:
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
         theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
-        depth: how many levels of scopes stay open (see `recorder.collapse`); all if None.
         fast: whether to lay out fast rather than well; by the graph's size if None.
     """
 
     name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"
+    room = ROOM
 
     def export(
         self,
@@ -112,20 +116,15 @@ class DotExporter:
         colour_by: ColourBy = "kind",
         show: str | tuple[str, ...] | None = None,
         theme: ThemeName = "light",
-        depth: int | None = None,
         fast: bool | None = None,
     ) -> str:
         """The graph as DOT text.
 
         Raises:
-            OptionError: ``depth`` is negative, what to colour by is not known, or there is no such field to show.
+            OptionError: what to colour by is not known, or there is no such field to show.
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
-        if depth is not None and depth < 0:
-            raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
-        graph = fold(graph)
-        if depth is not None:
-            graph = collapse(graph, depth)
+        graph = without_accumulation(graph)
         look = _Look(THEMES[theme], fields(show, shapes))
         boxes = list(_boxes(graph, initializers, look))
         scale = scale_of(graph, colour_by, look.theme)
@@ -142,9 +141,10 @@ class DotExporter:
         steps = scale.legend() if scale is not None and legend else []
         kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
-        if title or kinds or steps:  # as the label of the whole drawing: it takes no part in the layout
+        less = left_out(graph) if legend else ""
+        if title or kinds or steps or less:  # as the label of the whole drawing: it takes no part in the layout
             entries = told_apart(look.theme.styles[kind] for kind in kinds)
-            attributes["label"] = heading(title, entries, 4 if direction == "TB" else 8, steps)
+            attributes["label"] = heading(title, entries, 4 if direction == "TB" else 8, steps, less)
         return _write(graph, attributes, title, boxes, arrows + gradients, look.theme)
 
 
@@ -313,9 +313,11 @@ def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
     lines = [f"<b>{words}</b>" if node.kind == "module" else words]
     if "hyper_parameters" in look.shown and (arguments := hints(node.attributes)):
         lines[0] += small(f"  {arguments}")
-    inside = node.meta.get("collapsed")
+    if often := times(node):
+        lines[0] += f"  <b>{often}</b>"
+        attributes["peripheries"] = "2"
     name = short_name(node) if "name" in look.shown else ""
-    parts = [line_of(name) if name else "", f"{escaped(str(inside))} nodes" if inside else ""]
+    parts = [line_of(name) if name else "", size_of(node)]
     if any(parts):
         lines.append(small(" · ".join(part for part in parts if part)))
     if figures := figures_of(node, look.shown):
@@ -332,11 +334,17 @@ def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
             node.name,
             node.target,
             *(f"{name}: {value!r}" for name, value in node.attributes.items()),
+            *_stands_for(node),
             *(f"→ {caption(value)} on {value.device}" for value in node.outputs),
             *([] if node.error is None else [node.error]),
         ]
     )
     return attributes
+
+
+def _stands_for(place: Node | Scope) -> list[str]:
+    names = place.meta.get("repeated")
+    return [f"stands for {', '.join(names)}"] if names else []
 
 
 def _member(node: Node, value: Value) -> str:
@@ -356,6 +364,8 @@ def _source(value: Value, look: _Look) -> Attributes:
 
 def _tensor(value: Value, kind: str, words: str, look: _Look, bold: bool = True) -> Attributes:
     words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
+    if often := times(value):
+        words += f"  <b>{often}</b>"
     return {
         **_colours(look.theme.styles[kind]),
         "style": "filled",
@@ -380,24 +390,30 @@ def _clusters(graph: Graph, title: str, theme: Theme) -> Iterator[Attributes]:
     depths: dict[int, int] = {}
     for scope in graph.scopes:
         depth = depths[id(scope)] = 0 if scope.parent is None else depths[id(scope.parent)] + 1
-        known = scope.op_type == title and not short_name(scope)  # the title says it already
+        known = scope.op_type == title and not short_name(scope) and not times(scope)  # the title says it already
         yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud, theme=theme)
 
 
 def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool, theme: Theme) -> Attributes:
     name, error = short_name(scope), scope.error
-    words = (f"<b>{line_of(name)}</b>  " if name else "") + line_of(scope.op_type)
+    often = times(scope)
+    parts = [
+        f"<b>{line_of(name)}</b>" if name else "",
+        line_of(scope.op_type) if scope.op_type or not often else "",  # a group of blocks has none
+        f"<b>{small(often, 12)}</b>" if often else "",
+    ]
+    words = "  ".join(filter(None, parts))
     lines = [*([] if nameless else [words]), *(wrapped(error) if loud and error is not None else [])]
     last = len(theme.scope_fills) - 1
     fill = theme.scope_fills[depth if depth <= last else last - (depth - last) % 2]
     return {
         "label": "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""',
         "labeljust": "r",
-        "tooltip": tooltip([scope.name, scope.target, *([] if error is None else [error])]),
+        "tooltip": tooltip([scope.name, scope.target, *_stands_for(scope), *([] if error is None else [error])]),
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
         "color": f'"{theme.scope_line if error is None else theme.styles["error"].line}"',
-        "penwidth": "0.8" if error is None else "1.4",
+        "penwidth": "1.4" if error is not None else "1.8" if often else "0.8",
         "fontsize": "9",
         "fontcolor": f'"{theme.words if error is None else theme.styles["error"].text}"',
         "margin": "10",

@@ -35,8 +35,10 @@ def small(markup: str, size: int = 9) -> str:
     return f'<font point-size="{size}">{markup}</font>'
 
 
-def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style | str] = ()) -> str:
-    """A label of title and legend, any part of which may be empty. ``scale`` has colours and words in order."""
+def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style | str] = (), less: str = "") -> str:
+    """A label of title and legend, any part of which may be empty. ``scale`` has colours and words in order; ``less``
+    says what is not drawn.
+    """
     rows = [f"<tr><td><b>{line_of(title)}</b></td></tr>"] if title else []
     if kinds:
         # The row of a scale is the wider one, and pulls cells apart: swatch and words have to be in one.
@@ -47,6 +49,8 @@ def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style 
     if scale:
         cells = "".join(f"<td>{small(i)}</td>" if isinstance(i, str) else _swatch(i) for i in scale)
         rows.append(f"<tr><td>{_table(f'<tr>{cells}</tr>', 1)}</td></tr>")
+    if less:
+        rows.append(f"<tr><td>{small(escaped(less))}</td></tr>")
     rows.append('<tr><td height="6"></td></tr>')
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="2">{"".join(rows)}</table>>'
 

@@ -12,23 +12,31 @@ from typing import Any, NamedTuple
 from recorder import Graph, Node, Scope, Value
 
 __all__ = [
+    "ROOM",
     "SCOPE_FILLS",
     "SCOPE_LINE",
     "STYLES",
     "Style",
     "caption",
     "class_of",
-    "fold",
     "hints",
+    "left_out",
     "legend",
     "legible",
     "shape_of",
     "short_name",
     "shortened",
+    "size_of",
+    "times",
     "title_of",
     "value_class",
     "visible",
+    "without_accumulation",
 ]
+
+
+ROOM = 50
+"""Nodes for which a drawing has room by default, found by looking at drawings of many models."""
 
 
 class Style(NamedTuple):
@@ -77,7 +85,7 @@ def value_class(value: Value) -> str:
     return value.role
 
 
-def fold(graph: Graph) -> Graph:
+def without_accumulation(graph: Graph) -> Graph:
     """The graph without the autograd nodes that only accumulate a parameter's gradient: what used such a node uses the
     parameter itself. They outnumber all other autograd nodes, and say nothing that the parameter's name does not.
 
@@ -152,16 +160,54 @@ def title_of(graph: Graph) -> str:
 
 def short_name(place: Node | Scope) -> str:
     """What to call a module's call where the scope around it is named already: ``conv1`` in ``layer1.0``, with the
-    call's number if it is not the first: ``conv1 #1``. An autograd node is called after the forward node that made it,
-    if that is known. Empty for the root's first call, and for functions.
+    call's number if it is not the first: ``conv1 #1``; ``0–11`` if it stands for twelve. An autograd node is called
+    after the forward node that made it, if that is known. Empty for the root's first call, and for functions.
     """
+    around = place.scope if isinstance(place, Node) else place.parent
+    prefix = f"{around.fqn}." if around is not None and around.fqn else ""
+    names = place.meta.get("repeated")
+    if names:
+        return _range([name.removeprefix(prefix) for name in names], int(place.meta["repeats"]))
     name = place.meta.get("forward") if place.fqn is None else place.fqn
     if not isinstance(name, str):
         return ""
-    around = place.scope if isinstance(place, Node) else place.parent
-    if around is not None and around.fqn:
-        name = name.removeprefix(f"{around.fqn}.")
+    name = name.removeprefix(prefix)
     return f"{name} #{place.call}".strip() if place.call else name
+
+
+def _range(names: list[str], repeats: int) -> str:
+    """``h.0–11`` for twelve names in order; the first and the last where they are not numbered like that."""
+    numbered = [re.fullmatch(r"(.*?)(\d{1,9})", name) for name in names]
+    first, last = numbered[0], numbered[-1]
+    if first and last and {match and match[1] for match in numbered} == {first[1]}:
+        return f"{first[0]}–{last[2]}"
+    return f"{names[0]} … {names[-(len(names) // repeats)]}"
+
+
+def times(place: Node | Scope | Value) -> str:
+    """``× 12`` for what stands for twelve, else nothing."""
+    repeats = place.meta.get("repeats")
+    return f"× {repeats}" if repeats else ""
+
+
+def size_of(node: Node) -> str:
+    """How many nodes a collapsed one holds: ``10 nodes``, ``10 nodes each`` if it stands for several."""
+    inside = node.meta.get("collapsed")
+    return "" if inside is None else f"{inside} node{'' if inside == 1 else 's'}{' each' if times(node) else ''}"
+
+
+def left_out(graph: Graph) -> str:
+    """What a legend says of a view that shows less than there is; nothing of one that shows all."""
+    often = {id(None): 1}
+    for scope in graph.scopes:
+        often[id(scope)] = often[id(scope.parent)] * int(scope.meta.get("repeats", 1))
+    total = sum(
+        node.meta.get("collapsed", 1) * node.meta.get("repeats", 1) * often[id(node.scope)] for node in graph.nodes
+    )
+    if total == len(graph.nodes):
+        return ""
+    folded = any(map(times, graph.nodes)) or any(map(times, graph.scopes))
+    return f"{len(graph.nodes)} boxes for {total:,} operations" + (" · × n: n alike, drawn once" if folded else "")
 
 
 def _sizes(value: Any) -> str:

@@ -13,19 +13,23 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, collapse, collapse_to_fit
+from recorder import ExportError, Graph, Node, Scope, Value, collapse_to_fit
 from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.look import (
+    ROOM,
     Style,
     caption,
     class_of,
-    fold,
     hints,
+    left_out,
     legible,
     shape_of,
     short_name,
+    size_of,
+    times,
     title_of,
     value_class,
+    without_accumulation,
 )
 from recorder_exporters.shown import fields, figures_of
 from recorder_exporters.themes import THEMES, Theme, ThemeName
@@ -61,6 +65,7 @@ class MermaidExporter:
     name = "mermaid"
     suffixes = (".mmd", ".mermaid")
     media_type = "text/vnd.mermaid"
+    room = ROOM
 
     def export(
         self,
@@ -73,7 +78,6 @@ class MermaidExporter:
         colour_by: ColourBy = "kind",
         show: str | tuple[str, ...] | None = None,
         theme: ThemeName = "light",
-        depth: int | None = None,
         limits: Literal["github", "none"] = "github",
     ) -> str:
         """The graph as the text of a flowchart.
@@ -86,25 +90,20 @@ class MermaidExporter:
             graph: what to draw.
             direction: which way time goes: top to bottom or left to right.
             title: what stands above, nothing if empty; if None, the graph's name, unless a scope around everything
-                bears it already.
+                bears it already, and what the view leaves out.
             shapes: whether edges carry shape and dtype.
             initializers: whether to draw the parameters and buffers that are used.
             colour_by: what the colour of a call says, on a logarithmic scale whose ends are told in the title; see
                 `recorder_exporters.dot.DotExporter`.
             show: what stands on nodes and edges, likewise.
             theme: of the boxes. What is around them has the colours of the page.
-            depth: how many levels of scopes stay open, from 0; all of them if None.
             limits: ``"none"`` writes everything, for a page that was told to draw more.
 
         Raises:
             ExportError: even with every scope closed the graph is larger than GitHub draws.
-            OptionError: the depth is negative, what to colour by is not known, or there is no such field to show.
+            OptionError: what to colour by is not known, or there is no such field to show.
         """
-        graph = fold(graph)
-        if depth is not None:
-            if depth < 0:
-                raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
-            graph = collapse(graph, depth)
+        graph = without_accumulation(graph)
 
         shown = fields(show, shapes)
         shapes = bool(shown & {"shape", "dtype"})
@@ -193,7 +192,7 @@ class _Chart:
         """Frame a scope and those around it, unless that is done. ``said`` are the errors that their members show."""
         missing = [s for s in (scope.ancestors() if scope is not None else ()) if s not in self.frames]
         for new in reversed(missing):
-            heading = " · ".join(filter(None, (short_name(new), new.op_type)))
+            heading = " · ".join(filter(None, (short_name(new), new.op_type, times(new))))
             error = new.error if new.error is not None and (new, new.error) not in said else ""
             self.frames[new] = _Frame(f"s{len(self.frames)}", [heading, error], new.error is not None)
             self.members[new] = []
@@ -268,7 +267,8 @@ def _on_arrow(value: Value, shown: frozenset[str]) -> str:
 
 def _default_title(graph: Graph) -> str:
     outermost = {scope.op_type for scope in graph.scopes if scope.parent is None}
-    return "" if outermost == {title_of(graph)} else title_of(graph)
+    known = outermost == {title_of(graph)}
+    return ": ".join(part for part in ("" if known else title_of(graph), left_out(graph)) if part)
 
 
 def _scope_around(value: Value) -> Scope | None:
@@ -283,12 +283,10 @@ def _scope_around(value: Value) -> Scope | None:
 
 def _words(node: Node, shown: frozenset[str]) -> list[str]:
     """What stands on a node, line by line."""
-    inside = node.meta.get("collapsed")
     arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
-    called = (short_name(node) if "name" in shown else "", "" if inside is None else f"{inside} nodes")
     return [
-        " ".join(filter(None, (node.op_type, arguments))),
-        " · ".join(filter(None, called)),
+        " ".join(filter(None, (node.op_type, arguments, times(node)))),
+        " · ".join(filter(None, (short_name(node) if "name" in shown else "", size_of(node)))),
         figures_of(node, shown),
         node.error or "",
     ]

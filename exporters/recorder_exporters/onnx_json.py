@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from recorder import ExportError, Graph, Node, OptionError, Scope, Value, __version__, collapse
+from recorder import ExportError, Graph, Node, Scope, Value, __version__
 from recorder.facts import untimed
 
 __all__ = ["OnnxJsonExporter"]
@@ -51,23 +51,17 @@ class OnnxJsonExporter:
 
     name, suffixes, media_type = "onnx-json", (".onnx.json",), "application/json"
 
-    def export(self, graph: Graph, *, depth: int | None = None, timing: bool = False, indent: int = 2) -> str:
+    def export(self, graph: Graph, *, timing: bool = False, indent: int = 2) -> str:
         """The model as JSON, the same text for the same graph.
 
         Args:
             graph: any graph that lints.
-            depth: levels of module scopes that stay open, see `recorder.collapse`; None shows all.
             timing: write measured durations into the metadata; they differ from run to run.
             indent: spaces for each level, as ``onnx.save`` writes; 0 writes one line.
 
         Raises:
             ExportError: attributes or meta hold what JSON cannot; the message says whose.
-            OptionError: the depth is negative.
         """
-        if depth is not None:
-            if depth < 0:
-                raise OptionError(f"depth is {depth}: it counts the levels of scopes that stay open, from 0")
-            graph = collapse(graph, depth)
         data = msgspec.json.encode(_model(graph, timing))
         return (msgspec.json.format(data, indent=indent) if indent else data).decode()
 

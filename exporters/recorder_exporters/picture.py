@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from recorder import ExportError, Graph, OptionError
 from recorder_exporters.dot import FONT, DotExporter
+from recorder_exporters.look import ROOM
 
 __all__ = ["PdfExporter", "PngExporter", "SvgExporter"]
 
@@ -45,6 +46,7 @@ class SvgExporter:
     """
 
     name, suffixes, media_type = "svg", (".svg",), "image/svg+xml"
+    room = ROOM
 
     @_takes_what_dot_takes
     def export(self, graph: Graph, *, timeout: float = 600, **drawing: Any) -> str:
@@ -65,6 +67,7 @@ class PngExporter:
     """
 
     name, suffixes, media_type = "png", (".png",), "image/png"
+    room = ROOM
 
     @_takes_what_dot_takes
     def export(self, graph: Graph, *, dpi: int = 150, timeout: float = 600, **drawing: Any) -> bytes:
@@ -87,6 +90,7 @@ class PdfExporter:
     """
 
     name, suffixes, media_type = "pdf", (".pdf",), "application/pdf"
+    room = ROOM
 
     @_takes_what_dot_takes
     def export(self, graph: Graph, *, timeout: float = 600, **drawing: Any) -> bytes:

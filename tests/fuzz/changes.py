@@ -72,7 +72,9 @@ def _changed_line(line: bytes, random: Random) -> bytes:
     elif what == 5 and isinstance(container, list):
         container[key:key] = [value] * random.randrange(40)
     elif what == 6 and isinstance(container, dict):
-        container[random.choice((*TEXTS, "backward", "collapsed", "forward", "stride", "kernel_size"))] = value
+        container[
+            random.choice((*TEXTS, "backward", "collapsed", "repeats", "repeated", "forward", "stride", "kernel_size"))
+        ] = value
     else:
         container[key] = random.randrange(-2, 20)
     try:

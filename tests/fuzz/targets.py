@@ -15,7 +15,20 @@ from recorder_exporters import dot_markup, mermaid
 from recorder_exporters.look import legible
 
 import recorder
-from recorder import EventStream, Graph, GraphError, Node, PluginError, RecorderError, StreamError, assemble, collapse
+from recorder import (
+    EventStream,
+    Graph,
+    GraphError,
+    Node,
+    PluginError,
+    RecorderError,
+    StreamError,
+    assemble,
+    collapse,
+    fold,
+    hide,
+    readable,
+)
 from recorder.summary import Summary
 from recorder.terminal import harmless, in_one_line
 from recorder.testing import HOSTILE_NAMES, sample_graphs, sample_streams
@@ -123,7 +136,14 @@ def _can_be_shown(graph: Graph) -> None:
             raise
         except RecorderError:
             pass
-    collapse(graph, 0).lint()
+    for view in (
+        collapse(graph, 0),
+        fold(graph),
+        hide(graph, ("identities", "views", "constants")),
+        readable(graph, 2),
+    ):
+        view.lint()
+        recorder.export(view, "mermaid", limits="none")
 
 
 @cache
@@ -145,6 +165,7 @@ def seeds(target: str) -> list[bytes]:
     if target == "stream":
         return [each.save(_file()).read_bytes() for each in streams]
     graphs = [sample_graphs()["empty"], *map(assemble, streams), collapse(assemble(streams[1]), 1)]
+    graphs.append(fold(sample_graphs()["branching"]))
     return [recorder.dumps(graph, timing=True) for graph in graphs]
 
 

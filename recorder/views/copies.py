@@ -1,0 +1,88 @@
+"""Copies of what a view keeps: a graph is built from fresh values, and a view shares nothing that can be changed."""
+
+from collections.abc import Callable, Iterable
+
+from recorder.graph import Graph, Node, Scope, Value
+
+__all__ = ["Copies"]
+
+
+class Copies:
+    """Each value and scope copied once, however often it is asked for. A copied scope has copied parents.
+
+    Args:
+        shown: which value of the original stands in a value's place.
+        around: the scope of the view around a scope or node, as the original has it; its own if None.
+    """
+
+    def __init__(
+        self,
+        shown: Callable[[Value], Value] = lambda value: value,
+        around: Callable[[Node | Scope], Scope | None] | None = None,
+    ) -> None:
+        self._shown = shown
+        self._around = around or (lambda place: place.scope if isinstance(place, Node) else place.parent)
+        self._values: dict[int, Value] = {}
+        self._scopes: dict[int, Scope] = {}
+
+    def value(self, value: Value) -> Value:
+        value = self._shown(value)
+        copy = self._values.get(id(value))
+        if copy is None:
+            copy = self._values[id(value)] = Value(
+                value.name, value.shape, value.dtype, value.device, value.requires_grad, value.grad_fn, value.role,
+                dict(value.meta),
+            )  # fmt: skip
+        return copy
+
+    def values(self, values: Iterable[Value]) -> tuple[Value, ...]:
+        """Those that stand in the place of these."""
+        return tuple(map(self.value, values))
+
+    def scope(self, scope: Scope | None) -> Scope | None:
+        """The parents are copied first, not by recursion: they may be a thousand."""
+        missing = []
+        while scope is not None and id(scope) not in self._scopes:
+            missing.append(scope)
+            scope = self._around(scope)
+        copy = None if scope is None else self._scopes[id(scope)]
+        for original in reversed(missing):
+            copy = self._scopes[id(original)] = Scope(
+                original.fqn, original.call, original.op_type, copy, original.name, original.target, original.error,
+                original.duration_ns, original.backward_ns, dict(original.attributes), dict(original.meta),
+            )  # fmt: skip
+        return copy
+
+    def node(self, node: Node) -> Node:
+        return Node(
+            node.name, node.kind, node.op_type, node.target, node.fqn, node.call, self.scope(self._around(node)),
+            self.values(node.inputs), self.values(node.outputs), dict(node.attributes), dict(node.meta), node.error,
+            node.duration_ns, node.backward_ns,
+        )  # fmt: skip
+
+    def collapsed(self, scope: Scope, name: str) -> Node:
+        """A scope as a node of that name, as yet without inputs and outputs."""
+        return Node(
+            name, "module", scope.op_type, scope.target, scope.fqn, scope.call, self.scope(self._around(scope)),
+            (), (), dict(scope.attributes), dict(scope.meta), scope.error, scope.duration_ns, scope.backward_ns,
+        )  # fmt: skip
+
+    def graph(
+        self,
+        original: Graph,
+        nodes: list[Node],
+        scopes: Iterable[Scope],
+        inputs: Iterable[Value] | None = None,
+        outputs: Iterable[Value] | None = None,
+        initializers: Iterable[Value] | None = None,
+    ) -> Graph:
+        """The view: nodes that are copies already, the rest of the original's."""
+        return Graph(
+            nodes,
+            inputs=self.values(original.inputs if inputs is None else inputs),
+            outputs=self.values(original.outputs if outputs is None else outputs),
+            initializers=self.values(original.initializers if initializers is None else initializers),
+            scopes=[copy for copy in map(self.scope, scopes) if copy is not None],
+            name=original.name,
+            meta=dict(original.meta),
+        )
