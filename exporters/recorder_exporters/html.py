@@ -12,11 +12,14 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import Graph, OptionError, __version__, dumps
 from recorder_exporters.gradient_flow import reached
 from recorder_exporters.look import SCOPE_FILLS, STYLES, fold, hints, legible, short_name, title_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["HtmlExporter"]
 
@@ -62,13 +65,16 @@ class HtmlExporter:
         title = title_of(graph) if title is None else title
         settings = {"title": title, "depth": depth, "backward": backward, **_words(graph)}
         parts = _parts()
-        return parts["template"].render(
-            **{name: text for name, text in parts.items() if name != "template"},
+        return parts.template.render(
+            dagre=parts.dagre,
+            dagre_licence=parts.dagre_licence,
+            script=parts.script,
+            script_hashes=f"{_hash(parts.dagre)} {_hash(parts.script)}",
+            style=parts.style,
+            style_hashes=_hash(parts.style),
             theme=theme,
-            version=__version__,
             title=legible(title, 120) or "graph",
-            script_hashes=f"{_hash(parts['dagre'])} {_hash(parts['script'])}",
-            style_hashes=_hash(parts["style"]),
+            version=__version__,
             graph=_inert(dumps(graph, timing=timing).decode()),
             settings=_inert(json.dumps(settings, separators=(",", ":"))),
         )
@@ -98,9 +104,18 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+class _Parts(NamedTuple):
+    """What all pages share."""
+
+    template: "Template"
+    style: str
+    dagre: str
+    dagre_licence: str
+    script: str
+
+
 @cache
-def _parts() -> dict[str, Any]:
-    """What all pages share: template, style, scripts and licence."""
+def _parts() -> _Parts:
     from jinja2 import Environment, StrictUndefined
 
     here = files("recorder_exporters")
@@ -108,17 +123,18 @@ def _parts() -> dict[str, Any]:
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)  # it escapes where it says so
     library = (dagre / "dagre.min.js").read_text(encoding="utf-8")
     licence = (dagre / "LICENSE").read_text(encoding="utf-8")
-    return {
-        "template": environment.from_string((page / "page.html.j2").read_text(encoding="utf-8")),
-        "style": _colours() + _themed((page / "page.css").read_text(encoding="utf-8")),
-        # Without the link to its source map, for which a browser's developer tools would ask.
-        "dagre": f"/*! @dagrejs/dagre\n{licence}*/\n" + re.sub(r"(?m)^//# sourceMappingURL=.*$", "", library),
-        "dagre_licence": licence,
-        "script": _bundled({name: (page / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS}),
-    }
+    # Without the link to its source map, for which a browser's developer tools would ask.
+    library = re.sub(r"(?m)^//# sourceMappingURL=.*$", "", library)
+    return _Parts(
+        template=environment.from_string((page / "page.html.j2").read_text(encoding="utf-8")),
+        style=_colours() + _themed((page / "page.css").read_text(encoding="utf-8")),
+        dagre=f"/*! @dagrejs/dagre\n{licence}*/\n{library}",
+        dagre_licence=licence,
+        script=_bundled({name: (page / f"{name}.mjs").read_text(encoding="utf-8") for name in SCRIPTS}),
+    )
 
 
-_IMPORT = re.compile(r"^import (\{[^}]*\}) from \"\./(\w+)\.js\";$", re.MULTILINE)
+_IMPORT = re.compile(r"^import (\{[^}]*\}) from \"\./(\w+)\.mjs\";$", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const) (\w+))", re.MULTILINE)
 
 

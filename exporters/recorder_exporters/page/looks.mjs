@@ -1,9 +1,9 @@
 // Colours and emphasis of what is drawn: by kind or by a metric, what is picked and lit, what a search found.
 
-import { byId, html } from "./dom.js";
-import { around } from "./model.js";
-import { scaleOf } from "./metrics.js";
-import { figures } from "./text.js";
+import { byId, html } from "./dom.mjs";
+import { around } from "./model.mjs";
+import { scaleOf } from "./metrics.mjs";
+import { figures } from "./text.mjs";
 
 export class Looks {
   /** `styles`: by class of item, what the legend calls it. */
@@ -90,7 +90,7 @@ export class Looks {
   colour(element, item) {
     const value = this.scale && item.kind !== "value" ? this.scale.metric.of(item.source) : null;
     const style = value === null ? null : this.scale.style(value);
-    element.classList.toggle("unmeasured", Boolean(this.scale) && !style);
+    element.classList.toggle("unmeasured", Boolean(this.scale) && !style && item.kind !== "value");
     element.style.setProperty("--fill", style?.fill ?? "");
     element.style.setProperty("--text", style?.text ?? "");
     element.classList.toggle("measured", Boolean(style));

@@ -1,8 +1,8 @@
 // Everything that is known of the place that was picked: a scope, a node, a tensor, or what flows along a line.
 
-import { byId, html } from "./dom.js";
-import { around, crossing } from "./model.js";
-import { figures, jsonText, legible, shapeOf, visible } from "./text.js";
+import { byId, html } from "./dom.mjs";
+import { around, crossing } from "./model.mjs";
+import { figures, jsonText, legible, shapeOf, visible } from "./text.mjs";
 
 const SHOWN = 60;
 

@@ -1,6 +1,6 @@
 // The whole drawing in a corner, with the part that shows; a click or a drag goes there.
 
-import { byId } from "./dom.js";
+import { byId } from "./dom.mjs";
 
 export class Minimap {
   constructor(camera, fillOf) {

@@ -1,7 +1,7 @@
 // Reads the recording, starts the page, and gives each key and button its meaning.
 
-import { App } from "./app.js";
-import { byId, html } from "./dom.js";
+import { App } from "./app.mjs";
+import { byId, html } from "./dom.mjs";
 
 /** Keys, for the help and for what they do. */
 const KEYS = [

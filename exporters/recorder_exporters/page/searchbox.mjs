@@ -1,8 +1,8 @@
 // The field that finds places by name, type and shape, and the list of what it found.
 
-import { byId, html } from "./dom.js";
-import { buildIndex, find } from "./search.js";
-import { captionOf, legible } from "./text.js";
+import { byId, html } from "./dom.mjs";
+import { buildIndex, find } from "./search.mjs";
+import { captionOf, legible } from "./text.mjs";
 
 const SHOWN = 100;
 

@@ -1,6 +1,6 @@
 // Search by name, type and shape. All words of a query have to fit; one that looks like a shape is compared as one.
 
-import { shapeOf } from "./text.js";
+import { shapeOf } from "./text.mjs";
 
 /** What is searched of every item, made once. */
 export function buildIndex(model) {

@@ -6,9 +6,9 @@ const MOST = 4;
 const READABLE = 0.5;
 
 export class Camera {
-  /** `changed` is called after every move. */
-  constructor(canvas, world, changed) {
-    Object.assign(this, { canvas, world, changed, x: 0, y: 0, k: 1, wasDrag: false });
+  /** `changed` is called after every move; `covered` tells how much of the right side something else covers. */
+  constructor(canvas, world, changed, covered) {
+    Object.assign(this, { canvas, world, changed, covered, x: 0, y: 0, k: 1, wasDrag: false });
     this.pointers = new Map();
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("pointerdown", (event) => this.down(event));
@@ -21,6 +21,12 @@ export class Camera {
   get size() {
     const { width, height } = this.canvas.getBoundingClientRect();
     return { w: width, h: height };
+  }
+
+  /** The part of the canvas that no panel covers. */
+  get free() {
+    const { w, h } = this.size;
+    return { w: Math.max(w / 4, w - this.covered()), h };
   }
 
   set({ x, y, k }) {
@@ -49,7 +55,7 @@ export class Camera {
 
   /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper part. */
   viewOf({ x, y, w, h }, whole = false) {
-    const { w: width, h: height } = this.size;
+    const { w: width, h: height } = this.free;
     const margin = 28;
     const across = (width - 2 * margin) / w;
     const all = Math.min(across, (height - 2 * margin) / h, 1.15);
@@ -62,7 +68,7 @@ export class Camera {
 
   /** The view with a rectangle's middle in the middle, as near as now, or nearer if text could not be read. */
   viewAt({ x, y, w, h }) {
-    const { w: width, h: height } = this.size;
+    const { w: width, h: height } = this.free;
     const k = Math.max(this.k, 0.8);
     return { k, x: width / 2 - (x + w / 2) * k, y: height / 2 - (y + Math.min(h / 2, 120 / k)) * k };
   }

@@ -1,8 +1,8 @@
 // From what is open to what is drawn and where: boxes, frames of open scopes, and lines, in one plane. No DOM here.
 
-import { layoutScope } from "./layout.js";
-import { crossing } from "./model.js";
-import { captionOf } from "./text.js";
+import { layoutScope } from "./layout.mjs";
+import { crossing } from "./model.mjs";
+import { captionOf } from "./text.mjs";
 
 /** Of shapes beside lines: how far from them, and how wide a letter is. */
 const LABEL = { gap: 6, letter: 5.3 };
@@ -57,12 +57,25 @@ export class Layouts {
     if (found) return found;
     const edges = this.edges(scope);
     const children = scope.children.map((child) => ({ id: child.id, ...this.size(child) }));
+    this.alongPorts(edges);
     const titled = scope.parent !== null;
     const layout = layoutScope(children, edges, this.engine, titled);
     if (titled) widen(layout, this.titleWidth(scope));
     layout.edges = edges;
     this.kept.set(scope, layout);
     return layout;
+  }
+
+  /** Note where a tensor's line goes on inside an open scope, so that tensors can stand in that order. */
+  alongPorts(edges) {
+    for (const edge of edges) {
+      const [from, to] = edge.ends;
+      if (from?.kind === "value" && from.outOf.length === 1 && to && this.isOpen(to)) {
+        edge.wish = { end: edge.from, x: this.of(to).ports.get(`in ${edge.values[0]}`), row: `into ${to.id}` };
+      } else if (to?.kind === "value" && from && this.isOpen(from)) {
+        edge.wish = { end: edge.to, x: this.of(from).ports.get(`out ${edge.values[0]}`), row: `out of ${from.id}` };
+      }
+    }
   }
 
   /** The links of a scope as they show: those between the same ends are one. */
@@ -142,29 +155,23 @@ function label(scene, layouts) {
   }
 }
 
-/** An SVG path: a curve through what dagre gives, or straight with round corners where a line has its own lane. */
-export function pathOf({ points, lane, ends }) {
-  if (lane) return rounded(points);
-  // From a border a line goes straight past the title first.
-  return ends?.[0] === null ? `M${at(points[0])}${curved(points.slice(1)).replace("M", "L")}` : curved(points);
+/** An SVG path: a curve through the points, or straight with round corners where a line has its own lane. */
+export function pathOf({ points, lane }) {
+  return lane ? rounded(points) : curved(points);
 }
 
 function at({ x, y }) {
   return `${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10}`;
 }
 
+/** Upright at every point, as everything flows downwards. */
 function curved(points) {
-  if (points.length === 2) {
-    const [a, b] = points;
-    if (Math.abs(a.x - b.x) < 0.5) return `M${at(a)}L${at(b)}`;
-    const middle = (a.y + b.y) / 2;
-    return `M${at(a)}C${at({ x: a.x, y: middle })} ${at({ x: b.x, y: middle })} ${at(b)}`;
-  }
-  const between = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
   let path = `M${at(points[0])}`;
-  for (let i = 1; i < points.length - 1; i += 1) {
-    const end = i === points.length - 2 ? points[i + 1] : between(points[i], points[i + 1]);
-    path += `Q${at(points[i])} ${at(end)}`;
+  for (let i = 1; i < points.length; i += 1) {
+    const [a, b] = [points[i - 1], points[i]];
+    const middle = (a.y + b.y) / 2;
+    if (Math.abs(a.x - b.x) < 0.5) path += `L${at(b)}`;
+    else path += `C${at({ x: a.x, y: middle })} ${at({ x: b.x, y: middle })} ${at(b)}`;
   }
   return path;
 }

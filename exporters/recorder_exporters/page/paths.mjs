@@ -1,7 +1,7 @@
 // What leads to a place, what follows from it, and what lies between two: found in the recording itself, not in what is
 // drawn, so that a closed scope is no short cut.
 
-import { leaves } from "./model.js";
+import { leaves } from "./model.mjs";
 
 /** The leaves that can be reached from some items along flows, those items' own included; against the flow if `back`. */
 export function reachable(items, back = false) {

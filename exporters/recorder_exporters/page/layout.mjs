@@ -15,9 +15,10 @@ const FAR = 2;
 /**
  * Lay out a scope.
  *
- * children: `[{id, w, h, room}]` in execution order, `room` for width and what stands beside. edges: `[{key, from, to}]`, where an end is a child's id or a port, "in …"
- * or "out …". Gives `{w, h, places: Map id → {x, y} of the upper left corner, ports: Map port → x, routes: Map key →
- * {points, straight}}`, all relative to the scope's upper left corner, its title included if `titled`.
+ * children: `[{id, w, h, room}]` in execution order, `room` for the width with what stands beside. edges: `[{key, from,
+ * to, wish}]`, where an end is a child's id or a port, "in …" or "out …"; a `wish {end, row, x}` says by which x the ends
+ * of one row should be in order. Gives `{w, h, places: Map id → {x, y} of the upper left corner, ports: Map port → x,
+ * routes: Map key → {points, lane}}`, all from the scope's upper left corner, with room for its title if `titled`.
  */
 export function layoutScope(children, edges, engine, titled = true) {
   const ranks = ranksOf(children, edges);
@@ -25,12 +26,13 @@ export function layoutScope(children, edges, engine, titled = true) {
   const near = edges.filter((edge) => !far.has(edge));
   const length = near.reduce((sum, edge) => sum + spanOf(edge, ranks), children.length);
   let placed;
-  if (length <= TOO_LONG) {
+  if (length <= TOO_LONG && !isChain(children, edges, ranks)) {
     placed = byDagre(children, near, edges, engine);
   } else {
     for (const edge of near) if (spanOf(edge, ranks) > 1) far.add(edge);
     placed = byRows(children, edges, ranks, far);
   }
+  inOrderOfPorts(children, near, placed);
   return framed(children, edges, far, placed, titled);
 }
 
@@ -70,6 +72,13 @@ export function ranksOf(children, edges) {
   }
   for (const { to } of edges) if (isPort(to)) ranks.set(to, last + 1);
   return ranks;
+}
+
+/** Whether there is but one way to place the children: one below the other. */
+function isChain(children, edges, ranks) {
+  return new Set(children.map((child) => ranks.get(child.id))).size === children.length
+    && new Set(edges.map((edge) => edge.from)).size === edges.length
+    && edges.every((edge) => spanOf(edge, ranks) === 1);
 }
 
 function spanOf(edge, ranks) {
@@ -120,6 +129,28 @@ function byDagre(children, near, edges, engine) {
   return { places, portX, routes };
 }
 
+/** Let tensors at one open scope change places until they stand as their ports do: Dagre knows of no ports, and takes
+ *  such children for equals. */
+function inOrderOfPorts(children, edges, { places, routes }) {
+  const rows = new Map();
+  for (const edge of edges) {
+    const place = edge.wish && places.get(edge.wish.end);
+    if (!place) continue;
+    const row = `${edge.wish.row} ${place.y}`;
+    if (!rows.has(row)) rows.set(row, []);
+    const width = children.find((child) => child.id === edge.wish.end).w;
+    rows.get(row).push({ edge, width, centre: place.x + width / 2, route: routes.get(edge.key) });
+  }
+  for (const row of rows.values()) {
+    const slots = [...row].sort((a, b) => a.centre - b.centre);
+    row.sort((a, b) => a.edge.wish.x - b.edge.wish.x);
+    row.forEach(({ edge, width }, i) => {
+      places.get(edge.wish.end).x = slots[i].centre - width / 2;
+      routes.set(edge.key, slots[i].route);
+    });
+  }
+}
+
 /** Ranks as rows, each child below the middle of what it uses, as far as its neighbours leave room. */
 function byRows(children, edges, ranks, far) {
   const uses = new Map(children.map((child) => [child.id, []]));
@@ -164,8 +195,8 @@ function byRows(children, edges, ranks, far) {
 function framed(children, edges, far, { places, portX, routes }, titled) {
   const boxes = children.map(({ id, w, h, room }) => ({ x: places.get(id).x - (room - w) / 4, y: places.get(id).y,
     w: w + (3 / 4) * (room - w), h }));
-  const inner = [...routes.values()].flat();
-  const xs = [...boxes.flatMap((b) => [b.x, b.x + b.w]), ...portX.values(), ...inner.map((p) => p.x)];
+  const bends = [...routes.values()].flat();
+  const xs = [...boxes.flatMap((b) => [b.x, b.x + b.w]), ...portX.values(), ...bends.map((p) => p.x)];
   const ys = [...boxes.flatMap((b) => [b.y, b.y + b.h])];
   const [left, right] = [xs.reduce((a, b) => Math.min(a, b), Infinity), xs.reduce((a, b) => Math.max(a, b), -Infinity)];
   const [upper, lower] = [ys.reduce((a, b) => Math.min(a, b), Infinity), ys.reduce((a, b) => Math.max(a, b), -Infinity)];
@@ -190,11 +221,13 @@ function framed(children, edges, far, { places, portX, routes }, titled) {
   for (const edge of edges) {
     const route = routes.get(edge.key);
     if (route) {
-      const middle = route.slice(1, -1).map((p) => ({ x: p.x + move.x, y: p.y + move.y }));
+      // Between neighbouring ranks a single curve is smoother than one through the point in the middle.
+      const inner = route.length > 3 ? route.slice(1, -1) : [];
+      const middle = inner.map((p) => ({ x: p.x + move.x, y: p.y + move.y }));
       const [start, end] = [edgeOfBox(edge.from, true), edgeOfBox(edge.to, false)];
       const first = leaning(start, middle.length ? middle[0].x : end.x);
       const last = leaning(end, middle.length ? middle.at(-1).x : start.x);
-      const past = isPort(edge.from) ? [{ x: first.x, y: titled ? GAP.title - 4 : 0 }] : [];
+      const past = isPort(edge.from) ? [{ x: first.x, y: titled ? GAP.title - 6 : 0 }] : [];
       finished.set(edge.key, { points: [first, ...past, ...middle, last], lane: false });
     }
   }

@@ -1,6 +1,6 @@
 // What stands in a box, and so how large it is.
 
-import { captionOf, legible } from "./text.js";
+import { captionOf, legible } from "./text.mjs";
 
 const FONT = 'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif';
 export const TYPE = {

@@ -1,8 +1,8 @@
 // The scene as SVG, kept from one state to the next: what stays moves, what is new grows out of the box that it was in.
 
-import { baselines, frameTitle, linesOf } from "./boxes.js";
-import { svg } from "./dom.js";
-import { pathOf, placeOf } from "./scene.js";
+import { baselines, frameTitle, linesOf } from "./boxes.mjs";
+import { svg } from "./dom.mjs";
+import { pathOf, placeOf } from "./scene.mjs";
 
 const DURATION = 260;
 /** More things than these appear at once: a movement that stutters helps nobody. */
@@ -142,7 +142,7 @@ function between(from, to, part) {
       const old = from.points[Math.round(i * (from.points.length - 1) / Math.max(1, to.points.length - 1))];
       return { x: mix(old.x, point.x), y: mix(old.y, point.y) };
     });
-    return { points, lane: to.lane, ends: to.ends };
+    return { points, lane: to.lane };
   }
   const place = { x: mix(from.x, to.x), y: mix(from.y, to.y) };
   return to.w === undefined ? place : { ...place, w: mix(from.w, to.w), h: mix(from.h, to.h) };

@@ -1,6 +1,6 @@
 // Pictures of what shows, made here: an SVG that needs nothing of the page, and a PNG of it.
 
-import { byId, svg } from "./dom.js";
+import { byId, svg } from "./dom.mjs";
 
 const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "paint-order",
   "opacity", "fill-opacity", "stroke-opacity", "font-family", "font-size", "font-weight", "text-anchor"];

@@ -1,19 +1,19 @@
 // The page: what is open, picked, searched and coloured, and what the reader does about it.
 
-import { browserWidths, frameTitle, makeSizeOf } from "./boxes.js";
-import { Camera } from "./camera.js";
-import { byId } from "./dom.js";
-import { Drawing } from "./draw.js";
-import { Looks } from "./looks.js";
-import { metricsOf } from "./metrics.js";
-import { Minimap } from "./minimap.js";
-import { around, buildModel, crossing, openedAtFirst } from "./model.js";
-import { Panel } from "./panel.js";
-import { pathsBetween, pathsOf } from "./paths.js";
-import { download, pngBlob, svgText } from "./save.js";
-import { Layouts, boundsOf, buildScene, placeOf } from "./scene.js";
-import { SearchBox } from "./searchbox.js";
-import { legible } from "./text.js";
+import { browserWidths, frameTitle, makeSizeOf } from "./boxes.mjs";
+import { Camera } from "./camera.mjs";
+import { byId } from "./dom.mjs";
+import { Drawing } from "./draw.mjs";
+import { Looks } from "./looks.mjs";
+import { metricsOf } from "./metrics.mjs";
+import { Minimap } from "./minimap.mjs";
+import { around, buildModel, crossing, openedAtFirst } from "./model.mjs";
+import { Panel } from "./panel.mjs";
+import { pathsBetween, pathsOf } from "./paths.mjs";
+import { download, pngBlob, svgText } from "./save.mjs";
+import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
+import { SearchBox } from "./searchbox.mjs";
+import { legible } from "./text.mjs";
 
 /** Boxes that show at first. */
 const BUDGET = 90;
@@ -32,7 +32,8 @@ export class App {
     this.metrics = metricsOf(doc);
     this.looks = new Looks(this, settings.styles);
     this.drawing = new Drawing(byId("world"), this.backwardFlows(settings.reached));
-    this.camera = new Camera(byId("canvas"), byId("world"), () => this.minimap?.look());
+    this.camera = new Camera(byId("canvas"), byId("world"), () => this.minimap?.look(),
+      () => byId("panel").offsetWidth);
     this.minimap = new Minimap(this.camera, (item, framed) => this.looks.fillOf(item, framed));
     this.panel = new Panel(this.model, this.metrics, {
       reveal: (item) => this.reveal(item),
