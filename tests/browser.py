@@ -36,7 +36,7 @@ def opened(browser: "Browser", path: Path, **context: Any) -> Iterator["Page"]:
     requests: list[str] = []
     complaints: list[str] = []
     world = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-    world.set_default_timeout(60_000)
+    world.set_default_timeout(20_000)
     page = world.new_page()
 
     def answer(route: Any) -> None:

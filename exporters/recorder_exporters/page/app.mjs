@@ -51,7 +51,9 @@ export class App {
   start() {
     this.scene = buildScene(this.layouts);
     this.drawing.show(this.scene, () => {}, true);
+    const failed = this.model.nodes.findLast((item) => item.source.error);
     this.fit();
+    if (failed) this.camera.set(this.camera.viewAt(placeOf(this.scene, failed)));
     this.redrawn();
   }
 

@@ -2,6 +2,7 @@
 
 import { baselines, frameTitle, linesOf } from "./boxes.mjs";
 import { svg } from "./dom.mjs";
+import { GAP } from "./layout.mjs";
 import { pathOf, placeOf } from "./scene.mjs";
 
 const DURATION = 260;
@@ -30,7 +31,7 @@ export class Drawing {
     this.stop?.();
     const moves = [
       ...this.sync("frames", scene.frames, before, makeFrame, setFrame),
-      ...this.sync("titles", scene.frames, before, makeTitle, setTitle),
+      ...this.sync("titles", scene.frames, before, makeTitle, setFrame),
       ...this.sync("boxes", scene.boxes, before, makeBox, setBox),
       ...this.sync("edges", scene.edges, before, (edge) => this.makeEdge(edge), setEdge),
       ...this.sync("labels", scene.labels, before, makeLabel, setLabel),
@@ -181,23 +182,20 @@ function makeFrame(item) {
     svg("rect", { class: "body", rx: 9 }));
 }
 
-/** Apart from the frame, as lines go between the two. */
+/** Apart from the frame, as lines go between the two. All of the bar can be clicked. */
 function makeTitle(item) {
   const { title, name } = frameTitle(item);
-  return svg("text", { class: `title ${shadeOf(item)}`, "data-id": item.id },
-    svg("tspan", { class: "type-title" }, title),
-    name ? svg("tspan", { class: "type-name", dx: 7 }, name) : null);
-}
-
-function setTitle(element, { x, y }) {
-  element.setAttribute("x", x + 11);
-  element.setAttribute("y", y + 18);
+  return svg("g", { class: `title ${shadeOf(item)}`, "data-id": item.id },
+    svg("rect", { class: "bar", height: GAP.title }),
+    svg("text", { x: 11, y: 18 },
+      svg("tspan", { class: "type-title" }, title),
+      name ? svg("tspan", { class: "type-name", dx: 7 }, name) : null));
 }
 
 function setFrame(element, { x, y, w, h }) {
   element.setAttribute("transform", `translate(${x} ${y})`);
   element.firstChild.setAttribute("width", w);
-  element.firstChild.setAttribute("height", h);
+  if (element.firstChild.classList.contains("body")) element.firstChild.setAttribute("height", h);
 }
 
 function setEdge(element, edge, goal) {

@@ -23,17 +23,23 @@ const FAR = 2;
 export function layoutScope(children, edges, engine, titled = true) {
   const ranks = ranksOf(children, edges);
   const far = farEdges(edges, ranks);
-  const near = edges.filter((edge) => !far.has(edge));
-  const length = near.reduce((sum, edge) => sum + spanOf(edge, ranks), children.length);
-  let placed;
-  if (length <= TOO_LONG && !isChain(children, edges, ranks)) {
-    placed = byDagre(children, near, edges, engine);
-  } else {
-    for (const edge of near) if (spanOf(edge, ranks) > 1) far.add(edge);
-    placed = byRows(children, edges, ranks, far);
-  }
-  inOrderOfPorts(children, near, placed);
+  const placed = isChain(children, edges, ranks) ? byRows(children, edges, ranks, far)
+    : byDagreIfShort(children, edges, ranks, far, engine) ?? byRows(children, edges, ranks, far);
+  inOrderOfPorts(children, edges, placed);
   return framed(children, edges, far, placed, titled);
+}
+
+/** By Dagre, without the far edges; null if that would take too long. A far edge that then leads upwards is none. */
+function byDagreIfShort(children, edges, ranks, far, engine) {
+  for (;;) {
+    const near = edges.filter((edge) => !far.has(edge));
+    if (near.reduce((sum, edge) => sum + spanOf(edge, ranks), children.length) > TOO_LONG) return null;
+    const placed = byDagre(children, near, edges, engine);
+    const y = (end) => placed.places.get(end)?.y;
+    const upwards = [...far].filter(({ from, to }) => y(from) >= y(to));
+    if (!upwards.length) return placed;
+    for (const edge of upwards) far.delete(edge);
+  }
 }
 
 const isPort = (end) => typeof end === "string";
@@ -134,7 +140,7 @@ function byDagre(children, near, edges, engine) {
 function inOrderOfPorts(children, edges, { places, routes }) {
   const rows = new Map();
   for (const edge of edges) {
-    const place = edge.wish && places.get(edge.wish.end);
+    const place = edge.wish && routes.has(edge.key) && places.get(edge.wish.end);
     if (!place) continue;
     const row = `${edge.wish.row} ${place.y}`;
     if (!rows.has(row)) rows.set(row, []);
@@ -151,8 +157,10 @@ function inOrderOfPorts(children, edges, { places, routes }) {
   }
 }
 
-/** Ranks as rows, each child below the middle of what it uses, as far as its neighbours leave room. */
+/** Ranks as rows, each child below the middle of what it uses, as far as its neighbours leave room. All that skips a
+ *  row is far. */
 function byRows(children, edges, ranks, far) {
+  for (const edge of edges) if (spanOf(edge, ranks) > 1) far.add(edge);
   const uses = new Map(children.map((child) => [child.id, []]));
   for (const edge of edges) if (!isPort(edge.from) && !isPort(edge.to)) uses.get(edge.to).push(edge.from);
   const rows = [];

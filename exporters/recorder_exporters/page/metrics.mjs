@@ -57,7 +57,7 @@ function gradientNorm({ meta }) {
 // ColorBrewer's YlGnBu (https://colorbrewer2.org), which grows darker all the way: it can be read by colour-blind readers and in
 // grey. On a dark page it goes the other way round, so that little always recedes.
 const RAMP = ["#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#253494"];
-const DARK_FROM = 5;
+const DARK_FROM = 6;
 const BROKEN = { fill: "#b3261e", text: "#ffffff" };
 
 /** A scale that fits a metric's numbers. `style(number)` gives fill and text colour; `steps` what a legend shows.
@@ -78,7 +78,7 @@ export function scaleOf(metric, places, dark) {
     if (!Number.isFinite(value)) return BROKEN;
     const step = Math.min(RAMP.length - 1, Math.floor(part(value) * RAMP.length));
     const shade = dark ? RAMP.length - 1 - step : step;
-    return { fill: RAMP[shade], text: shade >= DARK_FROM ? "#ffffff" : "#14232e" };
+    return { fill: RAMP[shade], text: shade >= DARK_FROM ? "#ffffff" : "#0a1319" };
   };
   const steps = (dark ? [...RAMP].reverse() : RAMP).slice();
   const broken = finite.length < numbers.length ? BROKEN.fill : null;

@@ -39,7 +39,7 @@ export function svgText(scene, title, legend) {
 /** A copy with the looks written into it, without what does not show. */
 function copied(element) {
   const style = getComputedStyle(element);
-  if (style.display === "none" || element.classList.contains("hit")) return null;
+  if (style.display === "none" || element.matches(".hit, .bar")) return null;
   const copy = element.cloneNode(false);
   for (const { name } of [...copy.attributes]) {
     if (name === "class" || name === "id" || name === "style" || name.startsWith("data-")) copy.removeAttribute(name);
