@@ -4,17 +4,22 @@ Every page that is opened is watched: what it asks for, what it complains about,
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import recorder
+from recorder import Graph
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["launched", "opened", "still"]
+__all__ = ["Show", "boxes", "browser", "item", "names", "show", "still"]
+
+Show = Callable[..., AbstractContextManager["Page"]]
 
 
 @contextmanager
@@ -67,3 +72,42 @@ def opened(browser: "Browser", path: Path, **context: Any) -> Iterator["Page"]:
 def still(page: "Page") -> None:
     """Wait until nothing moves any more."""
     page.wait_for_function("() => !viewer.drawing.stop")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """One for all tests of a file."""
+    with launched() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def show(browser: "Browser", tmp_path: Path) -> Show:
+    """Opens the page of a graph: ``with show(graph, **options) as page``. ``context`` is for the browser."""
+
+    def open_page(
+        graph: Graph, context: dict[str, Any] | None = None, **options: Any
+    ) -> AbstractContextManager["Page"]:
+        path = tmp_path / "net.html"
+        recorder.save(graph, path, **options)
+        return opened(browser, path, **(context or {}))
+
+    return open_page
+
+
+def names(page: "Page", selector: str) -> list[str]:
+    """The names of what is drawn, as they stand in the document."""
+    return page.eval_on_selector_all(selector, "all => all.map(one => one.dataset.name)")
+
+
+def item(page: "Page", name: str) -> Any:
+    """The box or, of an open scope, the frame with a name; the innermost one."""
+    number = page.evaluate(
+        "name => viewer.model.items.findLast(one => one.name === name && one.source.op_type).id", name
+    )
+    return page.locator(f".box[data-id='{number}'], .frame[data-id='{number}']").last
+
+
+def boxes(page: "Page") -> list[str]:
+    still(page)
+    return names(page, ".box:is(.node, .scope)")

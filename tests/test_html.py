@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from recorder_exporters import html as exporter
+from recorder_exporters.look import STYLES
 
 import recorder
 from recorder import OptionError
 from recorder.testing import sample_graphs
-from recorder_exporters import html as exporter
-from recorder_exporters.look import STYLES
 
 PAGE = Path(exporter.__file__).parent / "page"
 

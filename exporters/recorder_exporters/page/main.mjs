@@ -102,8 +102,8 @@ function fill(app) {
 const read = (id) => JSON.parse(byId(id).textContent);
 // What tests and curious readers may look at.
 const viewer = new App(read("graph"), read("settings"), dagre);
-fill(viewer);
 listen(viewer);
+fill(viewer);
 viewer.start();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
 window.viewer = viewer;
