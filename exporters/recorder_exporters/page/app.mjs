@@ -144,7 +144,8 @@ export class App {
     if (!edge) return;
     this.picked = null;
     this.pickedEdge = key;
-    this.lit = { leaves: new Set(edge.flows.flatMap((flow) => [flow.from, flow.to])), flows: new Set(edge.flows) };
+    this.lit = { leaves: new Set(edge.flows.flatMap((flow) => [flow.from, flow.to])), flows: new Set(edge.flows),
+      faint: true };
     this.panel.showEdge(edge);
     this.looks.apply();
   }

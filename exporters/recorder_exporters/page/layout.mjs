@@ -233,6 +233,13 @@ function framed(children, edges, far, { places, portX, routes }, titled) {
       const inner = route.length > 3 ? route.slice(1, -1) : [];
       const middle = inner.map((p) => ({ x: p.x + move.x, y: p.y + move.y }));
       const [start, end] = [edgeOfBox(edge.from, true), edgeOfBox(edge.to, false)];
+      if (middle.length > 1) {
+        // The whole gap between two ranks for the turn, of which Dagre takes the first half, or the last.
+        const [room, left] = [isPort(edge.from) ? above : start.y + GAP.rank, isPort(edge.to) ? height - below
+          : end.y - GAP.rank];
+        middle[0].y = Math.max(middle[0].y, Math.min(room - 2, middle[1].y));
+        middle.at(-1).y = Math.min(middle.at(-1).y, Math.max(left + 2, middle.at(-2).y));
+      }
       const first = leaning(start, middle.length ? middle[0].x : end.x);
       const last = leaning(end, middle.length ? middle.at(-1).x : start.x);
       const past = isPort(edge.from) ? [{ x: first.x, y: titled ? GAP.title - 6 : 0 }] : [];
