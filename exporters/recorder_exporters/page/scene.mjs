@@ -14,6 +14,7 @@ export class Layouts {
     this.open = new Set([model.top]);
     this.kept = new Map();
     this.labels = new Map();
+    this.looks = new Map();
   }
 
   /** Open and close scopes. What is around them has to be laid out again. */
@@ -56,14 +57,40 @@ export class Layouts {
     const found = this.kept.get(scope);
     if (found) return found;
     const edges = this.edges(scope);
-    const children = scope.children.map((child) => ({ id: child.id, ...this.size(child) }));
     this.alongPorts(edges);
     const titled = scope.parent !== null;
-    const layout = layoutScope(children, edges, this.engine, titled);
+    const layout = this.laidOut(scope.children, edges, titled);
     if (titled) widen(layout, this.titleWidth(scope));
     layout.edges = edges;
     this.kept.set(scope, layout);
     return layout;
+  }
+
+  /** A layout of children and edges. Nets repeat their blocks, and what looks the same is laid out once: children and
+   *  ports are numbered for that, and named again in a copy. */
+  laidOut(children, edges, titled) {
+    const index = new Map(children.map((child, i) => [child.id, i]));
+    const ports = new Map();
+    const numbered = (end) => {
+      if (typeof end !== "string") return index.get(end);
+      if (!ports.has(end)) ports.set(end, `${end.split(" ")[0]} ${ports.size}`);
+      return ports.get(end);
+    };
+    const sizes = children.map((child, id) => ({ id, ...this.size(child) }));
+    const lines = edges.map(({ from, to, wish }, key) => ({ key: String(key), from: numbered(from), to: numbered(to),
+      wish: wish && { end: numbered(wish.end), x: wish.x, row: wish.row } }));
+    const look = JSON.stringify([sizes, lines, titled]);
+    if (!this.looks.has(look)) this.looks.set(look, layoutScope(sizes, lines, this.engine, titled));
+    const { w, h, places, ports: portX, routes } = this.looks.get(look);
+    return {
+      w, h,
+      places: new Map(children.map((child, i) => [child.id, { ...places.get(i) }])),
+      ports: new Map([...ports].map(([name, number]) => [name, portX.get(number)])),
+      routes: new Map(edges.map(({ key }, i) => {
+        const { points, lane } = routes.get(String(i));
+        return [key, { points: points.map((point) => ({ ...point })), lane }];
+      })),
+    };
   }
 
   /** Note where a tensor's line goes on inside an open scope, so that tensors can stand in that order. */
