@@ -54,15 +54,18 @@ def check_scene(scene: dict[str, Any]) -> None:
             assert around["y"] <= place["y"]
             assert place["x"] + place["w"] <= around["x"] + around["w"] + 0.01
             assert place["y"] + place["h"] <= around["y"] + around["h"] + 0.01
+    open_scopes = {frame["id"] for frame in scene["frames"]}
     for edge in scene["edges"]:
         border = places.get(edge["scope"])
-        for at, end in zip((edge["points"][0], edge["points"][-1]), edge["ends"], strict=True):
+        for last, end in enumerate(edge["ends"]):
+            at = edge["points"][-last]
             place = places[end] if end is not None else border
-            leaves = at is edge["points"][0]
-            inward = end is None
-            y = place["y"] + (place["h"] if leaves != inward else 0)
-            assert at["y"] == pytest.approx(y, abs=0.1)
+            lower = (last == 0) != (end is None)  # a line leaves a box below and enters a scope from above
+            assert at["y"] == pytest.approx(place["y"] + (place["h"] if lower else 0), abs=0.1)
             assert place["x"] - 0.1 <= at["x"] <= place["x"] + place["w"] + 0.1
+            if end in open_scopes:  # and goes on inside where it came to the border
+                inside = [one["points"][last - 1] for one in scene["edges"] if one["scope"] == end]
+                assert any(abs(one["x"] - at["x"]) + abs(one["y"] - at["y"]) < 0.2 for one in inside)
 
 
 def transformer(blocks: int) -> Graph:
