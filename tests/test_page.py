@@ -47,6 +47,19 @@ def test_scopes_open_and_close_in_place(show: Show) -> None:
         assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=3)
 
 
+def test_what_is_opened_stays_where_it_was_though_all_around_it_moves(show: Show) -> None:
+    with show(sample_graphs()["branching"], depth=1) as page:
+        for name in ("branches.0", "branches.2", "branches.1"):
+            before = item(page, name).bounding_box()
+            page.evaluate("name => viewer.toggle(viewer.model.scopes.find(one => one.name === name))", name)
+            still(page)
+            after = item(page, name).bounding_box()
+            assert after["y"] == pytest.approx(before["y"], abs=1)
+            # A closed scope looks like a pile, three pixels wider than it is.
+            assert after["x"] + after["width"] / 2 == pytest.approx(before["x"] + before["width"] / 2, abs=2.5)
+            assert after["height"] > 2 * before["height"]
+
+
 def test_things_move_on_the_way_and_not_for_those_who_want_no_movement(show: Show) -> None:
     count = "() => { let n = 0; const set = viewer.camera.set; viewer.camera.set = function (view) { n += 1; "
     count += "set.call(this, view); }; viewer.toggle(viewer.model.scopes[1]); return new Promise(done => "

@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from browser import Show, boxes
+from browser import Show, boxes, still
 
 import recorder
 from recorder import Graph
@@ -82,22 +82,13 @@ def transformer(blocks: int) -> Graph:
     return recorder.assemble(build.stream)
 
 
-def test_inputs_stand_in_the_order_in_which_they_are_used(show: Show) -> None:
-    """Lines to a border do not cross on the way to it, whichever the inputs were given in."""
-    for swapped in (False, True):
-        build = StreamBuilder("Pair")
-        given = [build.tensor((1,)), build.tensor((2,))]
-        with build.call("", "Pair", given) as net:
-            for i, x in enumerate(reversed(given) if swapped else given):
-                with build.call(f"side.{i}", "Side", [x]) as side:
-                    side.outputs = [build.op(f"side.{i}.{n}", "Wide", [x], (1, 2, 3, 4, 5, 6)) for n in range(2)]
-            net.outputs = side.outputs
-        with show(recorder.assemble(build.stream)) as page:
-            edges = page.evaluate(SCENE)["edges"]
-        lines = [edge["points"] for edge in edges if edge["scope"] == 0 and edge["points"][0]["y"] < 100]
-        assert len(lines) == 2
-        (a, b), (c, d) = [(line[0]["x"], line[-1]["x"]) for line in lines]
-        assert (a < c) == (b < d)
+def test_nothing_overlaps_after_opening_and_closing(show: Show) -> None:
+    with show(transformer(12), depth=1) as page:
+        check_scene(page.evaluate(SCENE))
+        for number, opened in ((3, True), (5, True), (3, False)):
+            page.evaluate("([n, open]) => viewer.setOpen([viewer.model.scopes[n]], open)", [number, opened])
+            still(page)
+            check_scene(page.evaluate(SCENE))
 
 
 def test_a_flat_graph_of_long_edges_is_laid_out_too(show: Show) -> None:

@@ -88,3 +88,13 @@ test("no children, and children without a line", () => {
   const through = [edge("in 0", "out 0")];
   check(children(1), through, layoutScope(children(1), through, engine));
 });
+
+test("tensors at an open scope stand as its ports do", () => {
+  const boxes = [{ id: 0, w: 60, h: 40, room: 60 }, { id: 1, w: 90, h: 40, room: 90 }, { id: 2, w: 400, h: 99, room: 400 }];
+  for (const [first, second] of [[10, 300], [300, 10]]) {
+    const edges = [first, second].map((x, id) => ({ ...edge(id, 2), wish: { end: id, row: "into 2", x } }));
+    const layout = layoutScope(boxes, edges, engine);
+    check(boxes, edges, layout);
+    assert.equal(layout.places.get(0).x < layout.places.get(1).x, first < second);
+  }
+});
