@@ -146,9 +146,47 @@ def test_it_saves_svg_and_png_and_the_graph(show: Show, tmp_path: Path) -> None:
     size = (float(root.attrib["width"]), float(root.attrib["height"]))
     with Image.open(saved["png"]) as picture:
         assert picture.size == pytest.approx([2 * side for side in size], abs=2)
-        colours = {"#%02x%02x%02x" % colour for _, colour in picture.convert("RGB").getcolors(10**6)}
-    assert {STYLES[look].fill for look in ("input", "module", "function", "output")} <= colours
+        counts = {colour: count for count, colour in picture.convert("RGB").getcolors(10**6)}
+    for look in ("module", "function"):  # the legend has a swatch of each, the boxes have most of it
+        assert counts[rgb255(STYLES[look].fill)] > 20_000
+    assert counts.get((0, 0, 0), 0) < 1_000  # what lost its colour
     assert recorder.loads(saved["json"].read_bytes()) == graph
+
+
+def rgb255(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour.removeprefix("#")))
+
+
+def test_a_saved_picture_has_everything_where_it_shows(show: Show) -> None:
+    """The page, and the picture that it saves, shown by the same browser."""
+    graph = sample_graphs()["residual"]
+    for node in graph.nodes:
+        node.backward_ns = 1
+        node.meta["backward"] = {}
+        for value in node.outputs:
+            value.requires_grad = True
+    with show(graph, backward=True) as page:
+        assert page.locator(".gradient").count() > 4
+        page.evaluate("() => viewer.camera.set({ x: 16, y: 60, k: 1 })")
+        top = page.locator("#canvas").bounding_box()["y"]
+        drawn = page.locator(".box .body, .shape, .line, .gradient").evaluate_all(WHERE)
+        picture = page.evaluate("() => viewer.picture()")
+        page.evaluate(
+            "text => { const svg = new DOMParser().parseFromString(text, 'image/svg+xml').documentElement;"
+            " svg.id = 'copy'; document.body.replaceChildren(svg); svg.style.position = 'absolute';"
+            " svg.style.left = '0'; svg.style.top = '0'; }",
+            picture,
+        )
+        saved = page.locator("#copy rect, #copy path, #copy text").evaluate_all(WHERE)
+    for x, y, *size in drawn:
+        place = [x, y - top, *size]
+        assert any(all(abs(a - b) < 2 for a, b in zip(place, other, strict=True)) for other in saved), place
+
+
+WHERE = """all => all.map(one => {
+    const rect = one.getBoundingClientRect();
+    return [rect.x, rect.y, rect.width, rect.height];
+})"""
 
 
 @pytest.mark.parametrize("name", ["\x00\x1b\u202e]]>", *HOSTILE_NAMES[:9]], ids=ascii)

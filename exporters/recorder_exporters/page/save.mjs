@@ -22,8 +22,8 @@ export function svgText(scene, title, legend) {
   const key = legend.flatMap(({ fill, line, text }) => {
     const parts = fill ? [svg("rect", { x, y: 32, width: 14, height: 10, rx: 2, fill, stroke: line ?? "none" })] : [];
     if (fill) x += 18;
-    if (text) parts.push(svg("text", { x, y: 41, "font-size": 11, ...font }, text));
-    x += text ? text.length * 6.2 + 12 : -2;
+    if (text) parts.push(svg("text", { x: x + 4, y: 41, "font-size": 11, ...font }, text));
+    x += text ? text.length * 6.2 + 16 : -4;
     return parts;
   });
   const [width, height] = [Math.max(scene.w + 2 * MARGIN, x), scene.h + HEADER + 2 * MARGIN];
@@ -52,6 +52,7 @@ function copied(element) {
       if (value && value !== USUAL[name] && value !== "") copy.setAttribute(name, value);
     }
   }
+  if (style.transform !== "none") copy.setAttribute("transform", style.transform);
   for (const child of element.childNodes) {
     const kept = child.nodeType === Node.ELEMENT_NODE ? copied(child) : child.cloneNode();
     if (kept) copy.append(kept);
