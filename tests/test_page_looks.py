@@ -34,6 +34,8 @@ def test_colours_by_any_number_with_its_scale(show: Show) -> None:
         light = [lightness(colour) for colour in coloured]
         assert light == sorted(light, reverse=True)
         assert page.locator("#legend").inner_text().split("\n") == ["flops, logarithmic", "1", "10 M"]
+        page.locator(".box.node").nth(6).hover()
+        assert page.locator(".box.node title").all_text_contents() == ["blocks.0.6\n1×8\nflops: 1 M"]
         page.select_option("#colour", label="share")
         assert "NaN or Inf" in page.locator("#legend").inner_text()
         assert len(set(fills(page))) == 8

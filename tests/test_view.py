@@ -1,6 +1,8 @@
 """``recorder view``: the page of a recording, and a browser to show it in."""
 
 import re
+import subprocess
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -74,6 +76,16 @@ def test_without_a_desktop_it_says_what_to_open(saved, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail("a browser was started"))
     last = view("run.jsonl").splitlines()[-1]
     assert last == f"there is no browser to open it in: open {(saved / 'run.html').as_uri()} in yours"
+
+
+def test_torch_is_not_needed(saved):
+    code = (
+        "import sys; from recorder.cli import main\n"
+        "try: main(['view', 'run.jsonl', '--no-browser'])\n"
+        "except SystemExit as exit: assert exit.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_what_cannot_be_is_one_line(saved, visited):

@@ -13,7 +13,7 @@ import { pathsBetween, pathsOf } from "./paths.mjs";
 import { download, pngBlob, svgText } from "./save.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
-import { legible } from "./text.mjs";
+import { captionOf, figures, legible } from "./text.mjs";
 
 /** Boxes that show at first. */
 const BUDGET = 90;
@@ -186,6 +186,16 @@ export class App {
     const view = this.camera.viewAt(place);
     this.drawing.stop?.();
     this.drawing.show(this.scene, this.camera.towards({ ...view, k: Math.max(this.camera.k, 0.5) }));
+  }
+
+  /** A few words for a box under the pointer: its whole name, what it makes, and the number that colours it. */
+  tipOf(item) {
+    const { metric } = this.looks;
+    const values = item.kind === "value" ? [item.value] : item.source.outputs ?? [];
+    const shapes = values.slice(0, 4).map((v) => captionOf(this.model.values[v])).join(", ");
+    const number = metric && item.kind !== "value" ? metric.of(item.source) : null;
+    const measured = number === null ? "" : `${metric.label}: ${figures(number, metric.unit)}`;
+    return [legible(item.name, 200), shapes, measured].filter(Boolean).join("\n");
   }
 
   get title() {

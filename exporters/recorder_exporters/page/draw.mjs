@@ -164,7 +164,7 @@ function setBox(element, { x, y, w, h }) {
   element.setAttribute("transform", `translate(${x} ${y})`);
   for (const part of element.children) {
     if (part.localName === "text") part.setAttribute("x", w / 2);
-    else {
+    else if (part.localName === "rect") {
       part.setAttribute("width", w);
       part.setAttribute("height", h);
     }

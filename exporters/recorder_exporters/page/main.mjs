@@ -1,7 +1,7 @@
 // Reads the recording, starts the page, and gives each key and button its meaning.
 
 import { App } from "./app.mjs";
-import { byId, html } from "./dom.mjs";
+import { byId, html, svg } from "./dom.mjs";
 
 /** Keys, for the help and for what they do. */
 const KEYS = [
@@ -68,6 +68,12 @@ function listen(app) {
   canvas.addEventListener("dblclick", (event) => {
     const { id } = targetOf(event);
     if (id !== undefined && !event.target.closest(".title")) app.toggle(app.model.items[id]);
+  });
+  canvas.addEventListener("pointerover", (event) => {
+    const box = event.target.closest(".box");
+    if (!box) return;
+    box.querySelector("title")?.remove();
+    box.prepend(svg("title", {}, app.tipOf(app.model.items[box.dataset.id])));
   });
   const press = (id, action) => byId(id).addEventListener("click", action);
   press("open-all", () => app.openAll());
