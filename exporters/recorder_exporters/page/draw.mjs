@@ -156,8 +156,14 @@ function makeBox(item) {
   return svg("g", { class: `box ${item.kind} look-${item.look}`, "data-id": item.id, "data-name": item.name },
     shadow,
     svg("rect", { class: "body", rx: item.kind === "value" ? 2 : 7 }),
-    lines.map((line, i) => svg("text", { y: baseline[i] },
-      line.map(({ text, type }) => svg("tspan", { class: `type-${type}`, "xml:space": "preserve" }, text)))));
+    lines.map((line, i) => makeLine(line, baseline[i])));
+}
+
+function makeLine(line, y) {
+  // Parts cost a browser as much as lines do, and most lines have one.
+  if (line.length === 1) return svg("text", { y, class: `type-${line[0].type}` }, line[0].text);
+  return svg("text", { y }, line.map(({ text, type }) =>
+    svg("tspan", { class: `type-${type}`, "xml:space": "preserve" }, text)));
 }
 
 function setBox(element, { x, y, w, h }) {
