@@ -1,4 +1,4 @@
-"""The command line: ``recorder record``, ``export``, ``summary``, ``formats``, and what plugins add.
+"""The command line: ``recorder record``, ``export``, ``view``, ``summary``, ``formats``, and what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is
@@ -26,6 +26,7 @@ from recorder.serde import loads
 from recorder.stream import EventStream
 from recorder.summary import Summary
 from recorder.terminal import harmless, in_one_line
+from recorder.viewing import open_in_browser, page_beside
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -292,6 +293,25 @@ def export_command(
         raise click.UsageError(f"{source} is a graph, and a {STREAM_SUFFIX} cannot be made from it")
     graph, stream = _loaded(source)
     _finish(targets, lambda: graph, stream, None)
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", metavar="FILE", help="Where the page goes. Else: beside SOURCE, ending in .html.")
+@click.option("--browser/--no-browser", default=True, help="Open the page, or only write it.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the format html. Repeatable.")
+def view(source: Path, output: str | None, browser: bool, options: tuple[str, ...]) -> None:
+    """Look at what was recorded before, as a page in the browser.
+
+    SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json). Nothing is sent anywhere: the
+    page is one file, and works without a network.
+    """
+    page = Path(output) if output else page_beside(source)
+    (target,) = _targets([str(page)], "html", options, {})
+    graph, _ = _loaded(source)
+    _finish([target], lambda: graph, EventStream(), None)
+    if browser and not open_in_browser(page):
+        _say(f"there is no browser to open it in: open {page.resolve().as_uri()} in yours")
 
 
 @main.command()

@@ -207,6 +207,12 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes, {len(self.scopes)} scopes>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """A notebook shows the graph itself."""
+        from recorder.display import mimebundle
+
+        return mimebundle(self, repr(self))
+
     @collector_held_back()
     def lint(self) -> None:
         """Check that the graph agrees with itself.

@@ -20,6 +20,7 @@ from recorder.collector import collector_held_back
 from recorder.compiled import Eagerly, original
 from recorder.decode import Decoder
 from recorder.describe import by_prefix, describe, describe_early
+from recorder.display import mimebundle
 from recorder.errors import RecorderError
 from recorder.events import Header
 from recorder.export import export, save
@@ -325,6 +326,10 @@ class Recorder:
     def __repr__(self) -> str:
         state = "recording" if self._recording else "recorded"
         return f"<Recorder of {self._header.model}, {state}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """A notebook shows the graph of what was recorded so far."""
+        return mimebundle(self.graph, repr(self))
 
 
 def _forked() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+from browser import browser, show
 from golden import golden
 
-__all__ = ["golden", "nothing_of_ours_is_left", "pytest_addoption", "pytest_ignore_collect"]
+__all__ = ["browser", "golden", "nothing_of_ours_is_left", "pytest_addoption", "pytest_ignore_collect", "show"]
 
 
 # Everybody's own runs look for new examples; CI's are the same each time, so that it fails by a change alone.

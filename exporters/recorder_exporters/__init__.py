@@ -13,6 +13,7 @@ def recorder_register_exporters(register: Register) -> None:
     """Offer everything below. Exporters import their libraries when they are used, not here."""
     from recorder_exporters.dot import DotExporter
     from recorder_exporters.graph_json import GraphJsonExporter
+    from recorder_exporters.html import HtmlExporter
     from recorder_exporters.mermaid import MermaidExporter
     from recorder_exporters.onnx_json import OnnxJsonExporter
     from recorder_exporters.picture import PdfExporter, PngExporter, SvgExporter
@@ -24,6 +25,7 @@ def recorder_register_exporters(register: Register) -> None:
     register(OnnxJsonExporter())
     register(GraphJsonExporter())
     register(MermaidExporter())
+    register(HtmlExporter())
 
 
 @hookimpl

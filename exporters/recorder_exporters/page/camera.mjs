@@ -1,0 +1,118 @@
+// Where the reader looks: moving and zooming by mouse, wheel, touch, and on the way from one place to another.
+
+const LEAST = 0.02;
+const MOST = 4;
+/** Smaller than this, text cannot be read. */
+const READABLE = 0.5;
+
+export class Camera {
+  /** `changed` is called after every move; `covered` tells how much of the right side something else covers. */
+  constructor(canvas, world, changed, covered) {
+    Object.assign(this, { canvas, world, changed, covered, x: 0, y: 0, k: 1, wasDrag: false });
+    this.pointers = new Map();
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    canvas.addEventListener("pointerdown", (event) => this.down(event));
+    canvas.addEventListener("pointermove", (event) => this.drag(event));
+    for (const name of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+    }
+  }
+
+  get size() {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    return { w: width, h: height };
+  }
+
+  /** The part of the canvas that no panel covers. */
+  get free() {
+    const { w, h } = this.size;
+    return { w: Math.max(w / 4, w - this.covered()), h };
+  }
+
+  set({ x, y, k }) {
+    Object.assign(this, { x, y, k: Math.min(MOST, Math.max(LEAST, k)) });
+    this.world.setAttribute("transform", `translate(${this.x} ${this.y}) scale(${this.k})`);
+    this.canvas.classList.toggle("distant", this.k < 0.22);
+    this.changed();
+  }
+
+  get view() {
+    return { x: this.x, y: this.y, k: this.k };
+  }
+
+  /** The part of the plane that shows. */
+  get window() {
+    const { w, h } = this.size;
+    return { x: -this.x / this.k, y: -this.y / this.k, w: w / this.k, h: h / this.k };
+  }
+
+  zoom(factor, at = null) {
+    const { w, h } = this.size;
+    const { x, y } = at ?? { x: w / 2, y: h / 2 };
+    const k = Math.min(MOST, Math.max(LEAST, this.k * factor));
+    this.set({ k, x: x - (x - this.x) * (k / this.k), y: y - (y - this.y) * (k / this.k) });
+  }
+
+  /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper part. */
+  viewOf({ x, y, w, h }, whole = false) {
+    const { w: width, h: height } = this.free;
+    const margin = 28;
+    const across = (width - 2 * margin) / w;
+    const all = Math.min(across, (height - 2 * margin) / h, 1.15);
+    if (whole || all >= READABLE) {
+      return { k: all, x: (width - w * all) / 2 - x * all, y: (height - h * all) / 2 - y * all };
+    }
+    const k = Math.min(1, Math.max(READABLE, across));
+    return { k, x: (width - w * k) / 2 - x * k, y: margin - y * k };
+  }
+
+  /** The view with a rectangle's middle in the middle, as near as now, or nearer if text could not be read. */
+  viewAt({ x, y, w, h }) {
+    const { w: width, h: height } = this.free;
+    const k = Math.max(this.k, 0.8);
+    return { k, x: width / 2 - (x + w / 2) * k, y: height / 2 - (y + Math.min(h / 2, 120 / k)) * k };
+  }
+
+  /** A function that goes to a view step by step, as `Drawing.show` wants it. */
+  towards(view) {
+    const from = this.view;
+    const mix = (a, b, part) => a + (b - a) * part;
+    return (part) => this.set({ x: mix(from.x, view.x, part), y: mix(from.y, view.y, part),
+      k: mix(from.k, view.k, part) });
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    const box = this.canvas.getBoundingClientRect();
+    const unit = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? box.height : 1;
+    if (event.shiftKey) {
+      this.set({ ...this.view, x: this.x - (event.deltaX + event.deltaY) * unit });
+      return;
+    }
+    const factor = Math.exp(-event.deltaY * unit * (event.ctrlKey ? 0.01 : 0.0016));
+    this.zoom(factor, { x: event.clientX - box.left, y: event.clientY - box.top });
+  }
+
+  down(event) {
+    if (event.button !== 0) return;
+    this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    this.wasDrag = false;
+  }
+
+  drag(event) {
+    const last = this.pointers.get(event.pointerId);
+    if (!last) return;
+    const now = { x: event.clientX, y: event.clientY };
+    if (!this.wasDrag && Math.hypot(now.x - last.x, now.y - last.y) < 4) return;
+    if (!this.wasDrag) this.canvas.setPointerCapture(event.pointerId);
+    this.wasDrag = true;
+    const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
+    if (other) {
+      const box = this.canvas.getBoundingClientRect();
+      const spread = (point) => Math.hypot(point.x - other.x, point.y - other.y);
+      const at = { x: (now.x + other.x) / 2 - box.left, y: (now.y + other.y) / 2 - box.top };
+      this.zoom(spread(now) / Math.max(1, spread(last)), at);
+    } else this.set({ ...this.view, x: this.x + now.x - last.x, y: this.y + now.y - last.y });
+    this.pointers.set(event.pointerId, now);
+  }
+}

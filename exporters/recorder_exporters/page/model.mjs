@@ -1,0 +1,182 @@
+// The recording as a tree of items with flows between its leaves, and what of each flow is seen at each level.
+//
+// An item is a scope, a node, or a tensor that no node made (and each output of the graph). A flow is one tensor that
+// goes from one leaf to another. Scopes that it leaves or enters on the way show it at a port of their border, so that
+// each level can be laid out by itself, once, whatever is open elsewhere.
+
+/** Build the model of a graph document. `labels` holds, in the order of the document's nodes and scopes, what to write
+ *  on them: `hints` and `names` of nodes, `scopes` the names of scopes. */
+export function buildModel(doc, labels) {
+  const items = [];
+  const add = (item) => {
+    item.id = items.length;
+    items.push(item);
+    if (item.parent) {
+      item.parent.children.push(item);
+      item.level = item.parent.level + 1;
+    }
+    return item;
+  };
+  const top = add({ kind: "scope", look: "scope", parent: null, level: 0, children: [], source: null, inside: 0 });
+  const scopes = [];
+  doc.scopes.forEach((scope, i) => {
+    const parent = scope.parent === undefined || scope.parent === null ? top : scopes[scope.parent];
+    const look = scope.error ? "error" : "collapsed";
+    scopes.push(add({ kind: "scope", look, parent, children: [], source: scope, inside: 0, name: scope.name,
+      title: scope.op_type, short: labels.scopes[i], hint: "" }));
+  });
+  const values = doc.values;
+  const producer = new Map();
+  const given = new Set(doc.inputs);
+  const nodes = doc.nodes.map((node, i) => {
+    const parent = node.scope === undefined || node.scope === null ? top : scopes[node.scope];
+    const look = node.error ? "error" : node.meta && "collapsed" in node.meta ? "collapsed" : node.kind;
+    const item = add({ kind: "node", look, parent, children: [], source: node, inside: 1, name: node.name,
+      title: node.op_type, short: labels.names[i], hint: labels.hints[i] });
+    for (const v of node.outputs ?? []) producer.set(v, item);
+    for (let scope = parent; scope; scope = scope.parent) scope.inside += 1;
+    return item;
+  });
+  const tensors = drawnTensors(doc, values, producer, given, nodes);
+  for (const [v, users] of tensors) {
+    const parent = given.has(v) ? top : users.map((item) => item.parent).reduce(commonScope, undefined) ?? top;
+    producer.set(v, add({ kind: "value", look: values[v].role, parent, children: [], source: values[v], inside: 0,
+      value: v, name: values[v].name, title: values[v].role === "activation" ? "unknown origin" : values[v].name,
+      short: "", hint: "" }));
+  }
+  const flows = [];
+  const seen = new Set();
+  const flow = (v, to) => {
+    const from = producer.get(v);
+    if (!from || seen.has(`${v} ${to.id}`)) return;
+    seen.add(`${v} ${to.id}`);
+    flows.push({ id: flows.length, value: v, from, to });
+  };
+  doc.nodes.forEach((node, i) => {
+    for (const v of node.inputs ?? []) {
+      if (!isMember(values[v]) || given.has(v) || node.kind === "function") flow(v, nodes[i]);
+    }
+  });
+  for (const v of doc.outputs) {
+    flow(v, add({ kind: "value", look: "output", parent: top, children: [], source: values[v], inside: 0, value: v,
+      name: values[v].name, title: "output", short: "", hint: "" }));
+  }
+  for (const item of items) {
+    item.into = [];
+    item.outOf = [];
+  }
+  for (const one of flows) {
+    one.from.outOf.push(one);
+    one.to.into.push(one);
+  }
+  inOrder(nodes, items);
+  items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
+  flows.forEach(lift);
+  return { doc, items, top, scopes, nodes, values, flows, producer };
+}
+
+/** Sort the children of each scope: as they ran, tensors before those that use them. */
+function inOrder(nodes, items) {
+  for (const item of items) item.first = item.kind === "value" && item.outOf.length ? -1 : Infinity;
+  nodes.forEach((node, i) => {
+    for (let item = node; item; item = item.parent) item.first = Math.min(item.first, i);
+  });
+  for (const item of items) item.children.sort((a, b) => a.first - b.first || a.id - b.id);
+}
+
+function isMember(value) {
+  return value.role === "parameter" || value.role === "buffer";
+}
+
+/** The tensors that no node made and that are drawn, with those that use them. A module's own parameters are not: they
+ *  would outnumber everything else, and are listed with the module's details. */
+function drawnTensors(doc, values, producer, given, nodes) {
+  const users = new Map();
+  for (const v of [...doc.inputs, ...doc.outputs]) if (!producer.has(v)) users.set(v, []);
+  doc.nodes.forEach((node, i) => {
+    for (const v of node.inputs ?? []) {
+      if (producer.has(v) || (isMember(values[v]) && !given.has(v) && node.kind !== "function")) continue;
+      if (!users.has(v)) users.set(v, []);
+      users.get(v).push(nodes[i]);
+    }
+  });
+  return users;
+}
+
+/** The innermost scope around both of two scopes. */
+export function commonScope(one, other) {
+  if (one === undefined) return other;
+  while (one !== other) {
+    if (one.level >= other.level) one = one.parent;
+    else other = other.parent;
+  }
+  return one;
+}
+
+/** Note a flow at every scope whose inside it touches: between two children, or between a child and the border. */
+function lift(flow) {
+  let { from, to } = flow;
+  while (from.parent !== to.parent) {
+    if (from.parent.level >= to.parent.level) {
+      link(from.parent, from, null, flow);
+      from = from.parent;
+    } else {
+      link(to.parent, null, to, flow);
+      to = to.parent;
+    }
+  }
+  link(from.parent, from, to, flow);
+}
+
+function link(scope, from, to, flow) {
+  const key = `${from ? from.id : "in"} ${to ? to.id : "out"} ${flow.value}`;
+  const found = scope.links.get(key);
+  if (found) found.flows.push(flow);
+  else scope.links.set(key, { from, to, value: flow.value, flows: [flow] });
+}
+
+/** The item itself and all around it, without the top. */
+export function* around(item) {
+  for (; item && item.parent; item = item.parent) yield item;
+}
+
+/** The nodes and tensors at or below an item. */
+export function* leaves(item) {
+  if (item.kind !== "scope") yield item;
+  else for (const child of item.children) yield* leaves(child);
+}
+
+/** Whether an item is another or stands inside it. */
+export function isWithin(item, other) {
+  for (; item; item = item.parent) if (item === other) return true;
+  return false;
+}
+
+/** Flows that enter an item from outside, and those that leave it. */
+export function crossing(item) {
+  const into = [];
+  const outOf = [];
+  for (const leaf of leaves(item)) {
+    into.push(...leaf.into.filter((flow) => !isWithin(flow.from, item)));
+    outOf.push(...leaf.outOf.filter((flow) => !isWithin(flow.to, item)));
+  }
+  return { into, outOf };
+}
+
+/** The scopes to open at first: whole levels, as long as no more than `budget` boxes show; with `depth`, so many levels
+ *  of calls. What failed is always in sight. */
+export function openedAtFirst(model, budget, depth = null) {
+  const open = new Set([model.top]);
+  let level = [model.top];
+  let shown = model.top.children.length;
+  for (let opened = 0; level.length && (depth === null || opened < depth); opened += 1) {
+    const next = level.flatMap((scope) => scope.children.filter((child) => child.kind === "scope"));
+    const more = next.reduce((sum, scope) => sum + scope.children.length - 1, 0);
+    if (depth === null && shown + more > budget && opened > 0) break;
+    shown += more;
+    next.forEach((scope) => open.add(scope));
+    level = next;
+  }
+  for (const item of model.nodes) if (item.source.error) for (const scope of around(item.parent)) open.add(scope);
+  return open;
+}
