@@ -15,8 +15,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import Graph, OptionError, __version__, dumps
-from recorder_exporters.gradient_flow import reached
-from recorder_exporters.look import SCOPE_FILLS, STYLES, fold, hints, legible, short_name, title_of
+from recorder.gradient_flow import reached
+from recorder_exporters.look import SCOPE_FILLS, STYLES, hints, legible, short_name, title_of, without_accumulation
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -61,7 +61,7 @@ class HtmlExporter:
         """
         if depth is not None and depth < 0:
             raise OptionError(f"depth is {depth}: it counts the levels of scopes that are open at first, from 0")
-        graph = fold(graph)
+        graph = without_accumulation(graph)
         title = title_of(graph) if title is None else title
         settings = {"title": title, "depth": depth, "backward": backward, **_words(graph)}
         parts = _parts()
