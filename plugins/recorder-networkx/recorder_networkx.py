@@ -65,7 +65,7 @@ class NodeLinkExporter:
     name, suffixes, media_type = "node-link", (".node-link.json",), "application/json"
 
     def export(self, graph: Graph, *, timing: bool = False) -> str:
-        """What `to_networkx` gives, whole; nodes are known by their names."""
+        """What `to_networkx` gives, whole; nodes are known by their names. ``timing`` is with measured durations."""
         return json.dumps(nx.node_link_data(to_networkx(graph, timing=timing), edges="edges"))
 
 
@@ -75,7 +75,10 @@ class CytoscapeExporter:
     name, suffixes, media_type = "cytoscape", (".cyjs", ".cytoscape.json"), "application/json"
 
     def export(self, graph: Graph, *, timing: bool = False) -> str:
-        """Nodes are n0, n1, …; scopes are s0, s1, … of the ``kind`` "scope"; ``parent`` is the scope around either."""
+        """Nodes are n0, n1, …; scopes are s0, s1, … of the ``kind`` "scope"; ``parent`` is the scope around either.
+
+        ``timing`` is with measured durations.
+        """
         net = _numbered(to_networkx(graph, timing=timing))
         scopes = {scope["name"]: (f"s{i}", scope) for i, scope in enumerate(net.graph.pop("scopes"))}
         for data in net.nodes.values():
@@ -95,7 +98,8 @@ class GraphMLExporter:
     def export(self, graph: Graph, *, timing: bool = False) -> bytes:
         r"""Nodes are n0, n1, …, with the ``name`` beside; whatever is no number or text is written as JSON.
 
-        XML cannot hold most control characters: they are shown as Python escapes (``\x1b``).
+        XML cannot hold most control characters: they are shown as Python escapes (``\x1b``). ``timing`` is with
+        measured durations.
         """
         net = _numbered(to_networkx(graph, timing=timing))
         for data in (net.graph, *net.nodes.values(), *(data for _, _, data in net.edges(data=True))):

@@ -11,7 +11,7 @@ import recorder_networkx
 from recorder_networkx import CytoscapeExporter, GraphMLExporter, NodeLinkExporter, to_networkx
 
 from recorder import Graph, Node, Recorder, Value
-from recorder.testing import HOSTILE_NAMES, chain, sample_graphs
+from recorder.testing import HOSTILE_NAMES, chain, check_exporter, sample_graphs
 
 README = Path(__file__).parents[1] / "README.md"
 SAMPLES = sample_graphs()
@@ -31,6 +31,11 @@ def resnet() -> Graph:
 @pytest.fixture(params=[*SAMPLES, "resnet"])
 def graph(request):
     return request.getfixturevalue("resnet") if request.param == "resnet" else SAMPLES[request.param]
+
+
+@pytest.mark.parametrize("exporter", [GraphMLExporter(), CytoscapeExporter(), NodeLinkExporter()])
+def test_every_promise_is_kept(exporter):
+    check_exporter(exporter)
 
 
 def nodes(graph):
