@@ -76,6 +76,21 @@ def test_all_are_found_together_and_none_loads_torch(site: Path) -> None:
     assert not torch_loaded
 
 
+def test_the_command_line_writes_what_they_add(site: Path) -> None:
+    outputs = ["run.jsonl", "net.json", "net.edges", "net.graphml", "net.cyjs", "net.node-link.json", "net.me.json"]
+    recorder_ = ["-W", "error", "-m", "recorder.cli"]
+    to = [argument for name in [*outputs, "net.node-data.json"] for argument in ("-o", name)]
+    run(site, *recorder_, "record", "torchvision.models:resnet18", "--input", "2,3,32,32", "--backward", *to)
+    run(site, *recorder_, "trace", "run.jsonl", "-o", "trace.json")
+    written = {name: (site.parent / name).read_text("utf-8") for name in [*outputs, "trace.json"]}
+    for name, text in written.items():
+        assert "layer4.1.conv2" in text, name
+    flops = [node["meta"].get("flops") for node in json.loads(written["net.json"])["nodes"] if node["kind"] == "module"]
+    assert sum(map(bool, flops)) == 21  # the convolutions and the linear layer
+    listed = run(site, *recorder_, "formats").split()
+    assert {"edgelist", "graphml", "cytoscape", "node-link", "model-explorer", "model-explorer-data"} <= set(listed)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_its_own_tests_pass_outside_of_this_repository(site: Path, name: str) -> None:
     out = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", site.parent / name)
