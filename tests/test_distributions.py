@@ -18,6 +18,7 @@ import pytest
 import recorder
 import recorder.events
 import recorder.testing
+from recorder.hookspecs import Hooks
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
@@ -110,6 +111,13 @@ def test_it_uses_public_names_only(folder: Path) -> None:
     ours = {(module, name) for module, name in used if module.partition(".")[0] in ("recorder", "recorder_exporters")}
     assert ours
     assert not {f"{module}.{name}" for module, name in ours if name not in PUBLIC.get(module, ())}
+
+
+def test_every_hook_has_a_user_here() -> None:
+    hooks = {name for name in vars(Hooks) if name.startswith("recorder_")}
+    trees = [ast.parse(file.read_text("utf-8")) for folder in FOLDERS for file in folder.glob("*.py")]
+    functions = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert hooks == {f.name for f in functions if "hookimpl" in map(ast.unparse, f.decorator_list)}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)

@@ -127,10 +127,8 @@ class _Timeline:
 
     def _enter(self, event: Enter) -> None:
         self._now = max(self._now, event.start_ns)
-        module = self._modules[event.module]
-        args = {"op_type": module.op_type, "target": module.target} | _filled(attributes=module.attributes)
-        span = _Span(module.fqn or module.op_type, self._category(event), event.start_ns, event.start_ns, args)
-        self._add(span, event.call)
+        name, args = self._described(event.module)
+        self._add(_Span(name, self._category(event), event.start_ns, event.start_ns, args), event.call)
         self._open.append(event.call)
 
     def _leave(self, event: Leave) -> None:
@@ -151,22 +149,27 @@ class _Timeline:
 
     def _op(self, event: Op) -> None:
         self._now = max(self._now, event.stop_ns)
-        name, args = event.op_type, {"op_type": event.op_type}
         if event.module is not None:
-            module = self._modules[event.module]
-            name = module.fqn or module.op_type
-            args |= {"target": module.target} | _filled(attributes=module.attributes)
+            name, args = self._described(event.module)
         else:
-            args |= {"target": event.target} | _filled(attributes=event.attributes)
+            name = event.op_type
+            args = {"op_type": name, "target": event.target} | _filled(attributes=event.attributes)
         args |= _filled(outputs=[_in_words(output.meta) for output in event.outputs], error=event.error)
         self._add(_Span(name, self._category(event), event.start_ns, event.stop_ns, args), event.call)
+
+    def _described(self, number: int) -> tuple[str, dict[str, Any]]:
+        module = self._modules.get(number)
+        if module is None:  # a file can say anything
+            return f"module {number}", {}
+        args = {"op_type": module.op_type, "target": module.target} | _filled(attributes=module.attributes)
+        return module.fqn or module.op_type, args
 
     def _add(self, span: _Span, call: int | None) -> None:
         self._forward.append(span)
         if call is not None:
-            self._calls[call] = span
-            if self._open:
+            if self._open and call not in self._calls:  # so that no call lies in itself, whatever a file says
                 self._around[call] = self._open[-1]
+            self._calls[call] = span
 
     def _category(self, event: Enter | Op) -> str:
         around = self._calls[self._open[-1]].category if self._open else "forward"
@@ -201,6 +204,7 @@ class _Lane:
         self._close(span.start)
         if self._open and span.stop > self._open[-1].stop:
             return False
+        span.stop = max(span.start, span.stop)
         start = span.start / 1000
         self.events.append({"ph": "B", "ts": start, "name": span.name, "cat": span.category, "args": span.args})
         for phase, flow in span.flows:

@@ -222,6 +222,17 @@ def test_it_nests_whatever_the_times(seed):
     assert sum(s.category == "forward" for s in slices) == len(calls)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_file_that_makes_no_sense_is_drawn_all_the_same(seed):
+    chance = random.Random(seed)
+    events = [event for stream in SAMPLES.values() for event in chance.sample(list(stream), min(len(stream), 20))]
+    events += [Grad(call, chance.choice(["arrive", "leave"]), chance.randint(0, 50) * 1000) for call in range(9)] * 2
+    chance.shuffle(events)
+    read(chrome_trace(EventStream(events)))
+    entered = [event.call for event in events if isinstance(event, Enter)]
+    assert len(entered) > len(set(entered))  # or nothing would be wrong with it
+
+
 @pytest.fixture
 def command():
     group = click.Group()
