@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 from xml.etree import ElementTree
 
+from recorder.assemble import assemble
 from recorder.errors import PluginError, RecorderError
+from recorder.events import Grad, GradStats, TensorMeta
 from recorder.graph import Graph
 from recorder.hookspecs import Exporter, Register, hookimpl
 from recorder.plugins import Option, Plugins, options_of
 from recorder.serde import dumps
-from recorder.testing import HOSTILE_NAMES, bearing, chain, sample_graphs
+from recorder.testing import HOSTILE_NAMES, StreamBuilder, bearing, chain, sample_graphs
 
 __all__ = ["check_exporter", "digests"]
 
@@ -72,7 +74,22 @@ def _promise(exporter: Exporter, kept: bool, broken: str) -> None:
 
 
 def _graphs() -> dict[str, Graph]:
-    return {**sample_graphs(), "chain": chain(200, blocks=4), "names": bearing(*NAMES)}
+    more = {"trained": _trained(), "chain": chain(200, blocks=4), "names": bearing(*NAMES)}
+    return sample_graphs() | more
+
+
+def _trained() -> Graph:
+    """With a backward pass, in which a gradient was not finite."""
+    build = StreamBuilder("Trained")
+    x = build.tensor((1, 4))
+    with build.call("", "Trained", [x]) as net:
+        h = build.op("fc", "Linear", [x], (1, 4), weight=(4, 4))
+        net.outputs = [build.op("act", "Tanh", [h], (1, 4))]
+    meta = TensorMeta((1, 4), "float32", "cpu")
+    measured = GradStats(norm=0.5, largest=0.25, nan=1, zeros=0.5)
+    for ns, (call, phase) in enumerate([(2, "arrive"), (0, "arrive"), (2, "leave"), (1, "arrive"), (1, "leave")]):
+        build.append(Grad(call, phase, 100_000 + ns, 0, (meta, None), (measured, None)))  # type: ignore[arg-type]
+    return assemble(build.stream)
 
 
 def _as_bytes(result: str | bytes) -> bytes:

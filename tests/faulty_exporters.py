@@ -123,6 +123,13 @@ class WithTorch(Good):
         return torch.__version__
 
 
+class Untrained(Good):
+    """Does not know that a gradient may be missing."""
+
+    def export(self, graph):
+        return "".join(str(one["norm"]) for n in graph.nodes for one in n.meta.get("backward", {}).get("arrived", ()))
+
+
 class Unreachable(Good):
     """Cannot be handed on."""
 
@@ -150,6 +157,7 @@ FAULTY = {
     Counting: "AssertionError: the exporter 'toy' writes 'empty' anew each time",
     Unordered: "AssertionError: the exporter 'toy' writes other text or bytes in another process: .*residual",
     WithTorch: "AssertionError: the exporter 'toy' fails in a process without torch: .*ModuleNotFoundError.*torch",
+    Untrained: "PluginError: the exporter 'toy' of the plugin 'checked' failed: TypeError: 'NoneType'",
     Unreachable: "AssertionError: the exporter 'toy' cannot be handed to another process: ",
     Unregistered: "PluginError: the format 'toy' of the plugin 'checked' has the suffixes 'toy'",
 }
