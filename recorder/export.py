@@ -32,7 +32,8 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
     """Write a graph into a file, and return the file's path.
 
     The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
-    reader sees the old content or the new, and a failed export leaves the old. Folders are not created.
+    reader sees the old content or the new, and a failed export leaves the old. Folders are not created. Text is written
+    as UTF-8, and half of a character, which that cannot hold, as its escape.
 
     Args:
         graph: what to export.
@@ -48,7 +49,7 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
     plugins = installed()
     exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
     result = plugins.export(exporter, graph, options)
-    write_atomically(path, result.encode() if isinstance(result, str) else result)
+    write_atomically(path, result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result)
     return path
 
 

@@ -1,23 +1,29 @@
 """Ready streams and graphs for people who write exporters and plugins. None of it needs torch.
 
-    from recorder.testing import sample_graphs
+    from recorder.testing import check_exporter, sample_graphs
 
-    for name, graph in sample_graphs().items():
-        assert MyExporter().export(graph)
+    def test_it_keeps_every_promise():
+        check_exporter(MyExporter())
+
+    def test_tiny():
+        assert MyExporter().export(sample_graphs()["tiny"]) == "fc -> relu"
 
 `StreamBuilder` writes streams of your own.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recorder.assemble import assemble
 from recorder.events import Enter, Event, Header, Leave, Member, Module, Op, Output, Tensor, TensorMeta
-from recorder.graph import Graph
+from recorder.graph import Graph, Node, Scope, Value
 from recorder.stream import EventStream
 
-__all__ = ["HOSTILE_NAMES", "StreamBuilder", "chain", "sample_graphs", "sample_streams"]
+if TYPE_CHECKING:
+    from recorder.hookspecs import Exporter
+
+__all__ = ["HOSTILE_NAMES", "StreamBuilder", "bearing", "chain", "check_exporter", "sample_graphs", "sample_streams"]
 
 HOSTILE_NAMES = (
     '"', "'", "\\", "a:b", "a->b", "<b>bold</b>", "</script><script>alert(1)</script>", "&amp;", "#35;", "{x|y}",
@@ -210,6 +216,56 @@ def chain(length: int, *, blocks: int = 1) -> Graph:
                 call.outputs = [x]
         net.outputs = [x]
     return assemble(build.stream)
+
+
+def bearing(*names: str) -> Graph:
+    """A chain of one node for each name, which bears it wherever a name can stand: of nodes, scopes, values, attributes
+    and meta, and as an error. No name may come twice.
+    """
+    value = Value("what comes in", (2, 3), "float32", "cpu", role="input")
+    nodes, scopes, inputs = [], [], [value]
+    for name in names:
+        scopes.append(Scope(name, 0, name, None, name, name, error=name, attributes={name: name}, meta={name: name}))
+        made = Value(name, (2, 3), "float32", "cpu", grad_fn=name, meta={name: name})
+        nodes.append(
+            Node(
+                name,
+                "module",
+                name,
+                name,
+                name,
+                0,
+                scopes[-1],
+                (value,),
+                (made,),
+                {name: name},
+                {name: name},
+                error=name,
+            )
+        )
+        value = made
+    title = names[0] if names else ""
+    return Graph(nodes, inputs=inputs, outputs=[value], scopes=scopes, name=title, meta={title: title})
+
+
+def check_exporter(exporter: "Exporter") -> None:
+    """Check what every exporter promises: for the first test of yours.
+
+    That it can be registered. That it is documented, it and each option, which has a type and a default. That it writes
+    every sample, also with each option, and names that have broken other formats: as JSON or XML that can be read, if
+    that is its media type, and without changing the graph. That the same graph always gives the same text or bytes, in
+    another process too. And that it works where torch is not installed.
+
+    Args:
+        exporter: an object of a class that another process can import: of a module, not of a function.
+
+    Raises:
+        AssertionError: a promise is not kept; says which one, and on which graph.
+        RecorderError: it cannot be registered, or failed. Of a `PluginError` the cause is its own error.
+    """
+    from recorder.promises import check_exporter  # what that imports is for checking alone
+
+    check_exporter(exporter)
 
 
 def _tiny() -> EventStream:

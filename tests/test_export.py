@@ -31,6 +31,7 @@ class ToyPlugin:
     @hookimpl
     def recorder_register_exporters(self, register):
         register(Toy("text", ".json", result="é→😀\n"))
+        register(Toy("half", ".half", result="a\ud800"))
         register(Toy("longer", ".onnx.json", result="longer"))
         register(Toy("raw", ".RAW", result=b"\x00\xff\r\n"))
         register(Toy("broken", ".broken", result=ZeroDivisionError("oh no")))
@@ -62,6 +63,7 @@ def test_export_gives_what_the_exporter_gives():
 def test_formats_are_listed_by_name():
     assert [(f.name, f.plugin) for f in recorder.formats()] == [
         ("broken", "toys"),
+        ("half", "toys"),
         ("longer", "toys"),
         ("raw", "toys"),
         ("text", "toys"),
@@ -81,11 +83,17 @@ def test_a_format_given_by_name_overrides_the_suffix(tmp_path):
 
 
 def test_an_unknown_format_or_suffix_lists_what_there_is(tmp_path):
-    with pytest.raises(FormatError, match=r"no format 'nope'; installed are: broken, longer, raw, text$"):
+    with pytest.raises(FormatError, match=r"no format 'nope'; installed are: broken, half, longer, raw, text$"):
         recorder.export(GRAPH, "nope")
-    with pytest.raises(FormatError, match=r"'net\.nope'; known suffixes are: \.broken, \.json, \.onnx\.json, \.raw$"):
+    with pytest.raises(
+        FormatError, match=r"'net\.nope'; known suffixes are: \.broken, \.half, \.json, \.onnx\.json, \.raw$"
+    ):
         recorder.save(GRAPH, tmp_path / "net.nope")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_of_a_character_is_written_as_its_escape(tmp_path):
+    assert recorder.save(GRAPH, tmp_path / "net.half").read_bytes() == rb"a\ud800"
 
 
 def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -53,7 +53,15 @@ def test_exported_names() -> None:
         "unfold",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
-    assert recorder.testing.__all__ == ["HOSTILE_NAMES", "StreamBuilder", "chain", "sample_graphs", "sample_streams"]
+    assert recorder.testing.__all__ == [
+        "HOSTILE_NAMES",
+        "StreamBuilder",
+        "bearing",
+        "chain",
+        "check_exporter",
+        "sample_graphs",
+        "sample_streams",
+    ]
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:

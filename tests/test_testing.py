@@ -1,14 +1,25 @@
 """recorder.testing: what it promises to people who write plugins."""
 
 import doctest
+import re
 
 import pytest
+from faulty_exporters import FAULTY, Good
 
 import recorder.names
 import recorder.stream
 import recorder.testing
-from recorder import EventStream, Graph, assemble, dumps, loads
-from recorder.testing import HOSTILE_NAMES, StreamBuilder, chain, sample_graphs, sample_streams
+from recorder import EventStream, Graph, PluginError, assemble, dumps, loads
+from recorder.plugins import installed
+from recorder.testing import (
+    HOSTILE_NAMES,
+    StreamBuilder,
+    bearing,
+    chain,
+    check_exporter,
+    sample_graphs,
+    sample_streams,
+)
 
 
 @pytest.mark.parametrize("module", [recorder.testing, recorder.stream])
@@ -102,3 +113,29 @@ def test_samples_can_be_saved(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("samples")
     for name, stream in sample_streams().items():
         assert EventStream.load(stream.save(folder / f"{name}.jsonl")) == stream
+
+
+def test_a_name_is_borne_wherever_a_name_can_stand() -> None:
+    graph = bearing(*HOSTILE_NAMES)
+    graph.lint()
+    assert len(list(graph.edges())) == len(HOSTILE_NAMES) - 1
+    document = dumps(bearing("NAME")).decode()
+    fields = set(re.findall(r'"(\w+)":"NAME"', document))
+    assert fields == {"name", "op_type", "target", "fqn", "error", "grad_fn", "NAME"}
+    assert dumps(bearing()).decode().count("NAME") == 0
+
+
+@pytest.mark.parametrize("name", ["dot", "json", "mermaid", "onnx-json"])
+def test_exporters_of_ours_keep_every_promise(name: str) -> None:
+    check_exporter(installed().named(name))
+
+
+def test_a_good_exporter_passes() -> None:
+    check_exporter(Good())
+
+
+@pytest.mark.parametrize("faulty", FAULTY, ids=lambda faulty: faulty.__name__)
+def test_a_broken_promise_is_told(faulty: type[Good]) -> None:
+    with pytest.raises((AssertionError, PluginError)) as caught:
+        check_exporter(faulty())
+    assert re.match(FAULTY[faulty], f"{type(caught.value).__name__}: {caught.value}")

@@ -9,7 +9,7 @@ class EdgeList:
     name, suffixes, media_type = "edgelist", (".edges",), "text/plain"
 
     def export(self, graph: Graph, *, shapes: bool = False) -> str:
-        """Write one line for each edge, with the tensor's shape behind it if wished."""
+        """Write one line for each edge, with ``shapes`` the tensor's shape behind it."""
         return "".join(
             f"{edge.source.name} -> {edge.target.name}{f' {list(edge.value.shape)}' if shapes else ''}\n"
             for edge in graph.edges()

@@ -2,9 +2,13 @@ import pytest
 import recorder_edgelist
 from recorder_edgelist import EdgeList
 
-from recorder.testing import sample_graphs
+from recorder.testing import check_exporter, sample_graphs
 
 GRAPHS = sample_graphs()
+
+
+def test_it_keeps_every_promise():
+    check_exporter(EdgeList())
 
 
 def test_it_writes_one_line_an_edge_by_the_names_of_both_ends():

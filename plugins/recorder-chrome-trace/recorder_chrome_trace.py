@@ -1,0 +1,248 @@
+"""A recording on a time line: a Chrome trace, as Perfetto and chrome://tracing show it.
+
+A graph knows how long a call took, and not when it was; the events do. So this is no exporter but a command,
+``recorder trace run.jsonl``, and `chrome_trace` for programs.
+
+    forward                calls of modules, and of functions, as they lie inside each other
+    backward on <device>   from the arrival of a call's gradient to its departure; torch has one thread a device
+
+An arrow leads from a call to its part of a backward pass. Times are those of the Python side: what a call put on a
+device's queue may have run later.
+"""
+
+import json
+from dataclasses import dataclass, field
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recorder import EventStream, hookimpl
+from recorder.events import UNFINISHED, Enter, Grad, Leave, Module, Op, TensorMeta
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["chrome_trace"]
+
+PROCESS = 1
+
+
+def chrome_trace(stream: EventStream) -> dict[str, Any]:
+    """A recording in the Trace Event Format, as an object for JSON.
+
+    Slices are pairs of ``B`` and ``E``, which lie in each other like brackets in each thread; where two calls overlap
+    and neither lies in the other, the second is on a thread of its own. Flows from forward to backward have the
+    category and name ``fwdbwd``, as those of torch.profiler. Times are microseconds since the recorder was entered.
+    """
+    title = f"{stream.header.model or 'recording'}{f', torch {torch}' if (torch := stream.header.torch) else ''}"
+    events: list[dict[str, Any]] = [_named("process_name", 0, title)]
+    thread = 0
+    for track, spans in _Timeline(stream).tracks().items():
+        for number, lane in enumerate(_lanes(spans), 1):
+            thread += 1
+            events.append(_named("thread_name", thread, track if number == 1 else f"{track} ({number})"))
+            events += ({"pid": PROCESS, "tid": thread, **event} for event in lane.events)
+    return {
+        "traceEvents": events,
+        "displayTimeUnit": "ms",
+        "otherData": {"model": stream.header.model, "torch": stream.header.torch, "created": stream.header.created},
+    }
+
+
+def _named(what: str, thread: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": PROCESS, "tid": thread, "name": what, "args": {"name": name}}
+
+
+@dataclass(slots=True)
+class _Span:
+    """Something that took its time, in nanoseconds. ``flows`` leave it ("s") or end in it ("f"), by number."""
+
+    name: str
+    category: str
+    start: int
+    stop: int
+    args: dict[str, Any]
+    flows: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A call in one backward pass; ``stop`` is None as long as nothing was seen to leave."""
+
+    start: int
+    stop: int | None
+    device: str
+
+    def absorb(self, inner: "_Visit") -> None:
+        """What happened to a call inside happened to the one around it."""
+        self.start = min(self.start, inner.start)
+        if inner.stop is not None:
+            self.stop = inner.stop if self.stop is None else max(self.stop, inner.stop)
+
+
+class _Timeline:
+    """Reads a stream once, and knows then when everything was."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self._modules: dict[int, Module] = {}
+        self._forward: list[_Span] = []
+        self._calls: dict[int, _Span] = {}
+        self._around: dict[int, int] = {}  # the call that each call lies in
+        self._open: list[int] = []
+        self._visits: dict[tuple[int, int], _Visit] = {}  # by call and backward pass
+        self._now = 0
+        for event in stream:
+            match event:
+                case Module():
+                    self._modules[event.module] = event
+                case Enter():
+                    self._enter(event)
+                case Leave():
+                    self._leave(event)
+                case Op():
+                    self._op(event)
+                case Grad():
+                    self._grad(event)
+        self._close(0)
+
+    def tracks(self) -> dict[str, list[_Span]]:
+        """What lies on each time line, by its name; what is around others comes before them."""
+        for (call, number), visit in list(self._visits.items()):
+            around = self._around.get(call)
+            while around is not None:
+                self._visits.setdefault((around, number), _Visit(visit.start, None, visit.device)).absorb(visit)
+                around = self._around.get(around)
+        with_others_inside = {(self._around.get(call), number) for call, number in self._visits}
+
+        tracks = {"forward": self._forward}
+        for flow, ((call, number), visit) in enumerate(sorted(self._visits.items(), key=itemgetter(0))):
+            if call in self._calls and visit.stop is not None:
+                forward = self._calls[call]
+                backward = _Span(forward.name, "backward", visit.start, visit.stop, {"pass": number})
+                tracks.setdefault(f"backward on {visit.device}", []).append(backward)
+                if (call, number) not in with_others_inside:
+                    forward.flows.append(("s", flow))
+                    backward.flows.append(("f", flow))
+        return tracks
+
+    def _enter(self, event: Enter) -> None:
+        self._now = max(self._now, event.start_ns)
+        name, args = self._described(event.module)
+        self._add(_Span(name, self._category(event), event.start_ns, event.start_ns, args), event.call)
+        self._open.append(event.call)
+
+    def _leave(self, event: Leave) -> None:
+        self._now = max(self._now, event.stop_ns)
+        if event.call in self._open:
+            depth = self._open.index(event.call)
+            self._close(depth + 1)
+            self._open.pop()
+            self._calls[event.call].stop = event.stop_ns
+            self._calls[event.call].args |= _filled(error=event.error)
+
+    def _close(self, depth: int) -> None:
+        """Calls that never returned end when something was seen last."""
+        for call in self._open[depth:]:
+            self._calls[call].stop = self._now
+            self._calls[call].args["error"] = UNFINISHED
+        del self._open[depth:]
+
+    def _op(self, event: Op) -> None:
+        self._now = max(self._now, event.stop_ns)
+        if event.module is not None:
+            name, args = self._described(event.module)
+        else:
+            name = event.op_type
+            args = {"op_type": name, "target": event.target} | _filled(attributes=event.attributes)
+        args |= _filled(outputs=[_in_words(output.meta) for output in event.outputs], error=event.error)
+        self._add(_Span(name, self._category(event), event.start_ns, event.stop_ns, args), event.call)
+
+    def _described(self, number: int) -> tuple[str, dict[str, Any]]:
+        module = self._modules.get(number)
+        if module is None:  # a file can say anything
+            return f"module {number}", {}
+        args = {"op_type": module.op_type, "target": module.target} | _filled(attributes=module.attributes)
+        return module.fqn or module.op_type, args
+
+    def _add(self, span: _Span, call: int | None) -> None:
+        self._forward.append(span)
+        if call is not None:
+            if self._open and call not in self._calls:  # so that no call lies in itself, whatever a file says
+                self._around[call] = self._open[-1]
+            self._calls[call] = span
+
+    def _category(self, event: Enter | Op) -> str:
+        around = self._calls[self._open[-1]].category if self._open else "forward"
+        return "recomputed" if event.recomputed else around
+
+    def _grad(self, event: Grad) -> None:
+        self._now = max(self._now, event.ns)
+        device = next((meta.device for meta in event.gradients if meta is not None), "cpu")
+        left = event.ns if event.phase == "leave" else None
+        self._visits.setdefault((event.call, event.backward), _Visit(event.ns, left, device)).absorb(
+            _Visit(event.ns, left, device)
+        )
+
+
+def _filled(**args: Any) -> dict[str, Any]:
+    return {name: value for name, value in args.items() if value}
+
+
+def _in_words(meta: TensorMeta) -> str:
+    return f"{meta.dtype}{list(meta.shape)} {meta.device}"
+
+
+class _Lane:
+    """A thread of the trace, on which spans lie in each other or one after another."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._open: list[_Span] = []
+
+    def take(self, span: _Span) -> bool:
+        """Put a span there, which starts no earlier than those before, if it fits."""
+        self._close(span.start)
+        if self._open and span.stop > self._open[-1].stop:
+            return False
+        span.stop = max(span.start, span.stop)
+        start = span.start / 1000
+        self.events.append({"ph": "B", "ts": start, "name": span.name, "cat": span.category, "args": span.args})
+        for phase, flow in span.flows:
+            bound = {"bp": "e"} if phase == "f" else {}
+            self.events.append({"ph": phase, "ts": start, "name": "fwdbwd", "cat": "fwdbwd", "id": flow, **bound})
+        self._open.append(span)
+        return True
+
+    def _close(self, now: float) -> None:
+        while self._open and self._open[-1].stop <= now:
+            span = self._open.pop()
+            self.events.append({"ph": "E", "ts": span.stop / 1000, "name": span.name, "cat": span.category})
+
+    def end(self) -> None:
+        """End whatever is open."""
+        self._close(float("inf"))
+
+
+def _lanes(spans: list[_Span]) -> list[_Lane]:
+    """The spans on as few threads as it takes, since a thread can show only what lies in each other."""
+    lanes: list[_Lane] = []
+    for span in sorted(spans, key=lambda span: (span.start, -span.stop)):
+        if not any(lane.take(span) for lane in lanes):
+            lanes.append(_Lane())
+            lanes[-1].take(span)
+    for lane in lanes:
+        lane.end()
+    return lanes
+
+
+@hookimpl
+def recorder_register_commands(cli: "click.Group") -> None:
+    """Add ``recorder trace``."""
+    import click
+
+    @cli.command()
+    @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.option("-o", "--output", type=click.File("w", "utf-8", atomic=True), required=True, metavar="FILE")
+    def trace(source: Path, output: Any) -> None:
+        """Write when everything in a recording (.jsonl) was, for ui.perfetto.dev or chrome://tracing."""
+        json.dump(chrome_trace(EventStream.load(source)), output)
