@@ -20,6 +20,7 @@ from recorder.errors import FormatError, GraphError, OptionError, PluginError, R
 from recorder.export import export, save
 from recorder.graph import Graph
 from recorder.plugins import Format, installed, parse_options
+from recorder.scaffold import plugin
 from recorder.serde import loads
 from recorder.stream import EventStream
 from recorder.terminal import harmless, in_one_line
@@ -91,6 +92,9 @@ def main(ctx: click.Context) -> None:
     """Record what a PyTorch model really did, and draw it."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+main.add_command(plugin)
 
 
 def _output_options(command: _F) -> _F:
