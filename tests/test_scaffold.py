@@ -68,6 +68,11 @@ def test_what_it_writes_installs_passes_its_tests_and_exports_a_resnet18(folder:
     out = python("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "tests", path=site, cwd=tmp_path)
     assert re.search(r"\b[1-9]\d* passed", out), out
 
+    formats = python("-m", "recorder.cli", "formats", "--verbose", path=site, cwd=tmp_path)
+    (row,) = (line for line in formats.splitlines() if line.startswith("my-exporter"))
+    assert ".my-exporter" in row
+    assert "shapes: bool = False" in row
+
     net = torchvision.models.resnet18().eval()
     with Recorder(net) as r, torch.no_grad():
         net(torch.ones(1, 3, 32, 32))
