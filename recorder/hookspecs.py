@@ -24,7 +24,10 @@ PROJECT = "recorder"
 """The name of the pluggy project and of the entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks what a plugin may implement; for this file."""
+
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's functions as implementations of hooks."""
 
 Sink = Callable[[Event], None]
 """Gets each event once, in order, soon after it happened; never on the model's hot path."""
@@ -59,6 +62,7 @@ class Exporter(Protocol):
 
 
 Register = Callable[[Exporter], None]
+"""What a plugin calls with each of its exporters, in `Hooks.recorder_register_exporters`."""
 
 
 class Hooks:
