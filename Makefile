@@ -20,7 +20,7 @@ demo: setup
 test: lint types contracts unit
 
 site: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "open out/site/index.html"
 
 reliability: setup-test
