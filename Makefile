@@ -1,6 +1,7 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
+# The documentation as a site, in out/site: make site
 # What the promises rest on, in figures (half an hour, 8 GB): make reliability
 #
 # PYTHON chooses the interpreter for the virtual environment (3.11 or newer).
@@ -11,12 +12,16 @@ BIN := $(VENV)/bin
 MERMAID := tests/mermaid
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test reliability setup setup-test lint types contracts unit format clean
+.PHONY: demo test site reliability setup setup-test lint types contracts unit format clean
 
 demo: setup
 	$(BIN)/python examples/tutorial.py out
 
 test: lint types contracts unit
+
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "open out/site/index.html"
 
 reliability: setup-test
 	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'

@@ -22,6 +22,7 @@ from recorder.export import export, save
 from recorder.graph import Graph
 from recorder.options import VIEW_OPTIONS, parse_options
 from recorder.plugins import Format, installed
+from recorder.scaffold import plugin
 from recorder.serde import loads
 from recorder.stream import EventStream
 from recorder.summary import Summary
@@ -97,6 +98,9 @@ def main(ctx: click.Context) -> None:
     """Record what a PyTorch model really did, and draw it."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+main.add_command(plugin)
 
 
 def _output_options(command: _F) -> _F:

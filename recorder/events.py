@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+"""Of the file of a stream; a reader refuses a later one."""
 
 UNFINISHED = "did not return"
 """The error of a call that was entered and not left while the program around it went on."""

@@ -1,7 +1,8 @@
 """What a plugin may do: the pluggy hooks, and the `Exporter` protocol.
 
 A plugin is a module or object whose functions carry `hookimpl`, found through the entry-point group ``recorder``.
-Hooks are asked when a recording starts or a graph is exported, never once per event.
+Hooks are asked when a recording starts or a graph is exported, never once per event. docs/hooks.md is the page for
+authors: examples, what is stable, and how a hook is deprecated.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,10 @@ PROJECT = "recorder"
 """The name of the pluggy project and of the entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks what a plugin may implement; for this file."""
+
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's functions as implementations of hooks."""
 
 Sink = Callable[[Event], None]
 """Gets each event once, in order, soon after it happened; never on the model's hot path."""
@@ -63,6 +67,7 @@ class Exporter(Protocol):
 
 
 Register = Callable[[Exporter], None]
+"""What a plugin calls with each of its exporters, in `Hooks.recorder_register_exporters`."""
 
 
 class Hooks:
@@ -70,7 +75,7 @@ class Hooks:
 
     @hookspec
     def recorder_register_exporters(self, register: Register) -> None:
-        """Offer exporters.
+        """Offer exporters. Asked once, when plugins are looked for. Stable since 0.1.
 
         Args:
             register: call it once with each exporter object. A name that is taken is an error that names both plugins.
@@ -78,7 +83,7 @@ class Hooks:
 
     @hookspec
     def recorder_open_sink(self, recorder: "Recorder") -> Sink | None:
-        """Follow a recording live. Asked once each time a `Recorder` is entered.
+        """Follow a recording live. Asked once each time a `Recorder` is entered. Stable since 0.1.
 
         Args:
             recorder: the recorder that was entered; its ``events`` are still empty.
@@ -90,8 +95,7 @@ class Hooks:
 
     @hookspec
     def recorder_annotate_graph(self, graph: Graph) -> None:
-        """Add facts to a graph that was just assembled from a recording. `recorder.metrics` is such a plugin, one that
-        computes nothing before somebody looks.
+        """Add facts to a graph that was just assembled from a recording. Stable since 0.1.
 
         Args:
             graph: write ``node.meta["<plugin>"]`` (JSON values only); change nothing else.
@@ -99,7 +103,7 @@ class Hooks:
 
     @hookspec
     def recorder_register_commands(self, cli: "click.Group") -> None:
-        """Add subcommands to the ``recorder`` command.
+        """Add subcommands to the ``recorder`` command. Asked once, when the command is run. Stable since 0.1.
 
         Args:
             cli: the click group; call ``cli.add_command`` or ``cli.command``. A name that is taken is an error.

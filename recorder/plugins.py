@@ -105,6 +105,9 @@ class Plugins:
         try:
             self._manager.register(plugin, name)
             self._manager.check_pending()  # a misspelt hook would otherwise never be called, in silence
+            for caller in self._manager.get_hookcallers(plugin) or ():
+                if any(hook.plugin is plugin and (hook.wrapper or hook.hookwrapper) for hook in caller.get_hookimpls()):
+                    raise PluginError(f"the plugin {name!r} wraps {caller.name}: hooks cannot be wrapped here")
             for hook in self._implementations("recorder_register_exporters"):
                 if hook.plugin is plugin:
                     _call(hook, {"register": offer})
@@ -226,9 +229,11 @@ class Plugins:
         return answers
 
     def _implementations(self, hook_name: str) -> list[pluggy.HookImpl]:
-        """Those of every plugin, in the order in which the plugins were registered."""
+        """Those of every plugin, in the order in which the plugins were registered, but for ``tryfirst`` and
+        ``trylast``.
+        """
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook_name)
-        return caller.get_hookimpls()
+        return sorted(caller.get_hookimpls(), key=lambda hook: hook.trylast - hook.tryfirst)
 
 
 @cache

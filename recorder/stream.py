@@ -51,9 +51,10 @@ _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 class EventStream:
     """What a `Recorder` saw, in order.
 
-    >>> stream = EventStream()
-    >>> len(stream)
-    0
+    Examples:
+        >>> stream = EventStream()
+        >>> len(stream)
+        0
     """
 
     def __init__(self, events: Iterable[Event] = (), header: Header | None = None) -> None:

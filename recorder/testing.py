@@ -39,12 +39,13 @@ HOSTILE_NAMES = (
 class StreamBuilder:
     """Writes a stream event by event, keeping numbers and times (one microsecond an event) by itself.
 
-    >>> build = StreamBuilder("Net")
-    >>> x = build.tensor((1, 3))
-    >>> with build.call("", "Net", inputs=[x]) as call:
-    ...     call.outputs = [build.op("fc", "Linear", [x], (1, 2), weight=(2, 3))]
-    >>> [node.name for node in assemble(build.stream).nodes]
-    ['fc']
+    Examples:
+        >>> build = StreamBuilder("Net")
+        >>> x = build.tensor((1, 3))
+        >>> with build.call("", "Net", inputs=[x]) as call:
+        ...     call.outputs = [build.op("fc", "Linear", [x], (1, 2), weight=(2, 3))]
+        >>> [node.name for node in assemble(build.stream).nodes]
+        ['fc']
     """
 
     def __init__(self, model: str = "Net") -> None:
