@@ -195,6 +195,8 @@ class _Assembler:
                 name, "function", event.op_type, event.target, None, None, scope, tuple(inputs), (),
                 dict(event.attributes), {}, event.error, duration,
             )  # fmt: skip
+            if event.source is not None:
+                node.meta["source"] = event.source
         else:
             module = self.modules[event.module]
             node = self._module_node(module, inputs, event.error, duration)

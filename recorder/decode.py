@@ -72,6 +72,7 @@ class Decoder:
         self._next, self._next_module = count().__next__, count().__next__
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
+        self._source: str | None = None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
@@ -85,6 +86,7 @@ class Decoder:
             id(Tag.HELD): self._held,
             id(Tag.MODULE): self._module,
             id(Tag.MEMBERS): self._members,
+            id(Tag.SOURCE): self._place,
             id(Tag.DERIVED): self._derived,
             id(Tag.GRAD): self._grad,
             id(Tag.PARAMETER): self._parameter,
@@ -245,6 +247,7 @@ class Decoder:
             op_type, target = self._names[function] = name_function(function)
         inputs, attributes, keywords = self._arguments(reader)
         outputs, again = self._outputs(reader, inputs)
+        source, self._source = self._source, None
         return ev.Op(
             op_type,
             start - self._origin,
@@ -257,6 +260,9 @@ class Decoder:
             tuple(again) if again and _writes(op_type, target, attributes, keywords) else (),
             attributes,
             error,
+            False,
+            False,
+            source,
         )
 
     def _leaf(self, reader: _Reader) -> ev.Op:
@@ -318,6 +324,9 @@ class Decoder:
             tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
             tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
         )
+
+    def _place(self, reader: _Reader) -> None:
+        self._source = intern(f"{reader.next()}:{reader.next()}")
 
     def _members(self, reader: _Reader) -> ev.Members:
         return ev.Members(self._modules[id(reader.next())][0], self._numbers(reader.items))

@@ -141,7 +141,8 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
 
     Of a function: ``target`` is its name as a user would import it, ``op_type`` its last part in plain words
     (``torch.Tensor.__getitem__`` is a ``getitem``). Of a module: ``module`` is set, and ``call`` numbers the call.
-    ``writes`` are the inputs whose memory the call changed.
+    ``writes`` are the inputs whose memory the call changed. ``source`` is where a function was called, as
+    ``file:line``, if that was asked for.
     """
 
     op_type: str
@@ -157,6 +158,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     error: str | None = None
     outermost: bool = False
     recomputed: bool = False
+    source: str | None = None
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):

@@ -72,8 +72,8 @@ class _AtParameter(msgspec.Struct):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed`` and
-    those of `fold`.
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed``,
+    ``source`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -98,6 +98,7 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
             check("node", node.name, node.meta, "metrics", _Metrics)
+            check("node", node.name, node.meta, "source", str)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:

@@ -57,6 +57,7 @@ class Capture:
         every: record each so-many-th step alone. A step is a call of the module that was called first, from outside of
             every other, with what follows until its next one.
         before_backward: called before a backward begins, if functions are recorded.
+        source: record where functions are called.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
@@ -75,6 +76,7 @@ class Capture:
         gradients: Gradients,
         every: int = 1,
         before_backward: Callable[[], None] | None = None,
+        source: bool = False,
     ) -> None:
         self.log: Log = []
         self.met: list[Entry] = []
@@ -94,6 +96,7 @@ class Capture:
         self._steps = count()
         self._first: Entry | None = None
         self._before_backward = before_backward
+        self._source = source
         self.after_call: Callable[[], None] | None = None
         self._keys = count()
         self._mode: Mode | None = None
@@ -118,7 +121,13 @@ class Capture:
         if self._functions:
             self._handles += self._outside.watch_optimizers()
             self._mode = make_mode(
-                self.log, self._stack, self.known, self._outside.consumes, self.failed, self._before_backward
+                self.log,
+                self._stack,
+                self.known,
+                self._outside.consumes,
+                self.failed,
+                self._before_backward,
+                self._source,
             )
             push(self._mode)
 

@@ -81,6 +81,8 @@ class Recorder:
         every: record each so-many-th step alone, the first one included. A step is a call of the module that was called
             first, with what follows until its next one.
         keep: keep the last so many recorded steps alone, so that a recording of any length takes the same memory.
+        source: say of each function where it was called: ``node.meta["source"]`` is ``"file:line"``, the innermost line
+            that is not torch's. The paths of your files are in the recording then.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``.
@@ -98,6 +100,7 @@ class Recorder:
         stream: str | os.PathLike[str] | None = None,
         every: int = 1,
         keep: int | None = None,
+        source: bool = False,
     ) -> None:
         for module in (net, *more_modules):
             if not isinstance(module, nn.Module):
@@ -114,7 +117,7 @@ class Recorder:
             raise ValueError("stream= and keep= exclude each other: a file keeps everything that is recorded")
         roots = by_prefix((net, *more_modules))
         before_backward = self._read_autograd if autograd else None
-        self._capture = Capture(roots, functions, describe_early, gradients, every, before_backward)
+        self._capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source)
         self._functions = functions
         self._autograd = autograd
         self._reading: Reading | None = None

@@ -13,6 +13,7 @@ arrive on other threads.
     MODULE   entry, qualified name, root, attributes … END, parameters … END, buffers … END
     DERIVED  reference, references … END
     MEMBERS  entry, references … END
+    SOURCE   file, line: where the OP that follows was called
     GRAD     key, phase, time, backward, gradients … END, measures … END
     PARAMETER  reference, time, backward, measure, gradient
 
@@ -36,4 +37,4 @@ OUTERMOST, RECOMPUTED = 1, 2
 class Tag(Enum):
     """How a record begins, and what stands between its parts."""
 
-    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS = range(14)
+    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS, SOURCE = range(15)

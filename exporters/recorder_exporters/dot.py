@@ -333,6 +333,7 @@ def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
         [
             node.name,
             node.target,
+            *([f"called in {node.meta['source']}"] if "source" in node.meta else []),
             *(f"{name}: {value!r}" for name, value in node.attributes.items()),
             *_stands_for(node),
             *(f"→ {caption(value)} on {value.device}" for value in node.outputs),
