@@ -140,7 +140,7 @@ def test_details_of_a_node(show: Show) -> None:
         panel = page.locator("#panel").inner_text()
         for told in (
             "Conv2d", "layer1.conv", "torch.nn.Conv2d", "forward time\t1 µs", "backward time\t2.5 ms",
-            "parameters\t576", "flops\t1.18 M (1,179,648)", "activation\t32 KiB", "kernel_size\t[3,3]",
+            "parameters\t576", "flops\t1.18 M (1,179,648)", "activation bytes\t32 KiB", "kernel_size\t[3,3]",
             "padding_mode\tzeros", "net.py", "1×8×32×32 float32", "layer1.conv.weight", "8×8×3×3",
         ):  # fmt: skip
             assert told in panel

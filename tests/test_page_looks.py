@@ -123,7 +123,9 @@ def test_gradients_are_drawn_where_they_came_back(show: Show) -> None:
         page.keyboard.press("b")
         assert page.evaluate(display) == "none"
         offered = page.locator("#colour option").all_inner_texts()
-        assert offered == ["kind", "forward time", "backward time", "gradient norm"]
+        assert offered[:4] == ["kind", "forward time", "backward time", "gradient norm"]
+        assert {"parameters", "flops", "activation bytes"} < set(offered)
+        assert len(offered) == len(set(offered))
 
 
 # Save

@@ -44,7 +44,7 @@ test("every number that a plugin wrote is a metric, and nothing else", () => {
   ] };
   const found = metricsOf(doc);
   assert.deepEqual(found.map(({ label, unit }) => [label, unit]),
-    [["forward time", "time"], ["flops", ""], ["activation", "bytes"], ["plain", ""], ["a", ""]]);
+    [["forward time", "time"], ["flops", ""], ["activation bytes", "bytes"], ["plain", ""], ["a", ""]]);
   assert.ok(Number.isNaN(found[1].of(doc.nodes[1])));
   assert.equal(found[2].of(doc.nodes[1]), null);
 });

@@ -26,8 +26,10 @@ function note(found, seen, path, name) {
   const key = `meta ${JSON.stringify(path)}`;
   if (seen.has(key)) return;
   seen.add(key);
+  const label = name.replace(/_ns$/, "").replaceAll("_", " ");
+  if (found.some((metric) => metric.label === label)) return; // told in two places
   const of = ({ meta }) => number(path.reduce((facts, part) => own(facts, part), meta));
-  found.push({ key, label: name.replace(/_(ns|bytes)$/, "").replaceAll("_", " "), unit: unitOf(name), of });
+  found.push({ key, label, unit: unitOf(name), of });
 }
 
 function own(facts, name) {
