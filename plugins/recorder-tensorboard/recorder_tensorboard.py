@@ -3,9 +3,10 @@
 TensorBoard reads folders, so this is no exporter but `write`, and the command ``recorder tensorboard``. What goes into
 the folder is written by TensorBoard's own writer; TensorFlow is not needed.
 
-    graph                        GraphDef: a call of a module that holds others is a name scope
-    forward, backward            RunMetadata: what each call took and, in forward, the memory of its results
-    gradient norm/<name>, ...    scalars for each module call, for each parameter ``parameter gradient norm/<name>``, ...
+    graph                           GraphDef: a call of a module that holds others is a name scope
+    forward, backward               RunMetadata: what each call took and, in forward, the memory of its results
+    gradient norm/<name>            scalars for each module call, and so largest, nan, inf and zeros
+    parameter gradient norm/<name>  the same for each parameter
 """
 
 import json
