@@ -215,14 +215,14 @@ def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
 
     TensorBoard says of a scope that it took from the first beginning to the last end of what is in it. A graph knows
     how long a call took and not when it was, so here one begins as soon as the one before it ends: then a scope takes
-    the sum of what is in it.
+    the sum of what is in it. The first begins at 1: zeros do not reach the page, which shows no time without a beginning.
     """
     from tensorboard.compat.proto.config_pb2 import RunMetadata
 
     names = _Names(graph)
     whole = RunMetadata()
     devices: dict[str, Any] = {}
-    now = 0
+    now = 1000  # nanoseconds
     for node in reversed(graph.nodes) if backward else graph.nodes:
         took = node.backward_ns if backward else node.duration_ns
         memory = None if backward else node.meta.get("metrics", {}).get("activation_bytes")
@@ -238,9 +238,10 @@ def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
         if memory is not None:
             stats.memory.add(allocator_name=device, total_bytes=memory, peak_bytes=memory)
         for slot, value in enumerate(() if backward else node.outputs):
-            description = stats.output.add(slot=slot).tensor_description
+            shape = stats.output.add(slot=slot).tensor_description.shape
+            shape.SetInParent()  # of a scalar, too, or the page draws no times at all
             for size in value.shape:
-                description.shape.dim.add(size=size)
+                shape.dim.add(size=size)
     return whole
 
 

@@ -204,6 +204,7 @@ def test_every_time_is_told_and_a_scope_took_the_sum_of_what_is_in_it(trained, t
     assert took.keys() == measured.keys()
     for name, ns in measured.items():
         assert abs(took[name].all_end_rel_micros - ns / 1000) <= 1
+    assert device.node_stats[0].all_start_micros == 1, "the page shows no time of what begins at 0"
     for one, other in pairwise(device.node_stats):
         assert one.all_start_micros + one.all_end_rel_micros == other.all_start_micros
     inside = [stats for name, stats in took.items() if name.startswith("Sequential/1/")]
@@ -220,6 +221,7 @@ def test_memory_is_that_of_the_results(trained, tmp_path):
     assert told["Sequential/0"] == 2 * 4 * 8 * 8 * 4
     assert told["Sequential/3"] == 0  # a view
     assert sum(told.values()) == sum(node.meta["metrics"]["activation_bytes"] for node in graph.nodes)
+    assert all(out.tensor_description.HasField("shape") for s in device.node_stats for out in s.output)
     shapes = [[dim.size for dim in out.tensor_description.shape.dim] for s in device.node_stats for out in s.output]
     assert shapes == [list(value.shape) for node in graph.nodes for value in node.outputs]
 
