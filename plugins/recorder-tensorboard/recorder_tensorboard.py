@@ -215,7 +215,7 @@ def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
 
     TensorBoard says of a scope that it took from the first beginning to the last end of what is in it. A graph knows
     how long a call took and not when it was, so here one begins as soon as the one before it ends: then a scope takes
-    the sum of what is in it. The first begins at 1: zeros do not reach the page, which shows no time without a beginning.
+    the sum of what is in it. The first begins at 1: zeros do not reach the page, and what has no beginning has no time.
     """
     from tensorboard.compat.proto.config_pb2 import RunMetadata
 
