@@ -132,6 +132,14 @@ class EventStream:
             header.meta[TRUNCATED] = True
         return cls(events, header)
 
+    def split(self) -> "list[EventStream]":
+        """One stream for each outermost call, with what followed it until the next: `Recorder.graphs` are assembled of
+        them. Each can be assembled by itself. Empty where nothing was called.
+        """
+        from recorder.split import split  # which makes streams
+
+        return split(self)
+
 
 _BLOCK = 2**20
 """Bytes that are decoded at once, up to the next end of a line."""

@@ -83,6 +83,9 @@ def test_the_command_line_writes_what_they_add(site: Path) -> None:
     to = [argument for name in [*outputs, "net.node-data.json"] for argument in ("-o", name)]
     run(site, *recorder_, "record", "torchvision.models:resnet18", "--input", "2,3,32,32", "--backward", *to)
     run(site, *recorder_, "trace", "run.jsonl", "-o", "trace.json")
+    run(site, *recorder_, "tensorboard", "run.jsonl", "--logdir", "runs")
+    (events,) = (site.parent / "runs").iterdir()
+    assert b"ResNet/layer4/1/conv2" in events.read_bytes()
     written = {name: (site.parent / name).read_text("utf-8") for name in [*outputs, "trace.json"]}
     for name, text in written.items():
         assert "layer4.1.conv2" in text, name

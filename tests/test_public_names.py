@@ -139,6 +139,7 @@ def test_signatures() -> None:
     assert parameters(EventStream) == ["events", "header"]
     assert parameters(EventStream.load) == ["path"]
     assert parameters(EventStream.save) == ["self", "path"]
+    assert parameters(EventStream.split) == ["self"]
 
 
 def test_what_the_attributes_mean() -> None:

@@ -53,6 +53,16 @@ def test_a_file_holds_what_memory_would(tmp_path: Path) -> None:
     assert [type(e) for e in loaded] == [type(e) for e in whole.events]
 
 
+def test_a_file_is_cut_into_the_steps_that_the_recorder_tells_of(tmp_path: Path) -> None:
+    net, path = mlp(), tmp_path / "run.jsonl"
+    assert EventStream().split() == []
+    with Recorder(net, gradients="stats", stream=path) as r:
+        train(net)
+    parts = EventStream.load(path).split()
+    assert [assemble(part) for part in parts] == list(r.graphs)
+    assert len({dumps(graph, timing=False) for graph in r.graphs}) == 3, "gradients differ, or all steps are the first"
+
+
 def test_the_file_can_be_read_while_it_grows(tmp_path: Path) -> None:
     net, path = mlp(), tmp_path / "run.jsonl"
     with Recorder(net, stream=path) as r:
