@@ -155,4 +155,4 @@ class Backward:
 
 
 def _facts_of(gradient: Any) -> Facts:
-    return facts(gradient, storage=False) if isinstance(gradient, Tensor) else (None,)
+    return facts(gradient) if isinstance(gradient, Tensor) else (None,)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from sys import intern
-from typing import Any
+from typing import Any, Literal
 from weakref import ref
 
 import msgspec
@@ -26,10 +26,19 @@ from recorder.tensors import SEQUENCE
 
 __all__ = ["Decoder"]
 
-OP, LEAF, LIST, MAP, END = Tag.OP, Tag.LEAF, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
+OP, LEAF, MODULE, LIST, MAP, END = (
+    Tag.OP,
+    Tag.LEAF,
+    Tag.MODULE,
+    Tag.LIST,
+    Tag.MAP,
+    Tag.END,
+)  # an Enum's members are slow to get
 
 Items = Iterator[Any]
 Attributes = dict[str, Any]
+
+_ROLES: tuple[Literal["parameter", "buffer"], ...] = ("parameter", "buffer")
 
 _PASSES = 64
 """So many backward passes can be under way when a `Decoder` forgets."""
@@ -83,8 +92,6 @@ class Decoder:
             id(Tag.ENTER): self._enter,
             id(Tag.LEAVE): self._leave,
             id(Tag.MEET): self._meet,
-            id(Tag.HELD): self._held,
-            id(Tag.MODULE): self._module,
             id(Tag.MEMBERS): self._members,
             id(Tag.SOURCE): self._place,
             id(Tag.DERIVED): self._derived,
@@ -97,6 +104,8 @@ class Decoder:
                 yield self._op(reader)
             elif tag is LEAF:
                 yield self._leaf(reader)
+            elif tag is MODULE:
+                yield from self._module(reader)
             else:
                 event = readers[id(tag)](reader)
                 if event is not None:
@@ -270,7 +279,7 @@ class Decoder:
         inputs = self._numbers(reader.items, 2)
         outputs, again = self._outputs(reader, inputs)
         return ev.Op(
-            entry.type.__name__,
+            entry.kind.type.__name__,
             start - self._origin,
             stop - self._origin,
             "",
@@ -296,33 +305,42 @@ class Decoder:
         return ev.Leave(key, stop - self._origin, inputs, outputs, error)
 
     def _meet(self, reader: _Reader) -> ev.Tensor | None:
-        return self._tensor(reader.next(), "constant", None, reader)
-
-    def _held(self, reader: _Reader) -> ev.Tensor | None:
-        reference, role, name = reader.three()
-        return self._tensor(reference, role, name, reader)
-
-    def _tensor(self, reference: "ref[Any]", role: Any, name: str | None, reader: _Reader) -> ev.Tensor | None:
+        reference = reader.next()
         new = id(reference) not in self._tensors
         number, meta = self._number(reference), self._meta(reader.seven())
-        return ev.Tensor(number, meta, role, name) if new else None
+        return ev.Tensor(number, meta) if new else None
 
-    def _module(self, reader: _Reader) -> ev.Module:
+    def _module(self, reader: _Reader) -> Iterator[ev.Event]:
         entry, fqn, root = reader.three()
-        items = reader.items
-        attributes, parameters, buffers = _mapping(items), _mapping(items), _mapping(items)
+        attributes = _mapping(reader.items)
+        before = f"{fqn}." if fqn else ""
+        members: list[tuple[ev.Member, ...]] = []
+        for role in _ROLES:
+            held: list[ev.Member] = []
+            for name in reader.items:
+                if name is END:
+                    break
+                reference = reader.next()
+                number, facts = self._tensors.get(id(reference)), reader.seven()
+                if number is None:
+                    number = self._number(reference)
+                    yield ev.Tensor(number, self._meta(facts), role, before + name)
+                held.append(ev.Member(name, number))
+            members.append(tuple(held))
+        if entry is None:
+            return
+        kind = entry.kind.type
         number = self._next_module()
         self._modules[id(entry)] = (number, entry)
-        return ev.Module(
+        yield ev.Module(
             number,
             fqn,
-            entry.type.__name__,
-            intern(f"{entry.type.__module__}.{entry.type.__qualname__}"),
+            kind.__name__,
+            intern(f"{kind.__module__}.{kind.__qualname__}"),
             entry.leaf,
             root,
             self._same({name: plain(attributes[name]) for name in sorted(attributes)}),
-            tuple(ev.Member(name, self._number(reference)) for name, reference in parameters.items()),
-            tuple(ev.Member(name, self._number(reference)) for name, reference in buffers.items()),
+            *members,
         )
 
     def _place(self, reader: _Reader) -> None:

@@ -19,14 +19,9 @@ from recorder.tensors import PLAIN, facts
 
 __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
 
-HELD, MODULE, END = Tag.HELD, Tag.MODULE, Tag.END
+MODULE, END = Tag.MODULE, Tag.END
 
 _MISSING = object()
-
-_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
-}
-"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
 
 
 def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
@@ -43,17 +38,17 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
         for entry in met:  # made during forward, or called beside the roots, as a loss is
             module = entry.reference()
             if module is not None and id(module) in wanted:
-                _tell(entry.type.__name__, module, wanted, known, log)
+                _tell(entry.kind.type.__name__, module, wanted, known, log)
     for entry in met:
         if entry.reference() is None:
-            log += entry.early or (MODULE, entry, entry.type.__name__, False, END, END, END)
+            log += entry.early or (MODULE, entry, entry.kind.type.__name__, False, END, END, END)
     return log
 
 
 def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
     """The records of a module that may be gone when the others are described: one that is no part of a root."""
     log: Log = []
-    _tell(entry.type.__name__, module, {id(module): entry}, known, log)
+    _tell(entry.kind.type.__name__, module, {id(module): entry}, known, log)
     return log
 
 
@@ -63,45 +58,50 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
 
     Everything in one loop, since it is done for each module and tensor of a model whenever a block ends.
     """
-    extend, mark = log.extend, known.mark
+    append, extend, mark = log.append, log.extend, known.mark
     seen: set[int] = set()
     pending = [("", prefix, top)]
     while pending:
         above, name, module = pending.pop()
-        if id(module) in seen:
+        identity = id(module)
+        if identity in seen:
             continue
-        seen.add(id(module))
+        seen.add(identity)
         fqn = above + name
-        before = f"{fqn}." if fqn else ""
-        entry = wanted.pop(id(module), None)
         parameters: Any = module._parameters
         buffers: Any = module._buffers
         children = module._modules
-        if children and entry is not None and entry.leaf:  # they are not recorded, so their tensors are its own
-            parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
-        members: Log = []
-        for role, tensors in (("parameter", parameters), ("buffer", buffers)):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    reference = mark(tensor)
-                    extend((HELD, reference, role, before + name, *facts(tensor)))
-                    members += (name, reference)
-            members.append(END)
+        entry = wanted.pop(identity, None)
         if entry is not None:
             extend((MODULE, entry, fqn, entry.root and module is top))
-            own = module.__dict__
-            listed = (*getattr(entry.type, "__constants__", ()), *_UNLISTED.get(entry.type, ()))
-            for name in listed:  # the hyper-parameters of torch's own modules
+            kind, own = entry.kind, module.__dict__
+            for name in kind.listed:
                 value = own.get(name, _MISSING)
-                kind = type(value)
-                if kind in PLAIN or (PLAIN.issuperset(map(type, value)) if kind is tuple else is_plain(value)):
+                if type(value) in PLAIN or (_are_plain(value) if type(value) is tuple else is_plain(value)):
                     extend((name, value))
-            if not listed and entry.type.extra_repr is not nn.Module.extra_repr:
+            if kind.shows:
                 extend(shown(module))
-            log.append(END)
-            extend(members)
+            append(END)
+            if children and entry.leaf:  # they are not recorded, so their tensors are its own
+                parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        elif parameters or buffers:
+            extend((MODULE, None, fqn, False, END))
+        if entry is not None or parameters or buffers:
+            for tensors in (parameters, buffers):
+                for name, tensor in tensors.items():
+                    if tensor is not None:
+                        extend((name, mark(tensor), *facts(tensor)))
+                append(END)
         if children:
+            before = f"{fqn}." if fqn else ""
             pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
+
+
+def _are_plain(values: tuple[Any, ...]) -> bool:
+    """Whether they can all be kept. Most are the two sizes of a window, which is quickly seen."""
+    if len(values) == 2 and type(values[0]) is type(values[1]) is int:
+        return True
+    return PLAIN.issuperset(map(type, values))
 
 
 _NAMED = re.compile(r"(\w+)=((?:\([^()]*\)|\[[^\[\]]*\]|'[^']*'|[^,()\[\]'])+)")

@@ -15,7 +15,7 @@ from recorder.events import UNFINISHED
 from recorder.modes import Popped, put_back
 from recorder.records import Log, Tag
 
-__all__ = ["NOBODY", "SKIPPED", "Entry", "Frame", "Frames"]
+__all__ = ["NOBODY", "SKIPPED", "Entry", "Frame", "Frames", "Kind"]
 
 ENTER, LEAVE, END = Tag.ENTER, Tag.LEAVE, Tag.END
 
@@ -28,16 +28,44 @@ NOBODY = 0
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
 """Modules with children that look for an active mode, and run other kernels if there is one."""
 
+_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
+}
+"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
+
+
+class Kind:
+    """What is asked once for all modules of one class.
+
+    Attributes:
+        torchs: it is torch's own.
+        attention: it has one child, which it never calls.
+        fused: it has children, and looks for an active mode before it calls them.
+        listed: its hyper-parameters.
+        shows: it lists none, and prints some.
+    """
+
+    __slots__ = ("attention", "fused", "listed", "shows", "torchs", "type")
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        self.type = kind
+        self.torchs = kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
+        self.attention = issubclass(kind, nn.MultiheadAttention)
+        self.fused = issubclass(kind, _FUSED)
+        self.listed: tuple[str, ...] = (*getattr(kind, "__constants__", ()), *_UNLISTED.get(kind, ()))
+        self.shows = not self.listed and kind.extra_repr is not nn.Module.extra_repr
+
 
 class Frame:
     """A module call in progress. ``popped``: the modes that have to be put back when it ends; ``silent``: nothing in it
     is recorded.
     """
 
-    __slots__ = ("entry", "flags", "key", "popped", "silent", "start")
+    __slots__ = ("entry", "flags", "key", "popped", "reference", "silent", "start")
 
     def __init__(self, entry: "Entry", start: int, key: int, flags: int) -> None:
         self.entry = entry
+        self.reference = entry.reference
         self.start = start
         self.key = key
         self.flags = flags
@@ -55,25 +83,25 @@ class Entry:
     """
 
     __slots__ = (
-        "early", "flags", "fused", "idle", "inplace", "key", "leaf", "met", "own", "popped", "reference", "root",
-        "silent", "start", "type",
+        "early", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
+        "silent", "start",
     )  # fmt: skip
 
-    def __init__(self, module: nn.Module, root: bool) -> None:
-        kind = self.type = type(module)
+    key: int
+    start: int
+    flags = 0
+
+    def __init__(self, module: nn.Module, kind: Kind, root: bool) -> None:
+        self.kind = kind
+        self.reference = ref(module)
         self.root = root
         self.own: bool | None = root or None
         self.met = False
         self.early: Any = None
         self.inplace = module.__dict__.get("inplace") is True
-        self.reference = ref(module)
-        # MultiheadAttention has one child, which it never calls.
-        self.silent = self.leaf = kind.__module__.startswith(("torch.nn.", "torch.ao.nn.")) and (
-            not module._modules or kind is nn.MultiheadAttention or isinstance(module, nn.MultiheadAttention)
-        )
-        self.fused = isinstance(module, _FUSED)
+        self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
+        self.fused = kind.fused
         self.idle = self.leaf and not root
-        self.start = self.key = self.flags = 0
         self.popped: Popped = ()
 
     @property
@@ -86,7 +114,6 @@ class Frames:
 
     Args:
         log: where ends are recorded.
-        entries: what is known of modules, by their `id`.
 
     Attributes:
         stack: the calls in progress, the outermost one first.
@@ -94,11 +121,10 @@ class Frames:
         skipper: the same while nothing is recorded, and then nobody is the owner.
     """
 
-    def __init__(self, log: Log, entries: dict[int, Entry]) -> None:
+    def __init__(self, log: Log) -> None:
         self.stack: list[Frame | Entry] = []
         self.owner = self.skipper = NOBODY
         self._log = log
-        self._entries = entries
         self._end: ref[Any] | None = None
 
     def are_mine(self) -> bool:
@@ -135,16 +161,16 @@ class Frames:
         running.pop(0)  # the call that begins now
         keep = 0
         for module in reversed(running):
-            if keep < len(self.stack) and self.stack[keep].entry.reference() is module:
+            if keep < len(self.stack) and self.stack[keep].reference() is module:
                 keep += 1
         while len(self.stack) > keep:
             self.abandon(self.stack.pop(), UNFINISHED)
 
-    def unwind_to(self, entry: Entry | None) -> bool:
+    def unwind_to(self, module: nn.Module) -> bool:
         """Forget the calls above this module's; False if it is not in progress at all."""
-        if entry is None or all(frame.entry is not entry for frame in self.stack):
+        if all(frame.reference() is not module for frame in self.stack):
             return False
-        while self.stack[-1].entry is not entry:
+        while self.stack[-1].reference() is not module:
             self.abandon(self.stack.pop(), None)
         return True
 

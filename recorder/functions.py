@@ -6,6 +6,7 @@ It is on the model's hot path, so it appends one record for each call and decide
 import os
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import perf_counter_ns as clock
 from types import MethodWrapperType
 from typing import Any
@@ -22,7 +23,7 @@ from recorder.raised import describe_error
 from recorder.records import Log, Tag
 from recorder.tensors import PLAIN, facts, outputs_of, quietly, tensors_in
 
-__all__ = ["make_mode"]
+__all__ = ["Recording", "Watching"]
 
 OP, SOURCE, END = Tag.OP, Tag.SOURCE, Tag.END
 
@@ -32,16 +33,8 @@ _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.
 """Functions that begin a backward pass."""
 
 
-def make_mode(
-    log: Log,
-    stack: list[Frame | Entry],
-    known: Known,
-    consumes: Callable[..., int],
-    failed: Callable[..., None],
-    before_backward: Callable[[], None] | None,
-    source: bool = False,
-) -> Mode:
-    """A mode that records functions.
+class Recording(Mode):
+    """Records the functions that are called while it is on the stack.
 
     Args:
         log: where to.
@@ -49,100 +42,118 @@ def make_mode(
         known: the tensors that the recording knows.
         consumes: tells what a call from outside of all of them is given: see `recorder.outside`.
         failed: is told an error of our own, and the record that it spoiled.
-        before_backward: called before a backward begins.
         source: record the user's file and line, too, which takes about as long as all else of a record.
     """
 
-    def extend_with_source(record: Iterable[Any]) -> None:
-        log.extend((SOURCE, *_source(), *record))
+    def __init__(
+        self,
+        log: Log,
+        stack: list[Frame | Entry],
+        known: Known,
+        consumes: Callable[..., int],
+        failed: Callable[..., None],
+        source: bool = False,
+    ) -> None:
+        super().__init__()
+        self._append: Callable[[Iterable[Any]], None] = partial(_with_source, log) if source else log.extend
+        self._stack = stack
+        self._known = known
+        self._encode = known.encode
+        self._consumes = consumes
+        self._failed = failed
+        self._alone = depth() == 0
 
-    # Locals of a closure are read faster than attributes.
-    extend, alone = extend_with_source if source else log.extend, depth() == 0
-    encode, keywords, made, known_now = known.encode, known.encode_keywords, known.made, known.now
-
-    class Recording(Mode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        found = KNOWN
+        if self._stack:
             # Below a mode of the user's, ours cannot step aside for a leaf: what is inside stays unrecorded.
-            found = KNOWN
-            if stack:
-                if stack[-1].silent:
-                    return func(*args, **kwargs) if kwargs else func(*args)
-            else:
-                found = consumes(args, kwargs)
-                if found == UNKNOWN:
-                    return func(*args, **kwargs) if kwargs else func(*args)
-            start = clock()
-            try:
-                result = func(*args, **kwargs) if kwargs else func(*args)
-            except BaseException as error:
-                # An attribute that a tensor lacks is no failed operation.
-                if type(func) is not MethodWrapperType and found == KNOWN:
-                    raised(func, args, kwargs, start, error)
-                raise
-            record = [OP, func, start, clock(), None]
-            try:
-                if found == HELD and not _requires_grad(result):
-                    return result
-                if type(result) is Tensor and alone and type(func) is not MethodWrapperType:
-                    encode(args, record)
-                    record.append(END)
-                    if kwargs:
-                        keywords(kwargs, record)
-                    said = facts(result)
-                    reference = ref(result)
-                    record += (END, reference, *said, END)
-                    extend(record)
-                    known_now(result, reference, said)
-                elif result is None or type(result) not in PLAIN:
-                    with quietly():
-                        outputs = outputs_of(func, args, kwargs, result)
-                        if outputs:
-                            encode(args, record)
-                            record.append(END)
-                            keywords(kwargs or {}, record)
-                            record.append(END)
-                            for tensor in outputs:
-                                made(tensor, record)
-                            record.append(END)
-                            extend(record)
-            except Exception as ours:
-                failed(ours, record)
-            return result
+            if self._stack[-1].silent:
+                return func(*args, **kwargs) if kwargs else func(*args)
+        else:
+            found = self._consumes(args, kwargs)
+            if found == UNKNOWN:
+                return func(*args, **kwargs) if kwargs else func(*args)
+        start = clock()
+        try:
+            result = func(*args, **kwargs) if kwargs else func(*args)
+        except BaseException as error:
+            # An attribute that a tensor lacks is no failed operation.
+            if type(func) is not MethodWrapperType and found == KNOWN:
+                self._raised(func, args, kwargs, start, error)
+            raise
+        record = [OP, func, start, clock(), None]
+        try:
+            if found == HELD and not _requires_grad(result):
+                return result
+            if type(result) is Tensor and self._alone and type(func) is not MethodWrapperType:
+                self._encode(args, record)
+                record.append(END)
+                if kwargs:
+                    self._known.encode_keywords(kwargs, record)
+                said = facts(result)
+                reference = ref(result)
+                record += (END, reference, *said, END)
+                self._append(record)
+                self._known.now(result, reference, said)
+            elif result is None or type(result) not in PLAIN:
+                with quietly():
+                    self._made(func, args, kwargs, result, record)
+        except Exception as ours:
+            self._failed(ours, record)
+        return result
 
-    def raised(func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:
+    def _made(self, func: Any, args: Any, kwargs: Any, result: Any, record: Log) -> None:
+        outputs = outputs_of(func, args, kwargs, result)
+        if outputs:
+            self._arguments(args, kwargs, record)
+            for tensor in outputs:
+                self._known.made(tensor, record)
+            record.append(END)
+            self._append(record)
+
+    def _raised(self, func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:
         try:
             record = [OP, func, start, clock(), describe_error(error)]
-            encode(args, record)
+            self._arguments(args, kwargs, record)
             record.append(END)
-            keywords(kwargs or {}, record)
-            record += (END, END)
-            extend(record)
+            self._append(record)
         except Exception as ours:
-            failed(ours)
+            self._failed(ours)
 
-    if before_backward is None:
-        return Recording()
-    before: Callable[[], None] = before_backward
+    def _arguments(self, args: Any, kwargs: Any, record: Log) -> None:
+        self._encode(args, record)
+        record.append(END)
+        self._known.encode_keywords(kwargs or {}, record)
+        record.append(END)
 
-    class Watching(Recording):
-        def __torch_function__(
-            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            if func in _BACKWARD:
-                try:
-                    before()
-                except Exception as ours:
-                    failed(ours)
-            return super().__torch_function__(func, types, args, kwargs)
 
-    return Watching()
+class Watching(Recording):
+    """The same, which calls ``before_backward`` before a backward begins."""
+
+    def __init__(self, before_backward: Callable[[], None], *recording: Any) -> None:
+        super().__init__(*recording)
+        self._before_backward = before_backward
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _BACKWARD:
+            try:
+                self._before_backward()
+            except Exception as ours:
+                self._failed(ours)
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _requires_grad(result: Any) -> bool:
     with quietly():
         return any(tensor.requires_grad for tensor in tensors_in(result))
+
+
+def _with_source(log: Log, record: Iterable[Any]) -> None:
+    log.extend((SOURCE, *_source(), *record))
 
 
 def _source() -> tuple[str, int]:

@@ -15,6 +15,7 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
@@ -29,12 +30,12 @@ from torch.nn.modules.module import (
 )
 
 from recorder.backward import Backward, Gradients, backward_id
-from recorder.frames import NOBODY, SKIPPED, Entry, Frame, Frames
-from recorder.functions import make_mode
+from recorder.frames import NOBODY, SKIPPED, Entry, Frame, Frames, Kind
+from recorder.functions import Recording, Watching
 from recorder.known import Known
 from recorder.modes import Mode, depth, pop_ours, push, remove
 from recorder.outside import KNOWN, Outside
-from recorder.raised import describe_error, raised_by_handler
+from recorder.raised import Faults, describe_error
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 from recorder.tensors import SEQUENCE, facts, quietly, sequence_of, tensors_in
 
@@ -65,7 +66,8 @@ class Capture:
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
         after_call: called when an outermost call has returned. Set it before `start`.
-        faults: our own errors. What they hit is missing, or recorded with an error that says so.
+        faults: our own errors.
+        roots: gives the recorded modules that are still there, by the prefix of their names.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class Capture:
         self.log: Log = []
         self.met: list[Entry] = []
         self.known = Known(self.log.extend, functions)
-        self.backward = Backward(self.log.extend, self.known.mark, gradients, self.failed)
+        self.faults = Faults(self.known.forget)
+        self.roots = partial(_alive, {prefix: ref(root) for prefix, root in roots.items()})
+        self.backward = Backward(self.log.extend, self.known.mark, gradients, self.faults.add)
         self._entries: dict[int, Entry] = {}
-        self._frames = Frames(self.log, self._entries)
+        self._kinds: dict[type[nn.Module], Kind] = {}
+        self._frames = Frames(self.log)
         self._stack = self._frames.stack
-        self._outside = Outside(self._frames, self.known, self.roots, self.failed)
-        self._roots = {prefix: ref(root) for prefix, root in roots.items()}
+        self._outside = Outside(self._frames, self.known, self.roots, self.faults.add)
         self._root_ids = {id(root) for root in roots.values()}
         self._own: set[int] = set()
         self._crowded = _CROWD
@@ -101,11 +105,6 @@ class Capture:
         self._keys = count()
         self._mode: Mode | None = None
         self._handles: list[Any] = []
-        self.faults: list[str] = []
-
-    def roots(self) -> dict[str, nn.Module]:
-        """The recorded modules that are still there, by the prefix of their names."""
-        return {prefix: root for prefix, reference in self._roots.items() if (root := reference()) is not None}
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -113,23 +112,19 @@ class Capture:
         try:
             self.backward.watch_parameters(self.roots())
         except Exception as error:
-            self.failed(error)
+            self.faults.add(error)
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
         if self._functions:
             self._handles += self._outside.watch_optimizers()
-            self._mode = make_mode(
-                self.log,
-                self._stack,
-                self.known,
-                self._outside.consumes,
-                self.failed,
-                self._before_backward,
-                self._source,
-            )
+            self._mode = self._make_mode()
             push(self._mode)
+
+    def _make_mode(self) -> Mode:
+        how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, self._source
+        return Recording(*how) if self._before_backward is None else Watching(self._before_backward, *how)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
@@ -144,15 +139,6 @@ class Capture:
             remove(self._mode)
             self._mode = None
 
-    def failed(self, error: Exception, record: Iterable[Any] = ()) -> None:
-        """An error of our own is never the run's: it is noted, and the recording goes on, without this record. One that
-        a signal's handler raised meanwhile is the run's.
-        """
-        if raised_by_handler(error):
-            raise error
-        self.faults.append(describe_error(error))
-        self.known.forget(record)
-
     # Module calls
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -166,9 +152,12 @@ class Capture:
             if entry is None or entry.reference() is not module:
                 entry = self._meet_module(module)
             stack = self._stack
-            if entry.idle and stack and not stack[-1].silent:  # a leaf inside of another call, as most calls are
-                if not entry.met:
-                    self._meet(entry, module)
+            if not stack or entry.root or stack[-1].silent:
+                self._begin(entry, module, args, sys._getframe(1))
+                return
+            if not entry.met:
+                self._meet(entry, module)
+            if entry.idle:  # a leaf, as most calls are
                 entry.idle = False
                 entry.key = next(self._keys)
                 entry.start = clock()
@@ -177,15 +166,16 @@ class Capture:
                 if self._functions:
                     entry.popped = pop_ours(self._mode)
             else:
-                self._begin(entry, module, args, sys._getframe(1))
+                self._open(entry, module, 0)
         except Exception as error:
-            self.failed(error)
+            self.faults.add(error)
 
     def _begin(self, entry: Entry, module: nn.Module, args: tuple[Any, ...], caller: Any) -> None:
-        """Any other call. ``caller``: torch's Python frame of it."""
+        """A call from outside, or one that may be. ``caller``: torch's Python frame of it."""
         flags = 0
+        inputs: Log = []
         stack = self._stack
-        if stack and (entry.root or stack[-1].silent):
+        if stack:
             self._frames.drop_stale(caller)
         if not stack:
             if backward_id() != -1:
@@ -203,17 +193,17 @@ class Capture:
             self._frames.watch_end(caller)
         if not entry.met:
             self._meet(entry, module)
-        key = next(self._keys)
-        if entry.leaf:
-            frame = Frame(entry, clock(), key, flags)
-        else:
-            inputs: Log = []
-            if flags:
-                self.known.encode(args, inputs)
-            start = clock()
-            frame = Frame(entry, start, key, flags)
+        if flags and not entry.leaf:
+            self.known.encode(args, inputs)
+        self._open(entry, module, flags, inputs)
+
+    def _open(self, entry: Entry, module: nn.Module, flags: int, inputs: Iterable[Any] = ()) -> None:
+        """Put a frame on the stack."""
+        key, start = next(self._keys), clock()
+        frame = Frame(entry, start, key, flags)
+        if not entry.leaf:
             self.log.extend((ENTER, entry, key, flags, start, *inputs, END))
-        stack.append(frame)
+        self._stack.append(frame)
         if self._functions and (entry.leaf or (entry.fused and not module.training)):
             frame.popped = pop_ours(self._mode)
 
@@ -226,11 +216,9 @@ class Capture:
             return
         stop = clock()
         stack = self._stack
-        entry = self._entries.get(id(module))
-        if (not stack or stack[-1].entry is not entry) and not frames.unwind_to(entry):
+        if (not stack or stack[-1].reference() is not module) and not frames.unwind_to(module):
             return
         frame = stack[-1]
-        entry = frame.entry
         error = None
         record: Log = []
         try:
@@ -243,7 +231,7 @@ class Capture:
             known = self.known
             if (
                 type(output) is Tensor
-                and frame is entry
+                and type(frame) is Entry
                 and len(args) == 1
                 and type(args[0]) is Tensor
                 and not kwargs
@@ -251,11 +239,12 @@ class Capture:
             ):
                 # Most calls are like this. What follows would come to the same, and takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
-                record = [LEAF, entry, entry.key, 0, entry.start, stop, None, reference, END, END, made, *said, END]
+                record = [LEAF, frame, frame.key, 0, frame.start, stop, None, reference, END, END, made, *said, END]
                 known.now(output, made, said)
                 if said[SEQUENCE] is not None:
-                    self.backward.watch(output.grad_fn, entry.key, leave=True)
+                    self.backward.watch(output.grad_fn, frame.key, leave=True)
             else:
+                entry = frame.entry
                 record = [LEAF, entry, frame.key, frame.flags, frame.start] if entry.leaf else [LEAVE, frame.key]
                 record += (stop, error)
                 known.encode(args, record)
@@ -270,7 +259,7 @@ class Capture:
                         self._made_by_leaf(tensors_in(output), frame.key, record)
                 record.append(END)
         except Exception as ours:
-            self.failed(ours, record)
+            self.faults.add(ours, record)
             if stack and stack[-1] is frame:
                 del stack[-1]
             frames.abandon(frame, error or f"not recorded: {describe_error(ours)}")
@@ -283,9 +272,9 @@ class Capture:
                 for mode in frame.popped:
                     if not mode.gone:
                         push(mode)
-            if frame is entry:
-                entry.popped = ()
-                entry.idle = True
+            if type(frame) is Entry:
+                frame.popped = ()
+                frame.idle = True
         if not stack:
             frames.unwatch_end()
         elif stack[-1].popped and not stack[-1].silent:
@@ -297,7 +286,7 @@ class Capture:
             try:
                 self.after_call()
             except Exception as ours:
-                self.failed(ours)
+                self.faults.add(ours)
 
     def _begin_outermost(self) -> None:
         self._outside.begin()
@@ -338,8 +327,11 @@ class Capture:
                 self.backward.watch(tensor.grad_fn, key, leave=True)
 
     def _meet_module(self, module: nn.Module) -> Entry:
+        kind = self._kinds.get(type(module))
+        if kind is None:
+            kind = self._kinds[type(module)] = Kind(type(module))
         root = id(module) in self._root_ids and any(module is r for r in self.roots().values())
-        entry = self._entries[id(module)] = Entry(module, root)
+        entry = self._entries[id(module)] = Entry(module, kind, root)
         return entry
 
     def _is_own(self, entry: Entry, module: nn.Module) -> bool:
@@ -404,3 +396,7 @@ class Capture:
                         self.met.append(entry)
                     references = [self.known.refer(tensor) for tensor in tensors]
                     self.log.extend((MEMBERS, entry, *references, END))
+
+
+def _alive(references: Mapping[str, "ref[nn.Module]"]) -> dict[str, nn.Module]:
+    return {name: module for name, reference in references.items() if (module := reference()) is not None}

@@ -5,11 +5,37 @@ as the `TimeoutError` of an alarm, is meant for the user's program, and no failu
 """
 
 import signal
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import CodeType
 from typing import Any
 
-__all__ = ["describe_error", "raised_by_handler"]
+__all__ = ["Faults", "describe_error"]
+
+
+class Faults:
+    """Our own errors, which are never the run's: each is noted, and the recording goes on.
+
+    An object of its own, so that whatever may fail can be given it, and nothing of a recording refers to itself: it is
+    gone as soon as nobody wants it, and the garbage collector has nothing to look for.
+
+    Args:
+        forget: is told the record that an error spoiled.
+
+    Attributes:
+        said: them, in words. What they hit is missing, or recorded with an error that says so.
+    """
+
+    def __init__(self, forget: Callable[[Iterable[Any]], None]) -> None:
+        self.said: list[str] = []
+        self._forget = forget
+
+    def add(self, error: Exception, record: Iterable[Any] = ()) -> None:
+        """Note one that spoiled this record. What a signal's handler raised is the run's, and raised again."""
+        if raised_by_handler(error):
+            raise error
+        self.said.append(describe_error(error))
+        self._forget(record)
 
 
 def raised_by_handler(error: BaseException) -> bool:

@@ -124,6 +124,7 @@ class Recorder:
         self._recording = False
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
+        self._ready = 0
         self._sinks: list[Sink] = []
         self._store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
@@ -171,10 +172,10 @@ class Recorder:
                 self._decode()
             whole = True
         except Exception as ours:
-            self._capture.failed(ours)
+            self._capture.faults.add(ours)
         finally:
             self._store.end(whole)
-        faults, self._capture.faults = self._capture.faults, []
+        faults, self._capture.faults.said = self._capture.faults.said, []
         if faults:
             warnings.warn(
                 f"graph-recorder failed at {len(faults)} places of this recording, which are missing from it; the run "
@@ -219,17 +220,21 @@ class Recorder:
         self._crowded = max(_CROWD, 2 * len(self._decoder))
 
     def _take(self) -> None:
-        """Take what is new from the capture. Modules are described now: they may be gone when somebody asks."""
+        """Say what there is to decode. Modules are described now: they may be gone when somebody asks."""
         capture = self._capture
         with torch._C.DisableTorchFunction():
             described = describe(capture.roots(), capture.met, capture.known)
-        records = capture.log[:]
-        del capture.log[: len(records)]
         capture.backward.read()
         capture.met.clear()
-        self._pending += (described, records)
+        self._pending.append(described)
+        self._ready = len(capture.log)
 
     def _decode(self) -> None:
+        if self._ready:
+            log = self._capture.log
+            self._pending.append(log[: self._ready])
+            del log[: self._ready]
+            self._ready = 0
         while self._pending:
             assert self._decoder is not None
             with collector_held_back():

@@ -9,8 +9,7 @@ arrive on other threads.
     ENTER    entry, key, flags, start, args … END
     LEAVE    key, stop, error, args … END, kwargs … END, references … END
     MEET     reference, facts
-    HELD     reference, role, qualified name, facts
-    MODULE   entry, qualified name, root, attributes … END, parameters … END, buffers … END
+    MODULE   entry or None, qualified name, root, attributes … END, parameters … END, buffers … END
     DERIVED  reference, references … END
     MEMBERS  entry, references … END
     SOURCE   file, line: where the OP that follows was called
@@ -18,9 +17,10 @@ arrive on other threads.
     PARAMETER  reference, time, backward, measure, gradient
 
 ``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
-… END, a mapping MAP … END. Keyword arguments, the items of mappings, attributes, parameters and buffers are a name and
-a value in turn. Each output is a reference and facts, each gradient facts, or None. Facts are seven values: see
-`recorder.tensors`. Measures are `recorder.measure.Measure`, or None.
+… END, a mapping MAP … END. Keyword arguments, the items of mappings and attributes are a name and a value in turn;
+parameters and buffers a name, a reference and facts. A MODULE without an entry was not called, and holds tensors. Each
+output is a reference and facts, each gradient facts, or None. Facts are seven values: see `recorder.tensors`. Measures
+are `recorder.measure.Measure`, or None.
 """
 
 from enum import Enum
@@ -37,4 +37,4 @@ OUTERMOST, RECOMPUTED = 1, 2
 class Tag(Enum):
     """How a record begins, and what stands between its parts."""
 
-    OP, LEAF, ENTER, LEAVE, MEET, HELD, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS, SOURCE = range(15)
+    OP, LEAF, ENTER, LEAVE, MEET, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS, SOURCE = range(14)

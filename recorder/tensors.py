@@ -4,7 +4,7 @@ Nothing here calls an operator or reads data. Call it where no torch function mo
 shape would call the mode.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import MethodWrapperType
 from typing import Any
@@ -51,20 +51,23 @@ ACCUMULATES = 2**64 - 1
 _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
 
+_address_of: Callable[[Tensor], int] = torch._C._storage_address
+"""Where a tensor's storage is, without making a Python object of it: once Python has seen a gradient's storage, autograd
+takes it for used elsewhere, and adds the next gradient out of place.
+"""
+
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
 
 
-def facts(tensor: Tensor, storage: bool = True) -> Facts:
-    """What a record says of a tensor. Of a gradient leave the storage alone: once Python has seen it, autograd takes it
-    for used elsewhere, and adds the next gradient out of place.
-    """
+def facts(tensor: Tensor) -> Facts:
+    """What a record says of a tensor."""
     shape: Any
     address: int | None
     try:
         shape = _shapes[tensor.shape]
-        address = tensor.untyped_storage()._cdata if storage else None
+        address = _address_of(tensor)
     except (KeyError, TypeError, RuntimeError):
-        shape, address = _unusual(tensor, storage)
+        shape, address = _unusual(tensor)
     if tensor.requires_grad:
         node = tensor.grad_fn
         if node is not None:
@@ -73,14 +76,14 @@ def facts(tensor: Tensor, storage: bool = True) -> Facts:
     return (shape, tensor.dtype, tensor.device, False, None, None, address)
 
 
-def _unusual(tensor: Tensor, storage: bool) -> tuple[Any, int | None]:
+def _unusual(tensor: Tensor) -> tuple[Any, int | None]:
     """Shape and address where the shape was not seen before. A size that is no number is unknown: symbolic ones, and
     those that are traced, would keep alive what they belong to.
     """
     try:
         shape: Any = tensor.shape
         shape = _shapes.setdefault(shape, shape) if all(type(n) is int for n in shape) else tuple(map(_number, shape))
-        return shape, tensor.untyped_storage()._cdata if storage else None
+        return shape, _address_of(tensor)
     except RuntimeError:
         # A nested tensor has no single size in some dimensions, a sparse one has no storage.
         return tuple(_size(tensor, dim) for dim in range(tensor.dim())), None
