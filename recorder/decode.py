@@ -8,6 +8,7 @@ iterator over the log, several items at once where their number is known; and wh
 for all of them, found by what the log says.
 """
 
+import marshal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -85,6 +86,7 @@ class Decoder:
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
+        self._listed: dict[tuple[type, bytes], Attributes] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -126,7 +128,7 @@ class Decoder:
             del self._storages[address]
         for backward in sorted(self._passes)[:-_PASSES]:
             del self._passes[backward]
-        for shared in (self._metas, self._attributes, self._kinds):
+        for shared in (self._metas, self._attributes, self._listed, self._kinds):
             shared.clear()  # what is not used again must not pile up
         return set(self._tensors.values()), {number for number, _ in self._modules.values()}
 
@@ -311,8 +313,7 @@ class Decoder:
         return ev.Tensor(number, meta) if new else None
 
     def _module(self, reader: _Reader) -> Iterator[ev.Event]:
-        entry, fqn, root = reader.three()
-        attributes = _mapping(reader.items)
+        entry, fqn, root, listed = reader.four()
         before = f"{fqn}." if fqn else ""
         members: list[tuple[ev.Member, ...]] = []
         for role in _ROLES:
@@ -339,9 +340,21 @@ class Decoder:
             intern(f"{kind.__module__}.{kind.__qualname__}"),
             entry.leaf,
             root,
-            self._same({name: plain(attributes[name]) for name in sorted(attributes)}),
+            self._hyper_parameters(kind, listed),
             *members,
         )
+
+    def _hyper_parameters(self, kind: type, listed: list[Any]) -> Attributes:
+        """Names and values in turn as attributes: one object for all modules of a class that have the same."""
+        try:
+            key = kind, marshal.dumps(listed, 2)  # which tells 1 from True, and -0.0 from 0.0
+        except ValueError:  # a dtype, say
+            key = kind, b""
+        attributes = self._listed.get(key)
+        if attributes is None or not key[1]:
+            named = dict(zip(listed[::2], listed[1::2], strict=True))
+            attributes = self._listed[key] = self._same({name: plain(named[name]) for name in sorted(named)})
+        return attributes
 
     def _place(self, reader: _Reader) -> None:
         self._source = intern(f"{reader.next()}:{reader.next()}")

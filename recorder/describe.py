@@ -41,7 +41,7 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
                 _tell(entry.kind.type.__name__, module, wanted, known, log)
     for entry in met:
         if entry.reference() is None:
-            log += entry.early or (MODULE, entry, entry.kind.type.__name__, False, END, END, END)
+            log += entry.early or (MODULE, entry, entry.kind.type.__name__, False, (), END, END)
     return log
 
 
@@ -73,19 +73,19 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
         children = module._modules
         entry = wanted.pop(identity, None)
         if entry is not None:
-            extend((MODULE, entry, fqn, entry.root and module is top))
+            listed: list[Any] = []
+            extend((MODULE, entry, fqn, entry.root and module is top, listed))
             kind, own = entry.kind, module.__dict__
             for name in kind.listed:
                 value = own.get(name, _MISSING)
                 if type(value) in PLAIN or (_are_plain(value) if type(value) is tuple else is_plain(value)):
-                    extend((name, value))
+                    listed += (name, value)
             if kind.shows:
-                extend(shown(module))
-            append(END)
+                listed += shown(module)
             if children and entry.leaf:  # they are not recorded, so their tensors are its own
                 parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         elif parameters or buffers:
-            extend((MODULE, None, fqn, False, END))
+            extend((MODULE, None, fqn, False, ()))
         if entry is not None or parameters or buffers:
             for tensors in (parameters, buffers):
                 for name, tensor in tensors.items():
@@ -154,12 +154,17 @@ def is_plain(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """A JSON value that says what ``value`` is; text for what JSON lacks."""
-    if value is None or isinstance(value, bool | str):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:  # most are of these few types, and are found out by them
         return value
-    if isinstance(value, int):
+    if kind is int or isinstance(value, int):
         return int(value) if -(2**63) <= value < 2**63 else str(value)
+    if kind is tuple or kind is list or isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if abs(value) < float("inf") else str(value)  # NaN fails the comparison too
+    if isinstance(value, str):
+        return value
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
     if isinstance(value, slice):
@@ -167,8 +172,6 @@ def plain(value: Any) -> Any:
         return ":".join(parts[:2] if value.step is None else parts)
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
     if isinstance(value, ref):
         return "<tensor>"
     return str(value)

@@ -165,7 +165,8 @@ class Known:
         if reference is None or reference() is not argument:
             return self.meet(argument)
         if not self._functions:
-            self.derive(argument, reference)
+            with quietly():
+                self._derive(argument, reference)
         return reference
 
     def meet(self, tensor: Tensor) -> Reference:
@@ -174,7 +175,7 @@ class Known:
         with quietly():
             self._append((MEET, reference, *facts(tensor)))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
-            self.derive(tensor, reference)
+            self._derive(tensor, reference)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
@@ -197,10 +198,9 @@ class Known:
                 self._seen = 0
                 self.protect()
 
-    def derive(self, tensor: Any, reference: Reference) -> None:
+    def _derive(self, tensor: Any, reference: Reference) -> None:
         """Ask autograd which known tensors one was computed from that was made unseen."""
-        with quietly():
-            first = tensor.grad_fn
+        first = tensor.grad_fn
         if first is None or self._by_sequence.get(sequence_of(first)) is reference:
             return
         sources: dict[int, Reference] = {}

@@ -9,7 +9,7 @@ arrive on other threads.
     ENTER    entry, key, flags, start, args … END
     LEAVE    key, stop, error, args … END, kwargs … END, references … END
     MEET     reference, facts
-    MODULE   entry or None, qualified name, root, attributes … END, parameters … END, buffers … END
+    MODULE   entry or None, qualified name, root, attributes, parameters … END, buffers … END
     DERIVED  reference, references … END
     MEMBERS  entry, references … END
     SOURCE   file, line: where the OP that follows was called
@@ -17,10 +17,10 @@ arrive on other threads.
     PARAMETER  reference, time, backward, measure, gradient
 
 ``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
-… END, a mapping MAP … END. Keyword arguments, the items of mappings and attributes are a name and a value in turn;
-parameters and buffers a name, a reference and facts. A MODULE without an entry was not called, and holds tensors. Each
-output is a reference and facts, each gradient facts, or None. Facts are seven values: see `recorder.tensors`. Measures
-are `recorder.measure.Measure`, or None.
+… END, a mapping MAP … END. Keyword arguments and the items of mappings are a name and a value in turn; attributes, too,
+in a sequence of their own; parameters and buffers are a name, a reference and facts. A MODULE without an entry was not
+called, and holds tensors. Each output is a reference and facts, each gradient facts, or None. Facts are seven values:
+see `recorder.tensors`. Measures are `recorder.measure.Measure`, or None.
 """
 
 from enum import Enum

@@ -52,8 +52,8 @@ _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
 
 _address_of: Callable[[Tensor], int] = torch._C._storage_address
-"""Where a tensor's storage is, without making a Python object of it: once Python has seen a gradient's storage, autograd
-takes it for used elsewhere, and adds the next gradient out of place.
+"""Where a tensor's storage is, without making a Python object of it: a gradient whose storage has one counts as used
+elsewhere, and autograd adds the next gradient to it out of place.
 """
 
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
