@@ -51,7 +51,7 @@ ACCUMULATES = 2**64 - 1
 _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
 
-_address_of: Callable[[Tensor], int] = torch._C._storage_address
+_address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore[attr-defined]
 """Where a tensor's storage is, without making a Python object of it: a gradient whose storage has one counts as used
 elsewhere, and autograd adds the next gradient to it out of place.
 """
