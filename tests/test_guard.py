@@ -18,6 +18,7 @@ import recorder.functions
 import recorder.hooks
 from recorder import EventStream, Recorder
 from recorder.backward import Backward
+from recorder.functions import Recording
 from recorder.hooks import Capture
 from recorder.known import Known
 from recorder.outside import Outside
@@ -28,7 +29,7 @@ PLACES: list[tuple[Any, str]] = [
     (Known, "made"),
     (Known, "refer"),
     (Known, "meet"),
-    (Known, "derive"),
+    (Known, "_derive"),
     (Backward, "watch"),
     (Backward, "watch_parameters"),
     (Capture, "_meet_module"),
@@ -38,10 +39,13 @@ PLACES: list[tuple[Any, str]] = [
     (Outside, "_is_held"),
     (Capture, "_meet"),
     (Capture, "_begin"),
+    (Capture, "_open"),
+    (recorder.hooks, "Kind"),
     (Capture, "_made_by_leaf"),
     (recorder.hooks, "facts"),
     (recorder.functions, "facts"),
     (Capture, "_handed_back"),
+    (Recording, "_made"),
 ]
 
 
