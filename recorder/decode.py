@@ -27,14 +27,8 @@ from recorder.tensors import SEQUENCE
 
 __all__ = ["Decoder"]
 
-OP, LEAF, MODULE, LIST, MAP, END = (
-    Tag.OP,
-    Tag.LEAF,
-    Tag.MODULE,
-    Tag.LIST,
-    Tag.MAP,
-    Tag.END,
-)  # an Enum's members are slow to get
+OP, LEAF, MODULE = Tag.OP, Tag.LEAF, Tag.MODULE  # an Enum's members are slow to get
+LIST, MAP, END = Tag.LIST, Tag.MAP, Tag.END
 
 Items = Iterator[Any]
 Attributes = dict[str, Any]
@@ -86,7 +80,7 @@ class Decoder:
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
-        self._listed: dict[tuple[type, bytes], Attributes] = {}
+        self._listed: dict[bytes, Attributes] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -340,20 +334,19 @@ class Decoder:
             intern(f"{kind.__module__}.{kind.__qualname__}"),
             entry.leaf,
             root,
-            self._hyper_parameters(kind, listed),
+            self._hyper_parameters(listed),
             *members,
         )
 
-    def _hyper_parameters(self, kind: type, listed: list[Any]) -> Attributes:
-        """Names and values in turn as attributes: one object for all modules of a class that have the same."""
+    def _hyper_parameters(self, listed: list[Any]) -> Attributes:
+        """Names and values in turn as attributes: worked out once for all that list the same."""
         try:
-            key = kind, marshal.dumps(listed, 2)  # which tells 1 from True, and -0.0 from 0.0
+            key = marshal.dumps(listed, 2)  # which tells 1 from True
         except ValueError:  # a dtype, say
-            key = kind, b""
+            return _named(listed)
         attributes = self._listed.get(key)
-        if attributes is None or not key[1]:
-            named = dict(zip(listed[::2], listed[1::2], strict=True))
-            attributes = self._listed[key] = self._same({name: plain(named[name]) for name in sorted(named)})
+        if attributes is None:
+            attributes = self._listed[key] = self._same(_named(listed))
         return attributes
 
     def _place(self, reader: _Reader) -> None:
@@ -408,6 +401,11 @@ def _mapping(items: Items) -> dict[str, Any]:
         item = next(items)
         found[name] = _list(items) if item is LIST else _mapping(items) if item is MAP else item
     return found
+
+
+def _named(listed: list[Any]) -> Attributes:
+    values = dict(zip(listed[::2], listed[1::2], strict=True))
+    return {name: plain(values[name]) for name in sorted(values)}
 
 
 def _references(value: Any) -> Iterator["ref[Any]"]:
