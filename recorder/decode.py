@@ -22,6 +22,7 @@ from recorder import events as ev
 from recorder.describe import name_function, plain
 from recorder.frames import Entry
 from recorder.measure import Measure
+from recorder.nested import list_from, mapping_from, only_tensors, references_in
 from recorder.records import OUTERMOST, RECOMPUTED, Log, Tag
 from recorder.tensors import SEQUENCE
 
@@ -192,11 +193,11 @@ class Decoder:
 
     def _argument(self, name: str, item: Any, items: Items, numbers: list[int], attributes: Attributes) -> None:
         if item is LIST or item is MAP:
-            item = _list(items) if item is LIST else _mapping(items)
-            numbers += map(self._number, _references(item))
+            item = list_from(items) if item is LIST else mapping_from(items)
+            numbers += map(self._number, references_in(item))
         elif type(item) is ref:
             numbers.append(self._number(item))
-        if not _only_tensors(item):
+        if not only_tensors(item):
             attributes[name] = plain(item)
 
     def _outputs(self, reader: _Reader, given: tuple[int, ...]) -> tuple[tuple[ev.Output, ...], list[int]]:
@@ -365,7 +366,7 @@ class Decoder:
             if shape is END:
                 break
             gradients.append(self._gradient(shape, reader))
-        stats = tuple([_stats(measure) for measure in _list(reader.items)])
+        stats = tuple([_stats(measure) for measure in list_from(reader.items)])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], tuple(gradients), stats)
 
     def _parameter(self, reader: _Reader) -> ev.ParameterGrad | None:
@@ -382,45 +383,9 @@ def _stats(measure: Measure | None) -> ev.GradStats | None:
     return None if numbers is None else ev.GradStats(*numbers)
 
 
-def _list(items: Items) -> list[Any]:
-    """Everything up to END, with lists and mappings put together again."""
-    found: list[Any] = []
-    for item in items:
-        if item is END:
-            break
-        found.append(_list(items) if item is LIST else _mapping(items) if item is MAP else item)
-    return found
-
-
-def _mapping(items: Items) -> dict[str, Any]:
-    """The same where names and values take turns."""
-    found: dict[str, Any] = {}
-    for name in items:
-        if name is END:
-            break
-        item = next(items)
-        found[name] = _list(items) if item is LIST else _mapping(items) if item is MAP else item
-    return found
-
-
 def _named(listed: list[Any]) -> Attributes:
     values = dict(zip(listed[::2], listed[1::2], strict=True))
     return {name: plain(values[name]) for name in sorted(values)}
-
-
-def _references(value: Any) -> Iterator["ref[Any]"]:
-    """The tensors in any nesting, in order."""
-    if type(value) is ref:
-        yield value
-    elif isinstance(value, list | dict):
-        for item in value if isinstance(value, list) else value.values():
-            yield from _references(item)
-
-
-def _only_tensors(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(_only_tensors(item) for item in value)
-    return type(value) is ref
 
 
 def _writes(op_type: str, target: str, attributes: Attributes, keywords: list[str]) -> bool:
