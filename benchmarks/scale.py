@@ -224,12 +224,16 @@ def _weigh(size: int, done: Collection[str]) -> Iterator[tuple[str, tuple[int, i
 def _timed(run: Callable[[], object]) -> float:
     """Nanoseconds that a run takes of this thread's time on the CPU, which other work on the machine hardly changes:
     the median of as many runs as take a tenth of a second, after one that warms up.
+
+    What the runs give stays until the last of them. Otherwise a small size would be measured in memory that the run
+    before had left, a large one in memory fresh from the system, which takes a quarter longer; and in some runs the
+    collector would take apart what earlier ones gave.
     """
     taken: list[float] = []
+    results: list[object] = []
     gc.collect()
     while sum(taken) < 0.1e9:
         start = thread_time_ns()
-        result = run()
+        results.append(run())
         taken.append(thread_time_ns() - start)
-        del result  # to take it apart again is not the stage's time
     return median(taken[1:] or taken)
