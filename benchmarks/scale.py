@@ -195,10 +195,10 @@ def _time(size: int, done: Collection[str]) -> Iterator[tuple[str, float | None]
     if not {"record", "decode"} <= set(done):
         yield "record", None
         recording = Recording(size)
-        bare, recorded, decoded = (_timed(run) for run in (recording.bare, recording.recorded, recording.decoded))
+        bare, recorded = _timed(recording.bare), _timed(recording.recorded)
         share = size / recording.events
         yield "record", max(recorded - bare, 1.0) * share
-        yield "decode", max(decoded - recorded, 1.0) * share
+        yield "decode", _timed(lambda r: r.events, recording.recorded) * share
     stream = synthetic(size)
     with tempfile.TemporaryDirectory() as folder:
         for name, run in stages(stream, Path(folder)):
@@ -221,15 +221,24 @@ def _weigh(size: int, done: Collection[str]) -> Iterator[tuple[str, tuple[int, i
                 yield name, held_bytes(run)
 
 
-def _timed(run: Callable[[], object]) -> float:
+def _timed(run: Callable[..., object], *made: Callable[[], object]) -> float:
     """Nanoseconds that a run takes of this thread's time on the CPU, which other work on the machine hardly changes:
     the median of as many runs as take a tenth of a second, after one that warms up.
+
+    What the runs give stays until the last of them. Otherwise a small size would be measured in memory that the run
+    before had left, a large one in memory fresh from the system, which takes a quarter longer; and in some runs the
+    collector would take apart what earlier ones gave.
+
+    Args:
+        run: what is timed.
+        *made: make what it is given, anew for each run, and outside of its time.
     """
     taken: list[float] = []
+    results: list[object] = []
     gc.collect()
     while sum(taken) < 0.1e9:
+        given = [make() for make in made]
         start = thread_time_ns()
-        result = run()
+        results.append((given, run(*given)))
         taken.append(thread_time_ns() - start)
-        del result  # to take it apart again is not the stage's time
     return median(taken[1:] or taken)

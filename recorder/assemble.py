@@ -19,7 +19,7 @@ from recorder.errors import StreamError
 from recorder.events import UNFINISHED, Derived, Enter, Grad, Leave, Members, Module, Op, Output, ParameterGrad, Tensor
 from recorder.graph import Graph, Node, Scope, Value
 from recorder.limits import DEEPEST
-from recorder.names import Namespace
+from recorder.names import Namespace, of_output, unlike_output
 from recorder.reached import Reached
 from recorder.stream import EventStream
 from recorder.versions import Absurd, State, Versions
@@ -78,7 +78,7 @@ class _Assembler:
     def __init__(self, stream: EventStream) -> None:
         self.stream = stream
         self.names = Namespace()
-        self.value_names = Namespace()
+        self.value_names = Namespace()  # of those that no node made
         self.nodes: list[Node] = []
         self.scopes: list[Scope] = []
         self.inputs: dict[int, Value] = {}
@@ -87,7 +87,7 @@ class _Assembler:
         self.modules: dict[int, Module] = {}
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
-        self.versions = Versions(self.nodes, self.value_names, len(stream))
+        self.versions = Versions(self.nodes, len(stream))
         self.frame: _Frame | None = None
         self.called: dict[int, Node | Scope | _Frame] = {}
         self.origins = Origins({}, self.versions.first)
@@ -141,7 +141,7 @@ class _Assembler:
         if event.meta.sequence_nr is not None:
             self.origins.makers.setdefault(event.meta.sequence_nr, (None, event.meta.grad_fn))
         if event.role != "constant":
-            value.name = self.value_names.unique(event.name or event.role)
+            value.name = self.value_names.unique(unlike_output(event.name or event.role))
             self.initializers.append(value)
             self.parameters[event.tensor] = value
 
@@ -235,7 +235,7 @@ class _Assembler:
             handed_on = tensor in given and tensor not in writes
             if handed_on and frame is not None and tensor in versions.states:
                 frame.handed_on.setdefault(tensor, versions.states[tensor])
-            name = self.value_names.unique(f"{node.name}:{len(outputs)}")
+            name = of_output(node.name, len(outputs))
             outputs[tensor] = value = versions.set(tensor, meta, "activation", name)
             if handed_on:
                 value.meta["handed_on"] = True

@@ -49,7 +49,7 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
     plugins = installed()
     exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
     result = plugins.export(exporter, graph, options)
-    write_atomically(path, result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result)
+    write_atomically(path, [result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result])
     return path
 
 

@@ -3,14 +3,15 @@
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Replace a file's content in one step. Permissions are those it had, or what the umask gives a new file; at no
-    time are they wider.
+def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Replace a file's content in one step, by these parts one after another. Permissions are those it had, or what the
+    umask gives a new file; at no time are they wider.
 
     A link is followed. What is no plain file, such as a pipe, or only the name of an open one, such as
     ``/dev/stdout``, is written to instead: replacing it would take it away from whoever is at the other end.
@@ -21,7 +22,7 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
     """
     if (path.exists() and not path.is_file()) or os.path.abspath(path).startswith(("/dev/", "/proc/")):
         with path.open("ab") as file:
-            file.write(data)
+            file.writelines(parts)
         return
     path = Path(os.path.realpath(path))
     if path.is_symlink():  # what no link leads out of
@@ -38,7 +39,7 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
 
     try:
         with open(temporary, "xb", opener=opener) as file:
-            file.write(data)
+            file.writelines(parts)
         if old is not None:
             temporary.chmod(old)
         temporary.replace(path)

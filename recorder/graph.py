@@ -5,8 +5,10 @@ A `Graph` owns its nodes in execution order. Dataflow is held once, in `Node.inp
 `Graph` itself, so the two sides cannot be written apart. `Graph.lint()` checks all of it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from recorder.collector import collector_held_back
@@ -174,12 +176,8 @@ class Graph:
 
     def values(self) -> Iterator[Value]:
         """Every value once: inputs, initializers, then what the nodes use and make, then the outputs."""
-        seen: set[int] = set()
-        for group in (self.inputs, self.initializers, *((*n.inputs, *n.outputs) for n in self.nodes), self.outputs):
-            for value in group:
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+        of_nodes = (group for node in self.nodes for group in (node.inputs, node.outputs))
+        return iter(dict.fromkeys(chain(self.inputs, self.initializers, chain.from_iterable(of_nodes), self.outputs)))
 
     def __eq__(self, other: object) -> bool:
         """Equal in everything that is not a measured time, which differs from run to run of the same program, and not
@@ -220,24 +218,33 @@ class Graph:
         Raises:
             GraphError: lists every contradiction found.
         """
-        problems = [*_lint_names(self), *_lint_scopes(self), *_lint_dataflow(self), *_lint_values(self)]
+        values = list(self.values())
+        problems = [
+            *_lint_names(self, values),
+            *_lint_scopes(self),
+            *_lint_dataflow(self, values),
+            *_lint_values(self, values),
+        ]
         if problems:
             raise GraphError(problems)
 
 
-def _lint_names(graph: Graph) -> Iterator[str]:
+def _lint_names(graph: Graph, values: list[Value]) -> Iterator[str]:
     for kind, names in (
         ("nodes", [n.name for n in graph.nodes]),
-        ("values", [v.name for v in graph.values()]),
+        ("values", [v.name for v in values]),
         ("scopes", [s.name for s in graph.scopes]),
     ):
+        if len(set(names)) == len(names):
+            continue
         seen: set[str] = set()
         for name in names:
             if name in seen:
                 yield f"two {kind} are named {name!r}"
             seen.add(name)
+    kinds = get_args(NodeKind)
     for node in graph.nodes:
-        if node.kind not in get_args(NodeKind):
+        if node.kind not in kinds:
             yield f"node {node.name!r} is of unknown kind {node.kind!r}"
         if node.kind == "module" and (node.fqn is None or node.call is None):
             yield f"module node {node.name!r} lacks fqn or call"
@@ -274,14 +281,14 @@ def _lint_scopes(graph: Graph) -> Iterator[str]:
                 open_scopes[id(scope)] = scope
 
 
-def _lint_dataflow(graph: Graph) -> Iterator[str]:
+def _lint_dataflow(graph: Graph, values: list[Value]) -> Iterator[str]:
     # One pass in execution order shows both that the order is topological and that there is no cycle.
     order = {id(node): i for i, node in enumerate(graph.nodes)}
     outputs_of: dict[int, Node] = {}
-    uses: dict[int, list[tuple[int, int]]] = {}
+    uses: defaultdict[int, list[tuple[Node, int]]] = defaultdict(list)
     for i, node in enumerate(graph.nodes):
         for position, value in enumerate(node.inputs):
-            uses.setdefault(id(value), []).append((i, position))
+            uses[id(value)].append((node, position))
             if value.producer is None:
                 continue
             if id(value.producer) not in order:
@@ -294,17 +301,22 @@ def _lint_dataflow(graph: Graph) -> Iterator[str]:
             outputs_of[id(value)] = node
             if value.producer is not node:
                 yield f"{node.name!r} makes {value.name!r}, whose producer says otherwise"
-    for value in graph.values():
-        told = [(order.get(id(node), -1), position) for node, position in value.uses]
-        if sorted(told) != uses.get(id(value), []):
+
+    def in_order(uses: list[tuple[Node, int]]) -> list[tuple[int, int]]:
+        return sorted((order.get(id(node), -1), position) for node, position in uses)
+
+    for value in values:
+        found = uses.get(id(value), [])
+        if value.uses != found and in_order(value.uses) != in_order(found):
             yield f"the uses of {value.name!r} are not the inputs that it is"
         if value.producer is not None and id(value) not in outputs_of:
             yield f"{value.name!r} names a producer that does not make it"
 
 
-def _lint_values(graph: Graph) -> Iterator[str]:
-    for value in graph.values():
-        if value.role not in get_args(Role):
+def _lint_values(graph: Graph, values: list[Value]) -> Iterator[str]:
+    roles = get_args(Role)
+    for value in values:
+        if value.role not in roles:
             yield f"value {value.name!r} has unknown role {value.role!r}"
         if not value.dtype or not value.device:
             yield f"value {value.name!r} lacks dtype or device"

@@ -35,7 +35,7 @@ ScopeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in scopes
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 
 
-class ValueDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ValueDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One `Value`."""
 
     name: str
@@ -48,7 +48,7 @@ class ValueDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     meta: dict[str, Any] = {}
 
 
-class ScopeDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ScopeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One `Scope`; ``parent`` is its parent's index."""
 
     name: str
@@ -64,7 +64,7 @@ class ScopeDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     meta: dict[str, Any] = {}
 
 
-class NodeDoc(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """One `Node`; ``scope``, ``inputs`` and ``outputs`` are indices."""
 
     name: str
@@ -313,6 +313,7 @@ def _at(items: list[_T], index: int, whose: str) -> _T:
     return items[index]
 
 
+@collector_held_back()
 def dumps(graph: Graph, *, timing: bool = False, indent: int = 0) -> bytes:
     """The graph as JSON in UTF-8, on one line unless ``indent`` gives a number of spaces.
 

@@ -122,7 +122,7 @@ class InFile:
                 if self._path.exists() and not os.access(self._path, os.W_OK):
                     raise PermissionError(errno.EACCES, "the file is read-only")
                 streamed = msgspec.structs.replace(header, meta={**header.meta, STREAMED: True})
-                write_atomically(self._path, encode_header(streamed))
+                write_atomically(self._path, [encode_header(streamed)])
                 self._begun, self._header = True, header
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:

@@ -98,11 +98,15 @@ class EventStream:
             OSError: the file cannot be written.
         """
         path = Path(path)
-        write_atomically(path, encode_header(self.header) + encode_events(self._events))
+        write_atomically(path, self._encoded())
         return path
 
+    def _encoded(self) -> Iterator[bytes]:
+        yield encode_header(self.header)
+        for start in range(0, len(self._events), _BATCH):
+            yield encode_events(self._events[start : start + _BATCH])
+
     @classmethod
-    @collector_held_back()
     def load(cls, path: str | os.PathLike[str]) -> "EventStream":
         """Read what `save` wrote, or a `Recorder` that streamed into a file. Blank lines after the header are skipped.
         Whatever the file holds, no code of it runs, and memory is a small multiple of its size.
@@ -141,7 +145,10 @@ class EventStream:
         return split(self)
 
 
-_BLOCK = 2**20
+_BATCH = 4096
+"""Events that are encoded at once, so that the lines of a million are never in memory together."""
+
+_BLOCK = 2**18
 """Bytes that are decoded at once, up to the next end of a line."""
 
 
@@ -192,6 +199,7 @@ def _without_ends(block: bytes) -> bytes:
     return b"\n".join([b"" if line == _END else line for line in block.split(b"\n")])
 
 
+@collector_held_back()
 def _decode_block(block: bytes, path: Path, number: int) -> list[Event]:
     """The events of some lines, of which the first is ``number``: all at once, and if they are not one a line, line by
     line to tell where.

@@ -12,7 +12,7 @@ import msgspec
 from recorder.events import TensorMeta
 from recorder.graph import Node, Role, Value
 from recorder.limits import FREE_USES, USES_PER_EVENT
-from recorder.names import Namespace
+from recorder.names import of_output
 
 __all__ = ["Absurd", "State", "Versions"]
 
@@ -47,19 +47,17 @@ class Versions:
 
     Args:
         nodes: those so far; their number tells the time.
-        names: gives values their names.
         events: how many there are in all.
 
     ``first`` has the first value of each tensor; ``inside`` what a call had made of tensors, when that ended with the
     call.
     """
 
-    def __init__(self, nodes: list[Node], names: Namespace, events: int) -> None:
+    def __init__(self, nodes: list[Node], events: int) -> None:
         self.states: dict[int, State] = {}
         self.first: dict[int, Value] = {}
         self.inside: dict[int, State] = {}
         self._nodes = nodes
-        self._names = names
         self._written: dict[int, _Written] = {}
         self._late: dict[int, tuple[Node, list[Value]]] = {}  # by node, its outputs and those that were met later
         self._uses_left = FREE_USES + USES_PER_EVENT * events
@@ -104,7 +102,7 @@ class Versions:
             late = self._late.get(id(writer))
             if late is None:
                 late = self._late[id(writer)] = (writer, list(writer.outputs))
-            name = self._names.unique(f"{writer.name}:{len(late[1])}")
+            name = of_output(writer.name, len(late[1]))
             state.value = Value(name, old.shape, old.dtype, old.device, old.requires_grad, old.grad_fn)
             late[1].append(state.value)
         return state

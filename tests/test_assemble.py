@@ -546,6 +546,18 @@ def test_an_exception_in_the_middle() -> None:
     assert names(graph.outputs) == ["fc1#1:0"]
 
 
+def test_a_parameter_may_be_named_like_what_a_node_makes() -> None:
+    build = StreamBuilder()
+    x = build.tensor((2, 4))
+    with net([x], build=build) as call:
+        call.outputs = [build.op("fc", "Linear", [x], (2, 4), **{"fc:0": (4, 4)})]
+        build.tensor((1,), name="fc:0")
+    graph = assemble(build.stream)
+    graph.lint()
+    assert names(of(graph, "fc").outputs) == ["fc:0"]
+    assert names(graph.initializers) == ["fc.fc:0_", "fc:0_"]
+
+
 def test_no_tensor_at_all() -> None:
     build = StreamBuilder()
     with net(build=build), build.call("clock", "Clock"):

@@ -254,6 +254,13 @@ def test_lint_names_what_is_planted(plant: Callable[[Graph], None], problem: str
     assert isinstance(caught.value, RecorderError)
 
 
+def test_uses_may_be_told_in_any_order() -> None:
+    graph = sound()
+    graph.nodes[1].outputs[0].uses.reverse()
+    assert [position for _, position in graph.nodes[1].outputs[0].uses] == [1, 0]
+    graph.lint()
+
+
 def test_lint_names_all_that_is_wrong_at_once() -> None:
     graph = sound()
     for plant in (rename, no_dtype, use_forgotten):

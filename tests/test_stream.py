@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from recorder import EventStream, GraphError, StreamError, assemble
 from recorder.events import SCHEMA_VERSION, Derived, Header, Op, Tensor, TensorMeta
+from recorder.stream import encode_events, encode_header
 from recorder.testing import sample_streams
 
 HEADER = b'{"type":"header","schema_version":1,"torch":"","model":"","created":"","meta":{}}\n'
@@ -64,6 +65,16 @@ def test_the_schema_version_is_written_out(path: Path) -> None:
     """Although it is a default: what the default is changes with the version."""
     EventStream().save(path)
     assert msgspec.json.decode(path.read_bytes())["schema_version"] == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 1000])
+def test_events_are_written_in_batches_and_none_is_lost_between_them(
+    path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    stream = sample_streams()["residual"]
+    monkeypatch.setattr("recorder.stream._BATCH", batch)
+    stream.save(path)
+    assert path.read_bytes() == encode_header(stream.header) + encode_events(stream)
 
 
 def test_a_stream_grows_like_a_list() -> None:
