@@ -410,6 +410,25 @@ def test_a_parameter_of_two_blocks_is_no_blocks_own() -> None:
     assert told(fold(graph)) == [("0", 2), ("2", 2)]
 
 
+def test_what_was_folded_is_like_nothing_else() -> None:
+    """How its repetitions were wired is not in the view any more."""
+    build = StreamBuilder("Net")
+
+    def block(fqn: str, x: int) -> int:
+        with build.call(fqn, "Block", [x]) as call:
+            call.outputs = [build.op(None, "add", [x, x], (2,))]
+        return call.outputs[0]
+
+    x = build.tensor((2,))
+    with build.call("", "Net", [x]) as net:
+        y = build.op(None, "cat", [x], (2,))
+        beside = build.op(None, "cat", [block("a.0", y), block("a.1", y)], (2,))
+        net.outputs = [block("b.1", block("b.0", beside))]
+    view = fold(assemble(build.stream))
+    assert told(view) == [("a.0", 2), ("b.0", 2)]
+    assert fold(view) == view
+
+
 def test_a_large_graph() -> None:
     graph = chain(20_000, blocks=1_000)
     view = fold(graph)

@@ -158,6 +158,8 @@ class Blocks:
 
 
 def _told(place: Node | Scope) -> Iterator[Hashable]:
-    """What a node or scope says of itself, but for its names and what was measured."""
+    """What a node or scope says of itself, but for its names and what was measured. One that was folded before is like
+    no other: how its repetitions were wired is not in the view any more.
+    """
     yield from (place.op_type, place.target, place.error, repr(place.attributes) if place.attributes else "")
-    yield from (repr(place.meta.get(key)) for key in ("collapsed", "repeats"))
+    yield from (repr(place.meta.get(key)) for key in ("collapsed", "repeated"))
