@@ -25,7 +25,7 @@ site: setup
 
 reliability: setup-test
 	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
-	$(BIN)/python tests/reliability.py --write
+	PYTHONPATH=tests $(BIN)/python -m support.reliability --write
 
 setup: .make/python
 

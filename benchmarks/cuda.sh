@@ -12,7 +12,7 @@ mkdir -p "$folder"
 failed=0
 
 if "$python" -c 'import pytest, hypothesis'; then
-  "$python" -m pytest -q -p no:cacheprovider tests/test_cuda.py || failed=1
+  "$python" -m pytest -q -p no:cacheprovider tests/capture/test_cuda.py || failed=1
 else
   echo "the tests are left out: pytest and hypothesis are not installed"
 fi

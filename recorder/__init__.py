@@ -12,8 +12,8 @@ on first use.
 
 from typing import TYPE_CHECKING, Any
 
-from recorder.annotate import annotate
-from recorder.assemble import assemble
+from recorder.analysis.metrics import add_metrics
+from recorder.assembly.assembler import assemble
 from recorder.errors import (
     ExportError,
     FormatError,
@@ -23,18 +23,18 @@ from recorder.errors import (
     RecorderError,
     StreamError,
 )
-from recorder.export import export, formats, save
-from recorder.graph import Edge, Graph, Node, Scope, Value
-from recorder.hookspecs import Exporter, Register, Sink, hookimpl
-from recorder.metrics import add_metrics
-from recorder.serde import dumps, json_schema, loads
-from recorder.stream import EventStream
+from recorder.events.stream import EventStream
+from recorder.graph.core import Edge, Graph, Node, Scope, Value
+from recorder.graph.document import dumps, json_schema, loads
+from recorder.plugins.annotate import annotate
+from recorder.plugins.exporting import export, formats, save
+from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
 from recorder.views import collapse, collapse_to_fit, expand, fold, hide, readable, select, unfold
 
 if TYPE_CHECKING:
-    from recorder.autograd import autograd_graph
+    from recorder.autograd.graph import autograd_graph
+    from recorder.autograd.make_dot import make_dot
     from recorder.recorder import Recorder
-    from recorder.torchviz import make_dot
 
 __version__ = "0.1.0"
 
@@ -85,11 +85,11 @@ def __getattr__(name: str) -> Any:
 
         return Recorder
     if name == "autograd_graph":
-        from recorder.autograd import autograd_graph
+        from recorder.autograd.graph import autograd_graph
 
         return autograd_graph
     if name == "make_dot":
-        from recorder.torchviz import make_dot
+        from recorder.autograd.make_dot import make_dot
 
         return make_dot
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,27 +14,27 @@ import msgspec
 import torch
 from torch import nn
 
-from recorder.assemble import assemble, assemble_with_origins
-from recorder.backward import Gradients
-from recorder.collector import collector_held_back
-from recorder.compiled import Eagerly, original
-from recorder.decode import Decoder
-from recorder.describe import by_prefix, describe, describe_early
-from recorder.display import mimebundle
+from recorder.assembly.assembler import assemble, assemble_with_origins
+from recorder.autograd.of_run import Reading, read, tie
+from recorder.capture.backward_hooks import Gradients
+from recorder.capture.compiled_models import Eagerly, original
+from recorder.capture.decode import Decoder
+from recorder.capture.describe import by_prefix, describe, describe_early
+from recorder.capture.functional_call import unwatch, watch
+from recorder.capture.module_hooks import Capture
+from recorder.capture.raw_records import Log
 from recorder.errors import RecorderError
-from recorder.events import Header
-from recorder.export import export, save
-from recorder.functional import unwatch, watch
-from recorder.graph import Graph
-from recorder.hooks import Capture
-from recorder.hookspecs import Sink
-from recorder.plugins import installed
-from recorder.records import Log
-from recorder.split import split
-from recorder.store import InFile, InMemory, LastParts, Store
-from recorder.stream import EventStream
+from recorder.events.split import split
+from recorder.events.store import InFile, InMemory, LastParts, Store
+from recorder.events.stream import EventStream
+from recorder.events.types import Header
+from recorder.gc_pause import collector_held_back
+from recorder.graph.core import Graph
+from recorder.notebook import mimebundle
+from recorder.plugins.exporting import export, save
+from recorder.plugins.hookspecs import Sink
+from recorder.plugins.manager import installed
 from recorder.summary import Summary
-from recorder.tie import Reading, read, tie
 
 __all__ = ["Recorder"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import hypothesis
 import pytest
-from browser import browser, show
-from golden import golden
+from support.browser import browser, show
+from support.golden import golden
 
 __all__ = ["browser", "golden", "nothing_of_ours_is_left", "pytest_addoption", "pytest_ignore_collect", "show"]
 

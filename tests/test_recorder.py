@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import Block, Net, in_words, linear, record, written, x
+from support.models import Block, Net, in_words, linear, record, written, x
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 

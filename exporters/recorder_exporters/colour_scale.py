@@ -10,8 +10,8 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from recorder import Graph, Node, OptionError
-from recorder.metrics import arrived_norm
-from recorder.words import bytes_in_words, count_in_words, time_in_words
+from recorder.analysis.metrics import arrived_norm
+from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder_exporters.look import Style
 from recorder_exporters.themes import Theme, letters_on
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, Scope, Value
-from recorder.gradient_flow import reached
+from recorder.analysis.gradient_flow import reached
 from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.dot_markup import (
     escaped,
@@ -93,7 +93,7 @@ class DotExporter:
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
             that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
             that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
-            `recorder.metrics`. Grey is a call of which it is not known.
+            `recorder.analysis.metrics`. Grey is a call of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
         theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.

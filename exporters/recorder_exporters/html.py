@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import Graph, OptionError, __version__, dumps
-from recorder.gradient_flow import reached
+from recorder.analysis.gradient_flow import reached
 from recorder_exporters.look import SCOPE_FILLS, STYLES, hints, legible, short_name, title_of, without_accumulation
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import msgspec
 
 from recorder import ExportError, Graph, Node, Scope, Value, __version__
-from recorder.facts import untimed
+from recorder.graph.meta import untimed
 
 __all__ = ["OnnxJsonExporter"]
 

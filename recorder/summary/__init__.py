@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recorder.analysis.metrics import bytes_of, measured
 from recorder.errors import ExportError, OptionError
-from recorder.graph import Graph
-from recorder.metrics import bytes_of, measured
+from recorder.figures import bytes_in_words, count_in_words, time_in_words
+from recorder.graph.core import Graph
 from recorder.summary.columns import COLUMNS, DEFAULT, Column
 from recorder.summary.formats import as_csv, as_markdown, as_table, as_text
 from recorder.summary.rows import Row, rows_of
-from recorder.words import bytes_in_words, count_in_words, time_in_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,7 +41,8 @@ class Summary:
 
     Attributes:
         rows: what is shown, one `Row` for each call.
-        total: metrics of the whole graph, as in `recorder.metrics`; every parameter is counted once, used or not.
+        total: metrics of the whole graph, as in `recorder.analysis.metrics`; every parameter is counted once, used or
+            not.
         unknown: how many operations of which type torch has no formula for; None without torch.
         input_bytes: what the graph was given.
 

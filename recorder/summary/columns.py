@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recorder.graph import Value
-from recorder.metrics import Metrics
+from recorder.analysis.metrics import Metrics
+from recorder.figures import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
+from recorder.graph.core import Value
 from recorder.summary.rows import Row
-from recorder.words import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
 
 __all__ = ["COLUMNS", "DEFAULT", "Column"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from recorder.graph import Graph, Node, Scope, Value
-from recorder.metrics import Measured, Metrics, arrived_norm
+from recorder.analysis.metrics import Measured, Metrics, arrived_norm
+from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = ["Row", "rows_of"]
 
@@ -14,9 +14,9 @@ class Row(NamedTuple):
 
     ``name`` is unique in the graph, and ``label`` what is left of it where the call around it is shown above.
     ``parameters`` counts elements, those of a tensor that is used twice once; ``shared`` says that every one of them
-    was in a row before, which neither held this one nor was held by it. ``metrics`` are those of `recorder.metrics`.
-    Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm of what arrived, NaN if that
-    was not finite, None if it was not measured.
+    was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
+    `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
+    of what arrived, NaN if that was not finite, None if it was not measured.
     """
 
     depth: int

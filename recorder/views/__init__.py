@@ -17,9 +17,9 @@ repetition to the next is not drawn, which "× 12" says. What a node or scope st
 A view remembers the graph that it was made of, which is how `expand` and `unfold` find back. A saved view does not.
 """
 
-from recorder.views.contract import collapse, collapse_to_fit, expand
-from recorder.views.folding import fold, unfold
-from recorder.views.part import hide, select
-from recorder.views.room import readable
+from recorder.views.collapse import collapse, collapse_to_fit, expand
+from recorder.views.fit import readable
+from recorder.views.fold import fold, unfold
+from recorder.views.select import hide, select
 
 __all__ = ["collapse", "collapse_to_fit", "expand", "fold", "hide", "readable", "select", "unfold"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from recorder.graph import Graph, Node, Scope, Value
+from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = ["Copies"]
 

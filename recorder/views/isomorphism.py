@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from recorder.graph import Graph, Node, Scope, Value
+from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = ["Block", "Blocks", "Wiring"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 from typing import TypeAlias
 
-from recorder.graph import Node, Scope
+from recorder.graph.core import Node, Scope
 
 __all__ = ["Patterns", "Where", "any_of", "by_name", "is_group", "is_module", "levels"]
 

@@ -7,7 +7,7 @@ steps with an exception; nothing has to be put back into a graph from which it w
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recorder.graph import Graph
+from recorder.graph.core import Graph
 
 __all__ = ["Origin", "Step", "derived", "repeated"]
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from recorder import Node, Recorder, Value
-from recorder.plugins import Plugins
+from recorder.plugins.manager import Plugins
 from recorder.testing import sample_graphs
 
 README = Path(__file__).parents[1] / "README.md"

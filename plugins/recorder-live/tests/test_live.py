@@ -12,7 +12,7 @@ from torch import nn
 
 from recorder import Recorder
 from recorder.events import Enter, Leave, Op
-from recorder.plugins import Plugins
+from recorder.plugins.manager import Plugins
 from recorder.testing import HOSTILE_NAMES, sample_streams
 
 README = Path(__file__).parents[1] / "README.md"

@@ -1,0 +1,357 @@
+"""What a call costs, in figures: the facts that `recorder.annotate` puts on a graph in our own name.
+
+``meta["metrics"]`` of a node or scope is a flat dict of numbers:
+
+    parameters        elements of its parameters; of one that is used twice, once
+    trainable         those of them that require a gradient
+    parameter_bytes   what the parameters take
+    activation_bytes  what its results take, by their shapes; nothing for views and for what is written in place
+    flops             floating-point operations of forward, by torch's own formulas: see `recorder.analysis.flops`
+    macs              multiply-adds: half of them, since every formula counts a multiply-add as two
+    flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
+    flops_unknown     how many operations have no formula, where there are any
+    time_share        of the wall-clock time of all forward calls, from 0 to 1
+    backward_share    of that of backward
+    gradient_norm     the 2-norm of all gradients that arrived at it, where it was measured and is finite
+
+A scope has the sums over everything inside it, shared parameters counted once. What is not known is not there: no
+``flops`` where torch has no formula, and a zero where there is nothing to compute. An operation without parameters has
+no figures for them. Without torch there are no figures of FLOPs.
+
+Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once.
+"""
+
+import math
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from recorder.analysis.gradient_flow import reached
+from recorder.analysis.op_kinds import allocates, computes_nothing
+from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.limits import LARGEST
+
+if TYPE_CHECKING:
+    from recorder.analysis.flops import Call, Work
+
+__all__ = ["Measured", "Metrics", "add_metrics", "arrived_norm", "bytes_of", "elements", "measured"]
+
+Metrics = dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of a graph: of its nodes and scopes by their `id`, and of all of it. ``unknown`` counts operations
+    without a formula by their type; None without torch.
+    """
+
+    of: dict[int, Metrics]
+    total: Metrics
+    unknown: Counter[str] | None
+
+
+def add_metrics(graph: Graph) -> None:
+    """Put ``meta["metrics"]`` on every node and scope: dicts that are filled when first looked at."""
+    whole = _Whole(graph)
+    places: Iterable[Node | Scope] = chain(graph.nodes, graph.scopes)
+    for place in places:
+        place.meta["metrics"] = whole.part(place)
+
+
+def measured(graph: Graph) -> Measured:
+    """The metrics of a graph, which is not changed. Of nodes that stand for more than one call, as in a view, those
+    that they have already.
+    """
+    parameters_of, backward = _parameters(graph), reached(graph)
+    returned = {id(value) for value in graph.outputs}
+    work = _work_of()
+    times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
+    of: dict[int, Metrics] = {}
+    sums: dict[int, _Sum] = defaultdict(_Sum)
+    whole = _Sum()
+    whole.parameters |= {id(v): v for v in graph.initializers if v.role == "parameter"}
+    for node in graph.nodes:
+        told = node.meta.get("metrics") if "collapsed" in node.meta else None
+        parameters = parameters_of(node)
+        if told is None:
+            told = _of_parameters(parameters.values())
+            told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
+            if work is not None:
+                told |= _flops(node, parameters, id(node) in backward, returned, work)
+            told |= _observed(node, *times)
+            told = _possible(told)
+        of[id(node)] = told
+        for scope in () if node.scope is None else node.scope.ancestors():
+            sums[id(scope)].add(node, told, parameters)
+        whole.add(node, told, parameters)
+    told_of = _SUMMED[:1] if work is None else _SUMMED if backward else _SUMMED[:-1]
+    for scope in graph.scopes:
+        of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
+    return Measured(of, whole.figures(told_of), None if work is None else whole.unknown)
+
+
+_SUMMED = ("activation_bytes", "flops", "macs", "flops_unknown", "flops_backward")
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Over everything in a scope."""
+
+    parameters: dict[int, Value] = field(default_factory=dict)
+    figures_of: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def add(self, node: Node, metrics: Metrics, parameters: dict[int, Value]) -> None:
+        self.parameters |= parameters
+        for name in _SUMMED:
+            self.figures_of[name] += metrics.get(name, 0)  # type: ignore[assignment]
+        if unknown := metrics.get("flops_unknown"):
+            self.unknown[node.op_type] += int(unknown)
+
+    def figures(self, names: Sequence[str]) -> Metrics:
+        figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
+        if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
+            figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
+        return _possible(figures)
+
+
+def _possible(figures: Metrics) -> Metrics:
+    """Without what no run does, and no JSON number holds: a file from a stranger may tell of any shape."""
+    return {name: figure for name, figure in figures.items() if figure <= LARGEST}
+
+
+def _of_parameters(parameters: Iterable[Value]) -> Metrics:
+    parameters = list(parameters)
+    if not parameters:
+        return {}
+    return {
+        "parameters": sum(map(elements, parameters)),
+        "trainable": sum(elements(v) for v in parameters if v.requires_grad),
+        "parameter_bytes": sum(map(bytes_of, parameters)),
+    }
+
+
+def _parameters(graph: Graph) -> Callable[[Node], dict[int, Value]]:
+    """What parameters a node uses: those among its inputs. Of a module that has children and recorded nothing inside,
+    as one that ran as a single fused kernel, those under its name.
+    """
+
+    @cache
+    def beneath() -> dict[str, dict[int, Value]]:
+        found: dict[str, dict[int, Value]] = defaultdict(dict)
+        for value in graph.initializers:
+            if value.role == "parameter":
+                parts = value.name.split(".")[:-1]
+                for length in range(len(parts) + 1):
+                    found[".".join(parts[:length])][id(value)] = value
+        return found
+
+    def of(node: Node) -> dict[int, Value]:
+        own = {id(v): v for v in node.inputs if v.role == "parameter"}
+        if own or node.fqn is None or "collapsed" in node.meta:
+            return own
+        return beneath().get(node.fqn, {})
+
+    return of
+
+
+# FLOPs
+
+
+def _work_of() -> "Callable[[Call], Work | None] | None":
+    """The counter, which needs torch; None where there is no torch."""
+    if find_spec("torch") is None:
+        return None
+    from recorder.analysis.flops import work_of
+
+    return work_of
+
+
+def _flops(
+    node: Node,
+    parameters: dict[int, Value],
+    backward: bool,
+    returned: set[int],
+    work_of: "Callable[[Call], Work | None]",
+) -> Metrics:
+    if computes_nothing(node):
+        forward, back = 0, 0
+    else:
+        call = None if node.error is not None else _call(node, parameters, backward, returned)
+        work = None if call is None else work_of(call)
+        if work is None:
+            return {"flops_unknown": 1}
+        forward, back = work
+    figures: Metrics = {"flops": forward, "macs": forward // 2}
+    if backward:
+        figures["flops_backward"] = back
+    return figures
+
+
+def _call(node: Node, parameters: dict[int, Value], backward: bool, returned: set[int]) -> "Call | None":
+    """A node as `recorder.analysis.flops` takes it: all of it can be hashed, as equal calls are counted once. None for
+    one that cannot be counted.
+    """
+    from recorder.analysis.flops import COUNTED, Call, Facts
+
+    if node.target not in COUNTED:
+        return None
+    try:
+        attributes = msgspec.json.encode(node.attributes)
+    except (TypeError, ValueError):  # what JSON cannot hold, such as a lone surrogate, is an argument of none of these
+        return None
+    # Autocast converts tensors on the way in: all get the dtype that it chose.
+    floating = next((v.dtype for v in node.outputs if "float" in v.dtype), None)
+
+    def facts(value: Value) -> Facts:
+        dtype = floating if floating is not None and "float" in value.dtype else value.dtype
+        return Facts(value.shape, dtype, value.device, value.requires_grad)
+
+    given: list[Value] = list(node.inputs)
+    members: list[Value] = []
+    named: list[tuple[str, Facts]] = []
+    if node.kind == "module":  # its own tensors come last
+        prefix = f"{node.fqn}." if node.fqn else ""
+        while given and given[-1].role in ("parameter", "buffer") and given[-1].name.startswith(prefix):
+            members.insert(0, given.pop())
+        if not any(id(value) in parameters for value in node.inputs):
+            members += parameters.values()
+        named = [(value.name.removeprefix(prefix), facts(value)) for value in members]
+    used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
+    return Call(
+        node.target, tuple(map(facts, given)), tuple(named), attributes, len(node.outputs), tuple(used), backward
+    )
+
+
+# Sizes and times
+
+
+def elements(value: Value) -> int:
+    """How many elements a tensor has; 0 where its shape does not tell, or tells what no tensor can have."""
+    total = 1
+    for size in value.shape:
+        total *= size
+        if not 0 < total <= LARGEST:
+            return 0
+    return total
+
+
+def bytes_of(value: Value) -> int:
+    """What a tensor's elements take, as if it had memory of its own; 0 for a dtype that nobody knows."""
+    return elements(value) * _bytes_of_one(value.dtype)
+
+
+@lru_cache(256)
+def _bytes_of_one(dtype: str) -> int:
+    """By the bits in its name: float32, bfloat16, uint8, float8_e4m3fn, qint8."""
+    if dtype in ("bool", "quint4x2", "quint2x4"):
+        return 1
+    bits = re.search("[0-9]{1,3}", dtype)
+    return int(bits[0]) // 8 if bits else 0
+
+
+def _outermost(graph: Graph) -> Iterator[Node | Scope]:
+    yield from (scope for scope in graph.scopes if scope.parent is None)
+    yield from (node for node in graph.nodes if node.scope is None)
+
+
+def _sum(durations: Iterable[int | None]) -> int:
+    return sum(duration for duration in durations if duration is not None)
+
+
+def _observed(place: Node | Scope, forward: int, backward: int) -> Metrics:
+    shares: Metrics = {}
+    if place.duration_ns is not None and forward > 0:
+        shares["time_share"] = place.duration_ns / forward
+    if place.backward_ns is not None and backward > 0:
+        shares["backward_share"] = place.backward_ns / backward
+    norm = arrived_norm(place)
+    if norm is not None and math.isfinite(norm):
+        shares["gradient_norm"] = norm
+    return shares
+
+
+def arrived_norm(place: Node | Scope) -> float | None:
+    """The norm of all gradients together that arrived at a module call; NaN if one is not finite, None if it was not
+    measured.
+    """
+    told = place.meta.get("backward", {}).get("arrived", ())
+    parts = [caption for caption in told if caption is not None and "norm" in caption]
+    if not parts:
+        return None
+    if any(part["nan"] or part["inf"] for part in parts):
+        return math.nan
+    return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
+
+
+# Later
+
+
+class _Whole:
+    """The metrics of a graph, not computed yet. The graph is let go of as soon as they are."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph: Graph | None = graph
+        self._parts: list[tuple[Node | Scope, _Later]] = []
+
+    def part(self, place: Node | Scope) -> "_Later":
+        part = _Later(self)
+        self._parts.append((place, part))
+        return part
+
+    def compute(self) -> None:
+        graph, parts = self._graph, self._parts
+        if graph is not None:
+            found = measured(graph).of
+            for place, part in parts:
+                dict.clear(part)
+                dict.update(part, found[id(place)])
+            self._graph, self._parts = None, []
+
+
+_UNFILLED = {"": 0}
+
+
+class _Later(dict[str, int | float]):
+    """A dict that is filled when first looked at. A copy of it is an ordinary one.
+
+    Until then it holds something: what has no items is empty to the encoder of `json`, which does not ask further.
+    """
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: _Whole) -> None:
+        super().__init__(_UNFILLED)
+        self._whole: _Whole | None = whole
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
+def _after_filling(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    def looked_at(*args: Any, **kwargs: Any) -> Any:
+        for one in args:  # two may be compared, or joined
+            if isinstance(one, _Later) and one._whole is not None:
+                one._whole.compute()
+                one._whole = None
+        return method(*args, **kwargs)
+
+    return looked_at
+
+
+for _name in (
+    "__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__", "__ne__", "__or__",
+    "__repr__", "__reversed__", "__ror__", "__setitem__", "clear", "copy", "get", "items", "keys", "pop", "popitem",
+    "setdefault", "update", "values",
+):  # fmt: skip
+    setattr(_Later, _name, _after_filling(_name))

@@ -1,0 +1,1 @@
+"""From events to a graph: pure, and without torch."""

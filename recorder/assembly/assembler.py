@@ -1,0 +1,391 @@
+"""From events to the DAG: one pure pass over a stream, without torch.
+
+Three things are worked out here and nowhere else:
+
+* **Nesting.** `Enter` and `Leave` make a stack of frames. A frame becomes a `Scope` with the first thing recorded
+  inside it, and a `Node` if it ends without any.
+* **Dataflow.** A call uses what its tensors are at that moment, and makes what they are from then on: see
+  `recorder.assembly.tensor_versions`.
+* **Backward.** `Grad` events become `backward_ns`: for a node from arrival to departure, for a scope the span over
+  everything in it, summed over the backward passes. What else they say is in ``meta``: see
+  `recorder.assembly.backward_marks`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from recorder.assembly.backward_marks import Reached
+from recorder.assembly.tensor_versions import Absurd, State, Versions
+from recorder.errors import StreamError
+from recorder.events.stream import EventStream
+from recorder.events.types import (
+    UNFINISHED,
+    Derived,
+    Enter,
+    Grad,
+    Leave,
+    Members,
+    Module,
+    Op,
+    Output,
+    ParameterGrad,
+    Tensor,
+)
+from recorder.gc_pause import collector_held_back
+from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.graph.names import Namespace, of_output, unlike_output
+from recorder.limits import DEEPEST
+
+__all__ = ["Origins", "assemble", "assemble_with_origins"]
+
+
+def assemble(stream: EventStream) -> Graph:
+    """The graph of everything in a stream. Pure: the same stream always gives the same graph.
+
+    Raises:
+        StreamError: an event refers to a tensor, module or call that no earlier event introduced, or says what no run
+            does; the message has its number.
+    """
+    return assemble_with_origins(stream)[0]
+
+
+class Origins(NamedTuple):
+    """What a graph does not say, since it differs from run to run: where autograd's numbers and the stream's tensors
+    are in it.
+
+    ``makers`` has, by the number of the autograd node that an output had, who made the output, and the type of the
+    autograd node; nobody, where the output was met without having been seen made. ``values`` has the first value of
+    each tensor.
+    """
+
+    makers: dict[int, tuple[Node | None, str | None]]
+    values: dict[int, Value]
+
+
+def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
+    """The same graph as `assemble`'s, and what ties it to the run."""
+    with collector_held_back():
+        assembler = _Assembler(stream)
+        return assembler.graph(), assembler.origins
+
+
+@dataclass(slots=True, eq=False)
+class _Frame:
+    """A module call in progress. ``handed_on`` keeps the states of tensors that a call inside returned as they were
+    given: to the caller, who uses the same object, nothing has happened to it.
+    """
+
+    event: Enter
+    module: Module
+    parent: "_Frame | None"
+    ignored: bool
+    depth: int
+    scope: Scope | None = None
+    handed_on: dict[int, State] = field(default_factory=dict)
+
+
+class _Assembler:
+    """The state of one pass; `graph` runs it."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self.stream = stream
+        self.names = Namespace()
+        self.value_names = Namespace()  # of those that no node made
+        self.nodes: list[Node] = []
+        self.scopes: list[Scope] = []
+        self.inputs: dict[int, Value] = {}
+        self.outputs: dict[int, Value] = {}
+        self.initializers: list[Value] = []
+        self.modules: dict[int, Module] = {}
+        self.replaced: dict[int, tuple[int, ...]] = {}
+        self.calls_of: dict[int, int] = {}
+        self.versions = Versions(self.nodes, len(stream))
+        self.frame: _Frame | None = None
+        self.called: dict[int, Node | Scope | _Frame] = {}
+        self.origins = Origins({}, self.versions.first)
+        self.module_of: dict[int, Module] = {}
+        self.parameters: dict[int, Value] = {}
+        self.reached = Reached()
+
+    def graph(self) -> Graph:
+        handlers = {
+            Op: self._op,
+            Enter: self._enter,
+            Leave: self._leave,
+            Tensor: self._tensor,
+            Module: self._module,
+            Members: self._members,
+            Derived: self._derived,
+            Grad: self._grad,
+            ParameterGrad: self._parameter_grad,
+        }
+        number = 0
+        try:
+            for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
+                handlers[type(event)](event)  # type: ignore[operator]
+            self._finish_open_frames()
+        except Absurd as error:
+            raise StreamError(f"event {number}: {error}, which no real run does") from None
+        except KeyError as error:
+            raise StreamError(
+                f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
+            ) from None
+        self.versions.finish()
+        with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
+        self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
+        for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
+            value.name = self.value_names.unique("input" if value.role == "input" else value.role)
+        header = self.stream.header
+        return Graph(
+            self.nodes,
+            inputs=list(self.inputs.values()),
+            outputs=list(self.outputs.values()),
+            initializers=self.initializers,
+            scopes=self.scopes,
+            name=header.model.rpartition(".")[2],
+            meta=dict(header.meta),
+        )
+
+    # Tensors
+
+    def _tensor(self, event: Tensor) -> None:
+        value = self.versions.set(event.tensor, event.meta, event.role)
+        if event.meta.sequence_nr is not None:
+            self.origins.makers.setdefault(event.meta.sequence_nr, (None, event.meta.grad_fn))
+        if event.role != "constant":
+            value.name = self.value_names.unique(unlike_output(event.name or event.role))
+            self.initializers.append(value)
+            self.parameters[event.tensor] = value
+
+    def _derived(self, event: Derived) -> None:
+        if self.frame is not None and self.frame.ignored:
+            return
+        state = self.versions.states[event.tensor]
+        if state.value.role == "constant":
+            state.value.role = "activation"
+        # Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor
+        # that was written in place is a source of itself.
+        found: dict[int, Value] = {}
+        for source in event.sources:
+            known = self.versions.inside.get(source) or self.versions.states[source]
+            for v in known.sources or (known.value,):
+                found[id(v)] = v
+        state.sources = tuple(found.values())
+        self.versions.use(len(found))
+
+    def _loose(self) -> list[Value]:
+        """Values that were not seen made and have no name yet, in the order of their first use."""
+        used = (v for node in self.nodes for v in node.inputs)
+        return list({id(v): v for v in (*used, *self.outputs.values()) if not v.name}.values())
+
+    # Calls
+
+    def _module(self, event: Module) -> None:
+        self.modules[event.module] = event
+
+    def _members(self, event: Members) -> None:
+        self.replaced[self.modules[event.module].module] = event.tensors
+
+    def _op(self, event: Op) -> None:
+        if event.outermost:
+            self._abandon(event.start_ns)
+        frame, versions = self.frame, self.versions
+        if event.recomputed or (frame is not None and frame.ignored):
+            for output in event.outputs:  # which the user's code may have kept
+                if output.tensor not in versions.states:
+                    versions.set(output.tensor, output.meta, "activation")
+            return
+        inputs = versions.values(event.inputs)
+        if event.outermost:
+            self._given(inputs)
+        duration = event.stop_ns - event.start_ns
+        if event.module is None:
+            scope = self._scope()
+            prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
+            name = self.names.unique(prefix + event.op_type)
+            node = Node(
+                name, "function", event.op_type, event.target, None, None, scope, tuple(inputs), (),
+                dict(event.attributes), {}, event.error, duration,
+            )  # fmt: skip
+            if event.source is not None:
+                node.meta["source"] = event.source
+        else:
+            module = self.modules[event.module]
+            node = self._module_node(module, inputs, event.error, duration)
+            if event.call is not None:
+                self.called[event.call] = node
+                self.module_of[event.call] = module
+        self._make(node, event.outputs, event.writes, event.inputs)
+        if event.outermost:
+            self._returned([output.tensor for output in event.outputs])
+
+    def _module_node(self, module: Module, inputs: list[Value], error: str | None, duration: int) -> Node:
+        """A node for a call of a module, which uses the module's own tensors, too."""
+        members = self.replaced.get(module.module)
+        if members is None:
+            members = tuple([member.tensor for member in (*module.parameters, *module.buffers)])
+        self.versions.use(len(members))
+        inputs += [self.versions.read(tensor).value for tensor in members]
+        scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
+        call = self._count(module)
+        name = self.names.unique(_call_name(module, call))
+        return Node(
+            name, "module", module.op_type, module.target, module.fqn, call, scope, tuple(inputs), (),
+            dict(module.attributes), {}, error, duration,
+        )  # fmt: skip
+
+    def _make(self, node: Node, made: Iterable[Output], writes: tuple[int, ...], given: tuple[int, ...]) -> None:
+        """Append a node, and give each tensor that it made or wrote its new value."""
+        frame, versions, makers = self.frame, self.versions, self.origins.makers
+        for tensor in writes:
+            versions.write(tensor, node)
+        outputs: dict[int, Value] = {}
+        for output in made:
+            tensor, meta = output.tensor, output.meta
+            if tensor in outputs:
+                continue
+            handed_on = tensor in given and tensor not in writes
+            if handed_on and frame is not None and tensor in versions.states:
+                frame.handed_on.setdefault(tensor, versions.states[tensor])
+            name = of_output(node.name, len(outputs))
+            outputs[tensor] = value = versions.set(tensor, meta, "activation", name)
+            if handed_on:
+                value.meta["handed_on"] = True
+            number = meta.sequence_nr
+            if number is not None and not handed_on and makers.get(number, (None,))[0] is None:
+                makers[number] = (node, meta.grad_fn)
+        node.outputs = tuple(outputs.values())
+        self.nodes.append(node)
+
+    def _count(self, module: Module) -> int:
+        call = self.calls_of.get(module.module, 0)
+        self.calls_of[module.module] = call + 1
+        return call
+
+    def _enter(self, event: Enter) -> None:
+        if event.outermost:
+            self._abandon(event.start_ns)
+        parent = self.frame
+        ignored = event.recomputed or (parent is not None and parent.ignored)
+        if event.outermost and not ignored:
+            self._given(self.versions.values(event.inputs))
+            self.versions.begin()
+        module = self.modules[event.module]
+        depth = 1 if parent is None else parent.depth + 1
+        if depth > DEEPEST:
+            raise Absurd(f"calls are nested more than {DEEPEST:,} deep")
+        if event.call in self.called:
+            raise Absurd(f"call {event.call} is entered a second time")
+        self.module_of[event.call] = module
+        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth)
+
+    def _leave(self, event: Leave) -> None:
+        frame = self.called[event.call]
+        if not isinstance(frame, _Frame):
+            raise KeyError(f"call {event.call}")
+        self._abandon(event.stop_ns, frame)
+        self._close(frame, event)
+
+    def _abandon(self, now: int, until: _Frame | None = None) -> None:
+        """The calls in progress inside ``until``, or all of them, never returned: a call around them did, or a new
+        outermost one began.
+        """
+        while self.frame is not None and self.frame is not until:
+            self._close(self.frame, Leave(self.frame.event.call, now, error=UNFINISHED))
+
+    def _close(self, frame: _Frame, event: Leave) -> None:
+        self.frame = frame.parent
+        if frame.ignored:
+            del self.called[event.call]
+            return
+        versions = self.versions
+        for tensor, state in frame.handed_on.items():
+            if tensor in event.outputs:
+                if self.frame is not None:
+                    self.frame.handed_on.setdefault(tensor, state)
+            elif versions.is_current(state):
+                versions.inside[tensor] = versions.states[tensor]
+                versions.states[tensor] = state
+        duration = event.stop_ns - frame.event.start_ns
+        if frame.scope is None:
+            inputs = versions.values(event.inputs or frame.event.inputs)
+            if frame.event.outermost:
+                self._given(inputs)
+            node = self._module_node(frame.module, inputs, event.error, duration)
+            made = [Output(tensor, versions.states[tensor].meta) for tensor in event.outputs]
+            self._make(node, made, (), event.inputs)
+            self.called[event.call] = node
+        else:
+            if frame.event.outermost:
+                # What the call was given is what was current when it began.
+                self._given(map(versions.on_entry, event.inputs))
+            frame.scope.error, frame.scope.duration_ns = event.error, duration
+            self.called[event.call] = frame.scope
+            for tensor in event.outputs:
+                value = versions.states[tensor].value
+                if value.role == "constant" and tensor not in event.inputs:
+                    value.role = "activation"  # made inside, where the recording could not look
+        if frame.event.outermost:
+            self._returned(event.outputs)
+
+    def _scope(self) -> Scope | None:
+        """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
+        frame = self.frame
+        if frame is None:
+            return None
+        if frame.scope is not None:
+            return frame.scope
+        missing = []
+        while frame is not None and frame.scope is None:
+            missing.append(frame)
+            frame = frame.parent
+        parent = None if frame is None else frame.scope
+        for frame in reversed(missing):
+            module = frame.module
+            call = self._count(module)
+            name = self.names.unique(_call_name(module, call))
+            parent = frame.scope = Scope(module.fqn, call, module.op_type, parent, name, module.target)
+            parent.attributes = dict(module.attributes)
+            self.scopes.append(parent)
+        return parent
+
+    def _given(self, values: Iterable[Value]) -> None:
+        for value in values:
+            if value.producer is None and value.role == "constant":
+                value.role = "input"
+            if value.role == "input":
+                self.inputs.setdefault(id(value), value)
+
+    def _returned(self, tensors: Iterable[int]) -> None:
+        for tensor in tensors:
+            value = self.versions.read(tensor).value
+            self.outputs.setdefault(id(value), value)
+
+    def _finish_open_frames(self) -> None:
+        """Calls still in progress: a stream may end anywhere. They are whole up to there, without a duration."""
+        while self.frame is not None:
+            frame = self.frame
+            if frame.scope is None and not frame.ignored:
+                self._close(frame, Leave(frame.event.call, frame.event.start_ns))
+                self.nodes[-1].duration_ns = None
+            else:
+                self.frame = frame.parent
+                if frame.scope is not None:
+                    self.called[frame.event.call] = frame.scope
+
+    # Backward
+
+    def _grad(self, event: Grad) -> None:
+        if event.call in self.called:  # a call that was recomputed is no call of its own
+            self.reached.grad(event)
+
+    def _parameter_grad(self, event: ParameterGrad) -> None:
+        if event.tensor not in self.versions.states:
+            raise KeyError(f"tensor {event.tensor}")
+        self.reached.parameter(event)
+
+
+def _call_name(module: Module, call: int) -> str:
+    name = module.fqn or module.op_type
+    return f"{name}#{call}" if call else name

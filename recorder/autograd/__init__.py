@@ -1,0 +1,1 @@
+"""The autograd graph: read from tensors that are alive, or as a recorded run built it."""

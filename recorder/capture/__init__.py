@@ -1,0 +1,1 @@
+"""What runs while the model runs, and right after: from hooks to events. The only folder on the hot path."""

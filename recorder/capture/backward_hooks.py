@@ -1,0 +1,158 @@
+"""What happens in backward: hooks on autograd nodes, and on parameters if asked.
+
+Hooks on autograd nodes add nothing to the autograd graph. Hooks on parameters are called when a gradient has been
+accumulated, which `torch.autograd.grad` does not do. They cost about 3 µs a parameter to install and 2 µs a gradient,
+so they are there only where the user asked for gradients.
+
+Nothing here keeps a tensor, an autograd node or a module alive.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from threading import get_ident
+from time import perf_counter_ns as clock
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from recorder.capture.raw_records import Log, Tag
+from recorder.capture.tensor_facts import Facts, Reference, facts, quietly
+from recorder.capture.tensor_stats import Measures
+
+__all__ = ["Backward", "Gradients"]
+
+Gradients = Literal["calls", "on", "stats"]
+"""What is recorded of gradients: those at module calls, parameters' too, and what is in them."""
+
+backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
+
+GRAD, PARAMETER, END = Tag.GRAD, Tag.PARAMETER, Tag.END
+
+_CROWD = 10_000
+"""So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
+
+
+class Backward:
+    """The hooks of one recording that are called in backward.
+
+    Args:
+        append: appends a record.
+        mark: makes a tensor known to the recording.
+        gradients: how much to record.
+        failed: is told an error of our own, which must not be the user's.
+    """
+
+    def __init__(
+        self,
+        append: Callable[[Iterable[Any]], None],
+        mark: Callable[[Tensor], Reference],
+        gradients: Gradients,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._append = append
+        self._mark = mark
+        self._failed = failed
+        self._of_parameters = gradients != "calls"
+        self._measures = Measures() if gradients == "stats" else None
+        self._handles: list[Any] = []
+        self._crowded = _CROWD
+        self._on_parameters: list[Any] = []
+        self._watched: dict[int, Reference] = {}
+        self._owner = 0
+        self._passes: set[int] = set()
+
+    def watch(self, node: Any, key: int, leave: bool) -> None:
+        """Record what reaches, and if asked what leaves, the autograd node of a module call's output."""
+        self._handles.append(node.register_prehook(partial(self._record, key, "arrive")))
+        if leave:
+            self._handles.append(node.register_hook(partial(self._record, key, "leave")))
+
+    def watch_parameters(self, roots: Mapping[str, nn.Module]) -> None:
+        """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
+        if not self._of_parameters:
+            return
+        self._owner = get_ident()
+        with quietly():
+            for parameter in (p for root in roots.values() for p in root.parameters()):
+                watched = self._watched.get(id(parameter))
+                if (watched is not None and watched() is parameter) or not (
+                    parameter.requires_grad and parameter.is_leaf
+                ):
+                    continue
+                reference = self._watched[id(parameter)] = self._mark(parameter)
+                handle = cast(Any, parameter).register_post_accumulate_grad_hook(partial(self._accumulated, reference))
+                self._on_parameters.append(handle)
+                # Ours goes first: one of the user's may be an optimizer's step that sets the gradient to None. torch
+                # calls them in the order in which they came into the dict, whatever `OrderedDict.move_to_end` says.
+                hooks: Any = parameter._post_accumulate_grad_hooks
+                for key in [key for key in hooks if key != handle.id]:
+                    hooks[key] = hooks.pop(key)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it is time to `tidy`."""
+        return len(self._handles) > self._crowded
+
+    def tidy(self) -> None:
+        """Forget the hooks on graphs that are gone, as of earlier training steps."""
+        self._handles = [handle for handle in self._handles if handle.hooks_dict_ref() is not None]
+        self._passes.clear()
+        self._crowded = max(_CROWD, 2 * len(self._handles))
+
+    def unwatch_parameters(self) -> None:
+        """Record no longer what is accumulated in parameters, until `watch_parameters`."""
+        for handle in self._on_parameters:
+            handle.remove()
+        self._on_parameters = []
+        self._watched.clear()
+
+    def stop(self) -> None:
+        """Remove every hook."""
+        self.unwatch_parameters()
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def read(self) -> None:
+        """Fetch from the devices what was measured so far. This waits for them; nothing else here does."""
+        if self._measures is not None:
+            self._measures.read()
+
+    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+        now = clock()
+        try:
+            backward = backward_id()
+            if self._of_parameters:
+                self._passes.add(backward)
+            with quietly():
+                record: Log = [GRAD, key, phase, now, backward]
+                for gradient in gradients:
+                    record += _facts_of(gradient)
+                record.append(END)
+                if self._measures is not None:
+                    record += [self._measures.measure(gradient) for gradient in gradients]
+                record.append(END)
+                self._append(record)
+        except Exception as ours:
+            self._failed(ours)
+
+    def _accumulated(self, reference: Reference, parameter: Tensor) -> None:
+        now = clock()
+        try:
+            backward = backward_id()
+            with quietly():
+                # Another thread that trains the same model calls this too. On a CPU, backward runs in the thread that
+                # began it: one from elsewhere is ours if it went through a call of ours. On a device, torch has threads
+                # of its own.
+                if get_ident() != self._owner and parameter.device.type == "cpu" and backward not in self._passes:
+                    return
+                gradient = parameter.grad
+                measured = None if self._measures is None else self._measures.measure(gradient)
+                self._append((PARAMETER, reference, now, backward, measured, *_facts_of(gradient)))
+        except Exception as ours:
+            self._failed(ours)
+
+
+def _facts_of(gradient: Any) -> Facts:
+    return facts(gradient) if isinstance(gradient, Tensor) else (None,)

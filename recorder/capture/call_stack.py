@@ -1,0 +1,191 @@
+"""The module calls in progress, and how they end: also those of which torch does not tell the end.
+
+torch tells of a call that returned or raised an `Exception`; of a KeyboardInterrupt, a SystemExit or a checkpoint that
+stops half-way it does not. Calls that ended so are found out, and abandoned.
+"""
+
+from threading import get_ident
+from time import perf_counter_ns as clock
+from typing import Any
+from weakref import ref
+
+from torch import nn
+
+from recorder.capture.mode_stack import Popped, put_back
+from recorder.capture.raw_records import Log, Tag
+from recorder.events.types import UNFINISHED
+
+__all__ = ["NOBODY", "SKIPPED", "Entry", "Frame", "Frames", "Kind"]
+
+ENTER, LEAVE, END = Tag.ENTER, Tag.LEAVE, Tag.END
+
+SKIPPED = -1
+"""The flag of a call that is not recorded, nor is what it calls."""
+
+NOBODY = 0
+"""No thread."""
+
+_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
+"""Modules with children that look for an active mode, and run other kernels if there is one."""
+
+_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
+}
+"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
+
+
+class Kind:
+    """What is asked once for all modules of one class.
+
+    Attributes:
+        torchs: it is torch's own.
+        attention: it has one child, which it never calls.
+        fused: it has children, and looks for an active mode before it calls them.
+        listed: its hyper-parameters.
+        shows: it lists none, and prints some.
+    """
+
+    __slots__ = ("attention", "fused", "listed", "shows", "torchs", "type")
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        self.type = kind
+        self.torchs = kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
+        self.attention = issubclass(kind, nn.MultiheadAttention)
+        self.fused = issubclass(kind, _FUSED)
+        self.listed: tuple[str, ...] = (*getattr(kind, "__constants__", ()), *_UNLISTED.get(kind, ()))
+        self.shows = not self.listed and kind.extra_repr is not nn.Module.extra_repr
+
+
+class Frame:
+    """A module call in progress. ``popped``: the modes that have to be put back when it ends; ``silent``: nothing in it
+    is recorded.
+    """
+
+    __slots__ = ("entry", "flags", "key", "popped", "reference", "silent", "start")
+
+    def __init__(self, entry: "Entry", start: int, key: int, flags: int) -> None:
+        self.entry = entry
+        self.reference = entry.reference
+        self.start = start
+        self.key = key
+        self.flags = flags
+        self.popped: Popped = ()
+        self.silent = entry.leaf or flags == SKIPPED
+
+
+class Entry:
+    """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
+    the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
+    ``inplace``: it writes its input; ``early``: its description, if it may be gone when the others are described.
+
+    Most calls are those of leaves, one after another: the entry of a leaf is the frame of its call as well. ``idle``:
+    it is none at present.
+    """
+
+    __slots__ = (
+        "early", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
+        "silent", "start",
+    )  # fmt: skip
+
+    key: int
+    start: int
+    flags = 0
+
+    def __init__(self, module: nn.Module, kind: Kind, root: bool) -> None:
+        self.kind = kind
+        self.reference = ref(module)
+        self.root = root
+        self.own: bool | None = root or None
+        self.met = False
+        self.early: Any = None
+        self.inplace = module.__dict__.get("inplace") is True
+        self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
+        self.fused = kind.fused
+        self.idle = self.leaf and not root
+        self.popped: Popped = ()
+
+    @property
+    def entry(self) -> "Entry":
+        return self
+
+
+class Frames:
+    """The stack of them.
+
+    Args:
+        log: where ends are recorded.
+
+    Attributes:
+        stack: the calls in progress, the outermost one first.
+        owner: the thread that records.
+        skipper: the same while nothing is recorded, and then nobody is the owner.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self.stack: list[Frame | Entry] = []
+        self.owner = self.skipper = NOBODY
+        self._log = log
+        self._end: ref[Any] | None = None
+
+    def are_mine(self) -> bool:
+        """Whether the thread that asks is the one that records."""
+        return get_ident() == self.owner
+
+    def watch_end(self, caller: Any) -> None:
+        """Notice when an outermost call ends untold, so that what follows is not taken for a part of it: when a local
+        variable of torch's own goes. While something holds the traceback, its frames live on with their variables; then
+        the next call of a root tells.
+        """
+        local = caller.f_locals.get("called_always_called_hooks")
+        self._end = None if local is None else ref(local, self._ended)
+
+    def unwatch_end(self) -> None:
+        """The outermost call ended as it should."""
+        self._end = None
+
+    def _ended(self, end: Any) -> None:
+        if end is self._end and self.are_mine():
+            while self.stack:
+                self.abandon(self.stack.pop(), UNFINISHED)
+
+    def drop_stale(self, caller: Any) -> None:
+        """Forget the calls in progress that no Python frame is running any more. ``caller`` is a frame above the call
+        that begins now.
+        """
+        running: list[nn.Module] = []
+        frame = caller
+        while frame is not None:
+            if frame.f_code is nn.Module._call_impl.__code__:
+                running.append(frame.f_locals["self"])
+            frame = frame.f_back
+        running.pop(0)  # the call that begins now
+        keep = 0
+        for module in reversed(running):
+            if keep < len(self.stack) and self.stack[keep].reference() is module:
+                keep += 1
+        while len(self.stack) > keep:
+            self.abandon(self.stack.pop(), UNFINISHED)
+
+    def unwind_to(self, module: nn.Module) -> bool:
+        """Forget the calls above this module's; False if it is not in progress at all."""
+        if all(frame.reference() is not module for frame in self.stack):
+            return False
+        while self.stack[-1].reference() is not module:
+            self.abandon(self.stack.pop(), None)
+        return True
+
+    def abandon(self, frame: Frame | Entry, error: str | None) -> None:
+        """End a call that was taken off the stack, as one that did not return."""
+        put_back(frame.popped)
+        frame.popped = ()
+        if frame.flags == SKIPPED:
+            if not self.stack:
+                self.owner, self.skipper = self.skipper, NOBODY
+            return
+        entry = frame.entry
+        if entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
+            self._log.extend((ENTER, entry, frame.key, frame.flags, frame.start, END))
+        if error is not None:
+            self._log.extend((LEAVE, frame.key, clock(), error, END, END, END))
+        if frame is entry:
+            entry.idle = True

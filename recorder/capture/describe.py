@@ -1,0 +1,220 @@
+"""Modules and functions in words: what is asked once for each, and never on the hot path."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MethodWrapperType
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import nn
+from torch._ops import OpOverload, OpOverloadPacket
+
+from recorder.capture.call_stack import Entry
+from recorder.capture.known_tensors import Known
+from recorder.capture.raw_records import Log, Tag
+from recorder.capture.tensor_facts import PLAIN, facts
+
+__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
+
+MODULE, END = Tag.MODULE, Tag.END
+
+_MISSING = object()
+
+
+def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
+    """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
+    ``roots`` are the prefixes of their names.
+
+    Must be called where no torch function mode is active. Of modules that are gone, what `describe_early` said is used.
+    """
+    log: Log = []
+    wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
+    for prefix, root in roots.items():
+        _tell(prefix, root, wanted, known, log)
+    if wanted:
+        for entry in met:  # made during forward, or called beside the roots, as a loss is
+            module = entry.reference()
+            if module is not None and id(module) in wanted:
+                _tell(entry.kind.type.__name__, module, wanted, known, log)
+    for entry in met:
+        if entry.reference() is None:
+            log += entry.early or (MODULE, entry, entry.kind.type.__name__, False, (), END, END)
+    return log
+
+
+def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
+    """The records of a module that may be gone when the others are described: one that is no part of a root."""
+    log: Log = []
+    _tell(entry.kind.type.__name__, module, {id(module): entry}, known, log)
+    return log
+
+
+def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, log: Log) -> None:
+    """Every module once with its qualified name, as `nn.Module.named_modules` has it. Those that are told are no longer
+    wanted.
+
+    Everything in one loop, since it is done for each module and tensor of a model whenever a block ends.
+    """
+    append, extend, mark = log.append, log.extend, known.mark
+    seen: set[int] = set()
+    pending = [("", prefix, top)]
+    while pending:
+        above, name, module = pending.pop()
+        identity = id(module)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        fqn = above + name
+        parameters: Any = module._parameters
+        buffers: Any = module._buffers
+        children = module._modules
+        entry = wanted.pop(identity, None)
+        if entry is not None:
+            listed: list[Any] = []
+            extend((MODULE, entry, fqn, entry.root and module is top, listed))
+            kind, own = entry.kind, module.__dict__
+            for name in kind.listed:
+                value = own.get(name, _MISSING)
+                if type(value) in PLAIN or (_are_plain(value) if type(value) is tuple else is_plain(value)):
+                    listed += (name, value)
+            if kind.shows:
+                listed += shown(module)
+            if children and entry.leaf:  # they are not recorded, so their tensors are its own
+                parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+        elif parameters or buffers:
+            extend((MODULE, None, fqn, False, ()))
+        if entry is not None or parameters or buffers:
+            for tensors in (parameters, buffers):
+                for name, tensor in tensors.items():
+                    if tensor is not None:
+                        extend((name, mark(tensor), *facts(tensor)))
+                append(END)
+        if children:
+            before = f"{fqn}." if fqn else ""
+            pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
+
+
+def _are_plain(values: tuple[Any, ...]) -> bool:
+    """Whether they can all be kept. Most are the two sizes of a window, which is quickly seen."""
+    if len(values) == 2 and type(values[0]) is type(values[1]) is int:
+        return True
+    return PLAIN.issuperset(map(type, values))
+
+
+_NAMED = re.compile(r"(\w+)=((?:\([^()]*\)|\[[^\[\]]*\]|'[^']*'|[^,()\[\]'])+)")
+
+_LONGEST = 2_000
+"""Characters of what a module shows that are looked at."""
+
+
+def shown(module: nn.Module) -> Log:
+    """Names and values, in turn, of what a module shows of itself when it is printed: ``nf=48, nx=16``.
+
+    Its ``extra_repr`` is somebody else's code: nothing that happens in it is the run's.
+    """
+    try:
+        text = module.extra_repr()
+        return [part for name, value in _NAMED.findall(text[:_LONGEST]) for part in (name, _literal(value))]
+    except Exception:
+        return []
+
+
+@lru_cache(1_000)
+def _literal(text: str) -> Any:
+    """A number, a bool, None, a string or some of them, as Python writes them; anything else as the text that it is."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.strip()
+    return value if is_plain(value) else text.strip()
+
+
+def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    """The roots by the prefix of their names: the first root's stand as they are; those of others begin with their
+    class's name.
+    """
+    prefixes = {"": roots[0]}
+    for root in roots[1:]:
+        name, number = type(root).__name__, 1
+        while name in prefixes:
+            name, number = f"{type(root).__name__}_{number}", number + 1
+        prefixes[name] = root
+    return prefixes
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `plain` keeps the whole of it."""
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def plain(value: Any) -> Any:
+    """A JSON value that says what ``value`` is; text for what JSON lacks."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:  # most are of these few types, and are found out by them
+        return value
+    if kind is int or isinstance(value, int):
+        return int(value) if -(2**63) <= value < 2**63 else str(value)
+    if kind is tuple or kind is list or isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if abs(value) < float("inf") else str(value)  # NaN fails the comparison too
+    if isinstance(value, str):
+        return value
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if isinstance(value, slice):
+        parts = ["" if part is None else str(plain(part)) for part in (value.start, value.stop, value.step)]
+        return ":".join(parts[:2] if value.step is None else parts)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, ref):
+        return "<tensor>"
+    return str(value)
+
+
+_HOMES: tuple[tuple[str, Any, str], ...] = (
+    ("torch.Tensor", torch.Tensor, ""),
+    ("torch", torch, ""),
+    ("torch.nn.functional", nn.functional, ""),
+    ("torch.linalg", torch.linalg, "linalg_"),
+    ("torch.fft", torch.fft, "fft_"),
+    ("torch.special", torch.special, "special_"),
+    ("torch.sparse", torch.sparse, "_sparse_"),
+)
+_COMMUTES = {"radd": "add", "rmul": "mul", "rand": "and", "ror": "or", "rxor": "xor"}
+
+
+def name_function(function: Any) -> tuple[str, str]:
+    """A function's op_type and target: ``("getitem", "torch.Tensor.__getitem__")``."""
+    name: str = getattr(function, "__name__", type(function).__name__)
+    if type(function) is MethodWrapperType:
+        attribute = getattr(function.__self__, "__name__", name)
+        return (f"{attribute}_" if name == "__set__" else attribute), f"torch.Tensor.{attribute}"
+    if isinstance(function, OpOverload | OpOverloadPacket):  # torch.ops.aten.add.Tensor, as exported programs call it
+        return op_type(str(function).split(".")[1]), f"torch.ops.{function}"
+    target = ""
+    for home, where, prefix in _HOMES:
+        if getattr(where, name.removeprefix(prefix), None) is function:
+            target = f"{home}.{name.removeprefix(prefix)}"
+            break
+    if not target:
+        module = getattr(function, "__module__", None)
+        qualified = getattr(function, "__qualname__", name).replace("_TensorBase.", "Tensor.")
+        target = f"{module}.{qualified}" if module else f"torch.{qualified}"
+    return op_type(target.rpartition(".")[2]), target
+
+
+def op_type(name: str) -> str:
+    """A function's name in plain words: ``__getitem__`` is a ``getitem``, ``__iadd__`` an ``add_``."""
+    if name.startswith("__") and name.endswith("__"):
+        name = name.strip("_")
+        if name in _COMMUTES:
+            return _COMMUTES[name]
+        if name.startswith("i") and hasattr(torch.Tensor, f"__{name}__") and hasattr(torch.Tensor, f"__{name[1:]}__"):
+            return f"{name[1:]}_"
+    return name

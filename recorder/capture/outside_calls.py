@@ -1,0 +1,107 @@
+"""What happens outside of every recorded call, and is recorded all the same if it uses what the model computed: a loss
+does, a data loader does not, and a step of an optimizer is no part of the graph.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from recorder.capture.backward_hooks import backward_id
+from recorder.capture.call_stack import Frames
+from recorder.capture.known_tensors import Known
+from recorder.capture.tensor_facts import quietly, tensors_in
+
+__all__ = ["HELD", "KNOWN", "UNKNOWN", "Outside"]
+
+UNKNOWN, HELD, KNOWN = range(3)
+"""What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
+
+
+class Outside:
+    """Tells which calls from outside are part of the recording.
+
+    Args:
+        frames: its owner is the thread that records.
+        known: the tensors that the recording knows.
+        roots: gives the recorded models.
+        failed: is told an error of our own.
+
+    Attributes:
+        skipping: the present step is not recorded.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        known: Known,
+        roots: Callable[[], Mapping[str, nn.Module]],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.skipping = False
+        self._frames = frames
+        self._known = known
+        self._roots = roots
+        self._failed = failed
+        self._held: set[int] | None = None
+        self._paused = self._closure = False
+        self._step: Any = None
+
+    def watch_optimizers(self) -> list[Any]:
+        """Install the hooks that tell of steps; returns their handles."""
+        return [register_optimizer_step_pre_hook(self._pause), register_optimizer_step_post_hook(self._resume)]
+
+    def begin(self) -> None:
+        """An outermost call begins."""
+        self._paused = self._paused and self._closure and self._stepping()
+        self._held = None
+
+    def consumes(self, args: Any, kwargs: Any = None) -> int:
+        """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
+        buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
+        """
+        if self.skipping or (
+            self._paused and not (torch.is_grad_enabled() and (self._closure or not self._stepping()))
+        ):
+            return UNKNOWN
+        if backward_id() != -1:
+            return UNKNOWN
+        found = UNKNOWN
+        try:
+            with quietly():
+                for tensor in (*tensors_in(args), *tensors_in(kwargs)):
+                    if self._is_held(tensor):
+                        found = HELD
+                    elif tensor in self._known:
+                        return KNOWN
+        except Exception as error:
+            self._failed(error)
+        return found
+
+    def _is_held(self, tensor: Tensor) -> bool:
+        if self._held is None:
+            roots = self._roots().values()
+            self._held = {id(t) for root in roots for t in (*root.parameters(), *root.buffers())}
+        return id(tensor) in self._held
+
+    def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
+        if self._frames.are_mine():
+            self._paused = True
+            self._step = sys._getframe(1).f_code
+            self._closure = len(args) > 1 or kwargs.get("closure") is not None
+
+    def _stepping(self) -> bool:
+        """Whether a step is still going on: one that raised did not say that it ended."""
+        frame: Any = sys._getframe(1)
+        while frame is not None and frame.f_code is not self._step:
+            frame = frame.f_back
+        self._paused = frame is not None
+        return self._paused
+
+    def _resume(self, *_: Any) -> None:
+        if self._frames.are_mine():
+            self._paused = False

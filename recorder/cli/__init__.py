@@ -1,0 +1,5 @@
+"""The command line."""
+
+from recorder.cli.group import main
+
+__all__ = ["main"]

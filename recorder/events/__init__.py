@@ -1,0 +1,55 @@
+"""What a recording is made of: plain, immutable records that need no torch to be read.
+
+A tensor is a number: the same number is the same tensor object, for as long as it lived. A module is a number, and so
+is a module's call. Numbers are given in the order of first appearance, so the same run gives the same events but for
+the times. Times are nanoseconds since the recorder was entered.
+
+    Module        a module that was called, described once, before its first call
+    Tensor        a tensor seen for the first time without having been seen made: a parameter, a buffer, a constant
+    Members       other tensors took the place of a module's parameters and buffers
+    Enter, Leave  a call of a module that may hold other calls
+    Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
+    Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Grad          a gradient reached or left a module call in backward
+    ParameterGrad a gradient was accumulated in a parameter
+"""
+
+from recorder.events.types import (
+    SCHEMA_VERSION,
+    UNFINISHED,
+    Derived,
+    Enter,
+    Event,
+    Grad,
+    GradStats,
+    Header,
+    Leave,
+    Member,
+    Members,
+    Module,
+    Op,
+    Output,
+    ParameterGrad,
+    Tensor,
+    TensorMeta,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "UNFINISHED",
+    "Derived",
+    "Enter",
+    "Event",
+    "Grad",
+    "GradStats",
+    "Header",
+    "Leave",
+    "Member",
+    "Members",
+    "Module",
+    "Op",
+    "Output",
+    "ParameterGrad",
+    "Tensor",
+    "TensorMeta",
+]

@@ -1,0 +1,187 @@
+"""Parts of a recording: one stream for each outermost call, cut out of a long one while it grows or afterwards."""
+
+from collections import deque
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
+
+from recorder.events.stream import EventStream
+from recorder.events.types import (
+    Derived,
+    Enter,
+    Event,
+    Grad,
+    Header,
+    Leave,
+    Members,
+    Module,
+    Op,
+    ParameterGrad,
+    Tensor,
+    TensorMeta,
+)
+
+__all__ = ["Parts", "split"]
+
+FORGOTTEN = -1
+"""The number of every part that is no longer kept."""
+
+
+def split(stream: EventStream) -> list[EventStream]:
+    """Cut a stream before each outermost call but the first; each part can be assembled by itself."""
+    parts = Parts(stream.header)
+    parts.extend(stream)
+    return parts.streams() if parts.begun else []
+
+
+class Parts:
+    """A stream that is cut while it grows, of which the last parts are kept.
+
+    Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts left
+    of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that part.
+    A parameter's gradient goes to the part whose calls the pass reached last: the accumulation follows them.
+
+    Args:
+        header: of every part.
+        keep: so many parts are kept, and those before them are forgotten; None for all of them.
+        steps: cut only before the calls of the module that was called first, so that a part may hold further
+            outermost calls, as a training step of several models does.
+
+    Attributes:
+        begun: whether there was an outermost call.
+    """
+
+    def __init__(self, header: Header, keep: int | None = None, steps: bool = False) -> None:
+        self.begun = False
+        self._header = header
+        self._steps = steps
+        self._first: int | None = None
+        self._parts: deque[list[Event]] = deque([[]], keep)
+        self._last = 0  # parts are numbered from the first that there ever was
+        self._modules: dict[int, Module] = {}
+        self._replaced: dict[int, Members] = {}
+        self._held: dict[int, Tensor] = {}
+        self._metas: dict[int, TensorMeta] = {}
+        self._known: set[int] = set()
+        self._part_of_call: dict[int, int] = {}
+        self._part_of_pass: dict[int, int] = {}
+        self._part_of_held: dict[int, int] = {}
+
+    def streams(self) -> list[EventStream]:
+        """One stream for each part that is kept."""
+        return [EventStream(part, self._header) for part in self._parts]
+
+    def joined(self) -> EventStream:
+        """The parts that are kept as one stream."""
+        whole = EventStream(header=self._header)
+        modules: set[int] = set()
+        tensors: set[int] = set()
+        for part in self._parts:
+            for event in part:
+                if isinstance(event, Module):
+                    if event.module in modules:
+                        continue
+                    modules.add(event.module)
+                elif isinstance(event, Tensor):
+                    if event.tensor in tensors:
+                        continue
+                    tensors.add(event.tensor)
+                elif isinstance(event, Op):
+                    tensors.update(output.tensor for output in event.outputs)
+                whole.append(event)
+        return whole
+
+    def forget(self, tensors: Container[int], modules: Container[int]) -> None:
+        """Forget what no later event can speak of: all tensors and modules but these."""
+        _keep_only(self._held, tensors)
+        _keep_only(self._metas, tensors)
+        _keep_only(self._part_of_held, tensors)
+        _keep_only(self._modules, modules)
+        gone = [key for key, members in self._replaced.items() if any(n not in tensors for n in _used(members))]
+        for key in gone:
+            del self._replaced[key]
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Add events at the end, in order."""
+        for event in events:
+            self._add(event)
+
+    def _add(self, event: Event) -> None:
+        if isinstance(event, Grad):
+            at = self._part_of_call.get(event.call, self._last if self._parts.maxlen is None else FORGOTTEN)
+            self._part_of_pass[event.backward] = at
+            self._put(at, event)
+            return
+        if isinstance(event, ParameterGrad):
+            at = self._part_of_pass.get(event.backward, self._last)
+            self._put(max(at, self._part_of_held.get(event.tensor, 0)), event)
+            return
+        told: tuple[Event, ...] = (event,)
+        if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):
+            told = (*self._replaced.values(), event)
+        part = self._parts[-1]
+        for one in told:
+            for tensor in _used(one):
+                if tensor not in self._known:
+                    self._known.add(tensor)
+                    part.append(Tensor(tensor, self._metas[tensor]))
+            part.append(one)
+        if isinstance(event, Module):
+            self._modules[event.module] = event
+        elif isinstance(event, Members):
+            self._replaced[event.module] = event
+        elif isinstance(event, Tensor):
+            self._known.add(event.tensor)
+            self._metas[event.tensor] = event.meta
+            if event.role != "constant":
+                self._held[event.tensor] = event
+                self._part_of_held[event.tensor] = self._last
+        elif isinstance(event, Enter):
+            self._part_of_call[event.call] = self._last
+        elif isinstance(event, Op):
+            if event.call is not None:
+                self._part_of_call[event.call] = self._last
+            for output in event.outputs:
+                self._known.add(output.tensor)
+                self._metas[output.tensor] = output.meta
+
+    def _begin(self, module: int | None) -> bool:
+        """An outermost call begins, and with it a part, unless it is the first call or within a step."""
+        if not self.begun:
+            self.begun, self._first = True, module
+            return False
+        if self._steps and module != self._first:
+            return False
+        self._parts.append([*self._held.values(), *self._modules.values()])
+        self._known = set(self._held)
+        self._last += 1
+        oldest = self._last - len(self._parts) + 1
+        if self._parts.maxlen is not None:
+            for places in (self._part_of_call, self._part_of_pass):
+                for key in [key for key, part in places.items() if part < oldest]:
+                    del places[key]
+        return True
+
+    def _put(self, number: int, event: Event) -> None:
+        """Add an event to a part that may no longer be kept."""
+        at = number - self._last - 1
+        if -at <= len(self._parts):
+            self._parts[at].append(event)
+
+
+def _keep_only(numbered: dict[int, Any], numbers: Container[int]) -> None:
+    for number in [number for number in numbered if number not in numbers]:
+        del numbered[number]
+
+
+def _used(event: Event) -> Iterator[int]:
+    """The tensors that an event takes as known."""
+    if isinstance(event, Enter | Op):
+        yield from event.inputs
+    elif isinstance(event, Leave):
+        yield from event.inputs
+        yield from event.outputs
+    elif isinstance(event, Members):
+        yield from event.tensors
+    elif isinstance(event, Derived):
+        yield event.tensor
+        yield from event.sources

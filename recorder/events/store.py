@@ -1,0 +1,182 @@
+"""Where the events of a recording go: into memory, all or the last steps of them, or into a file while it runs."""
+
+import errno
+import os
+import warnings
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from recorder.errors import StreamError
+from recorder.events.split import Parts
+from recorder.events.stream import STREAMED, TRUNCATED, EventStream, encode_end, encode_events, encode_header
+from recorder.events.types import Event, Header
+from recorder.files import write_atomically
+
+__all__ = ["InFile", "InMemory", "LastParts", "Store"]
+
+
+class Store(Protocol):
+    """Takes events in order, and gives back those that it has."""
+
+    live: bool
+    """Whether events are to come while the run goes on, so that memory does not grow."""
+
+    open: bool
+    """Whether it takes events at all."""
+
+    def begin(self, header: Header) -> None:
+        """The recorder is entered, for the first time or again."""
+
+    def extend(self, events: Iterable[Event]) -> None:
+        """Add events at the end, in order."""
+
+    def end(self, whole: bool) -> None:
+        """The recorder is left; ``whole`` if every event was handed over."""
+
+    def forget(self, tensors: Container[int], modules: Container[int]) -> None:
+        """Forget what no later event can speak of: all tensors and modules but these."""
+
+    def stream(self) -> EventStream:
+        """The events as a stream that can be assembled."""
+
+
+class InMemory:
+    """Everything, in memory: what a `Recorder` does that was told nothing else."""
+
+    live, open = False, True
+
+    def __init__(self) -> None:
+        self._stream = EventStream()
+
+    def begin(self, header: Header) -> None:
+        self._stream.header = header
+
+    def extend(self, events: Iterable[Event]) -> None:
+        self._stream.extend(events)
+
+    def end(self, whole: bool) -> None:
+        pass
+
+    def forget(self, tensors: Container[int], modules: Container[int]) -> None:
+        pass
+
+    def stream(self) -> EventStream:
+        return self._stream
+
+
+class LastParts:
+    """The last steps, in memory that does not grow. A step is a call of the module that was called first, with what
+    follows until its next one.
+    """
+
+    live, open = True, True
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._parts: Parts | None = None
+
+    def begin(self, header: Header) -> None:
+        if self._parts is None:
+            self._parts = Parts(header, self._keep, steps=True)
+
+    def extend(self, events: Iterable[Event]) -> None:
+        assert self._parts is not None
+        self._parts.extend(events)
+
+    def end(self, whole: bool) -> None:
+        pass
+
+    def forget(self, tensors: Container[int], modules: Container[int]) -> None:
+        assert self._parts is not None
+        self._parts.forget(tensors, modules)
+
+    def stream(self) -> EventStream:
+        return EventStream() if self._parts is None else self._parts.joined()
+
+
+class InFile:
+    """A file that is whole after each batch of events, so that it can be read while it grows, and after a crash.
+
+    What goes wrong with the file ends the stream with one warning: it is never the run's problem. What was written
+    until then can be read.
+    """
+
+    live = True
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.open = True
+        self._path = Path(os.path.abspath(path))  # the run may change the working directory
+        self._file: Any = None
+        self._header = Header()
+        self._begun = False
+
+    def begin(self, header: Header) -> None:
+        if not self.open:
+            return
+        try:
+            if not self._begun:
+                if self._path.exists() and not os.access(self._path, os.W_OK):
+                    raise PermissionError(errno.EACCES, "the file is read-only")
+                streamed = msgspec.structs.replace(header, meta={**header.meta, STREAMED: True})
+                write_atomically(self._path, [encode_header(streamed)])
+                self._begun, self._header = True, header
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            self._fail(error)
+
+    def extend(self, events: Iterable[Event]) -> None:
+        self._write(encode_events(events))
+
+    def end(self, whole: bool) -> None:
+        if whole:
+            self._write(encode_end())
+        self._close()
+
+    def forget(self, tensors: Container[int], modules: Container[int]) -> None:
+        pass
+
+    def stream(self) -> EventStream:
+        if self._begun:
+            try:
+                stream = EventStream.load(self._path)
+            except (OSError, StreamError) as error:
+                if self.open:
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=4)
+            else:
+                if self.open:  # while it goes on, it lacks its end
+                    stream.header = self._header
+                return stream
+        return EventStream(header=msgspec.structs.replace(self._header, meta={**self._header.meta, TRUNCATED: True}))
+
+    def _write(self, data: bytes) -> None:
+        if not self.open or not data:
+            return
+        try:
+            if os.fstat(self._file.fileno()).st_nlink == 0:
+                raise FileNotFoundError("the file was removed")
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.open = False
+        self._close()
+        warnings.warn(
+            f"the stream into {self._path} ends here, and the recording with it; the run goes on: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # a full disk may say so only now: the file lacks its end then, or nothing
+                file.close()

@@ -1,0 +1,1 @@
+"""The graph, its names, and how it is written down."""

@@ -1,0 +1,370 @@
+r"""A graph as a document, and back: the only place that knows how a `Graph` is written down whole.
+
+Nodes, values and scopes become lists, and point at each other by index. The document's JSON schema is
+`json_schema()`; the published copy is ``docs/graph.schema.json``.
+
+A document holds what JSON in UTF-8 can hold, and two graphs are equal if their documents are. So a tuple is written as
+a list, a float that is not finite as ``"inf"``, ``"-inf"`` or ``"nan"``, and a lone surrogate as its escape,
+``\ud800``.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from recorder.errors import GraphError, StreamError
+from recorder.gc_pause import collector_held_back
+from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
+from recorder.graph.meta import check_told, untimed
+from recorder.limits import DEEPEST, LARGEST, Size, Word
+
+__all__ = ["dumps", "from_document", "json_schema", "loads", "to_document"]
+
+_T = TypeVar("_T")
+
+SCHEMA_VERSION: Final = 1
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What msgspec raises for bytes that are not JSON, not UTF-8, not such a document, or nested too deeply."""
+NESTING = 100
+"""How deep attributes and meta may go: the same for writing and for reading, whatever the stack has room for."""
+
+ValueIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in values")]
+ScopeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in scopes")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+
+
+class ValueDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One `Value`."""
+
+    name: str
+    shape: tuple[Size, ...]
+    dtype: Word
+    device: Word
+    role: Role = "activation"
+    requires_grad: bool = False
+    grad_fn: str | None = None
+    meta: dict[str, Any] = {}
+
+
+class ScopeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One `Scope`; ``parent`` is its parent's index."""
+
+    name: str
+    fqn: str
+    call: Count
+    op_type: str
+    target: str = ""
+    parent: ScopeIndex | None = None
+    error: str | None = None
+    duration_ns: int | None = None
+    backward_ns: int | None = None
+    attributes: dict[str, Any] = {}
+    meta: dict[str, Any] = {}
+
+
+class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One `Node`; ``scope``, ``inputs`` and ``outputs`` are indices."""
+
+    name: str
+    kind: NodeKind
+    op_type: str
+    target: str
+    fqn: str | None = None
+    call: Count | None = None
+    scope: ScopeIndex | None = None
+    inputs: tuple[ValueIndex, ...] = ()
+    outputs: tuple[ValueIndex, ...] = ()
+    error: str | None = None
+    duration_ns: int | None = None
+    backward_ns: int | None = None
+    attributes: dict[str, Any] = {}
+    meta: dict[str, Any] = {}
+
+
+class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `Graph`; ``inputs``, ``outputs`` and ``initializers`` are indices into ``values``."""
+
+    format: Literal["graph-recorder"]
+    schema_version: Literal[1]
+    name: str
+    nodes: list[NodeDoc]
+    values: list[ValueDoc]
+    scopes: list[ScopeDoc]
+    inputs: list[ValueIndex]
+    outputs: list[ValueIndex]
+    initializers: list[ValueIndex]
+    meta: dict[str, Any] = {}
+
+
+_DECODER = msgspec.json.Decoder(GraphDoc)
+
+
+@collector_held_back()
+def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> GraphDoc:
+    """The graph as a document. ``timing=False`` leaves measured times out, so that the same program always gives the
+    same document; ``metrics=False`` leaves out what `recorder.analysis.metrics` computes from the rest.
+
+    Raises:
+        GraphError: a node or scope is in a scope that the graph lacks, or attributes or meta hold what JSON cannot.
+    """
+    values = list(graph.values())
+    value_index = {id(v): i for i, v in enumerate(values)}
+    scope_index = {id(s): i for i, s in enumerate(graph.scopes)}
+
+    def indices(group: Iterable[Value]) -> list[int]:
+        return [value_index[id(v)] for v in group]
+
+    def index_of(scope: Scope | None, whose: Node | Scope) -> int | None:
+        if scope is None:
+            return None
+        if id(scope) not in scope_index:
+            kind = type(whose).__name__.lower()
+            raise GraphError([f"{kind} {whose.name!r} is in scope {scope.name!r}, which the graph lacks"])
+        return scope_index[id(scope)]
+
+    return GraphDoc(
+        format="graph-recorder",
+        schema_version=SCHEMA_VERSION,
+        name=_text(graph.name),
+        nodes=[
+            NodeDoc(
+                name=_text(n.name),
+                kind=n.kind,
+                op_type=_text(n.op_type),
+                target=_text(n.target),
+                fqn=None if n.fqn is None else _text(n.fqn),
+                call=n.call,
+                scope=index_of(n.scope, n),
+                inputs=tuple(indices(n.inputs)),
+                outputs=tuple(indices(n.outputs)),
+                error=None if n.error is None else _text(n.error),
+                duration_ns=n.duration_ns if timing else None,
+                backward_ns=n.backward_ns if timing else None,
+                attributes=_members(n.attributes, n),
+                meta=_members(_kept(n.meta, timing, metrics), n),
+            )
+            for n in graph.nodes
+        ],
+        values=[
+            ValueDoc(
+                name=_text(v.name),
+                shape=v.shape,
+                dtype=v.dtype,
+                device=v.device,
+                role=v.role,
+                requires_grad=v.requires_grad,
+                grad_fn=None if v.grad_fn is None else _text(v.grad_fn),
+                meta=_members(v.meta, v),
+            )
+            for v in values
+        ],
+        scopes=[
+            ScopeDoc(
+                name=_text(s.name),
+                fqn=_text(s.fqn),
+                call=s.call,
+                op_type=_text(s.op_type),
+                target=_text(s.target),
+                parent=index_of(s.parent, s),
+                error=None if s.error is None else _text(s.error),
+                duration_ns=s.duration_ns if timing else None,
+                backward_ns=s.backward_ns if timing else None,
+                attributes=_members(s.attributes, s),
+                meta=_members(_kept(s.meta, timing, metrics), s),
+            )
+            for s in graph.scopes
+        ],
+        inputs=indices(graph.inputs),
+        outputs=indices(graph.outputs),
+        initializers=indices(graph.initializers),
+        meta=_members(graph.meta, graph),
+    )
+
+
+def _kept(meta: dict[str, Any], timing: bool, metrics: bool) -> dict[str, Any]:
+    """``meta`` without metrics, or without those that are measured times."""
+    if metrics or "metrics" not in meta:
+        return meta if timing else untimed(meta)
+    return {name: fact for name, fact in meta.items() if name != "metrics"}
+
+
+def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:
+    """Attributes or meta, as JSON holds them. Most are empty, and 100,000 nodes are exported in seconds."""
+    if not members:
+        return {}
+    try:
+        return {_key(key): _plain(value, NESTING) for key, value in members.items()}
+    except TypeError as error:
+        kind = type(whose).__name__.removesuffix("Doc").lower()
+        raise GraphError([f"{kind} {whose.name!r} holds what JSON cannot: {error}"]) from error
+
+
+def _plain(value: Any, levels: int) -> Any:
+    """A value as JSON holds it, so that what is read back equals what was written.
+
+    Raises:
+        TypeError: it is nothing that JSON knows, or has more levels than that.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(str.__str__(value))  # of a subclass, such as an enum's member, the plain text
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, dict | list | tuple):
+        if levels == 0:
+            raise TypeError(f"lists and objects inside each other go no deeper than {NESTING} levels")
+        if isinstance(value, dict):
+            return {_key(key): _plain(item, levels - 1) for key, item in value.items()}
+        return [_plain(item, levels - 1) for item in value]
+    raise TypeError(f"{value!r} is a {type(value).__name__}; attributes and meta hold JSON values only")
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"the key {key!r} is a {type(key).__name__}; keys are strings")
+    return _text(str.__str__(key))
+
+
+def _text(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+@collector_held_back()
+def from_document(document: GraphDoc) -> Graph:
+    """The graph that a document describes, checked with `Graph.lint`.
+
+    Raises:
+        GraphError: the document points at what it does not hold, or the graph contradicts itself.
+    """
+    values = [
+        Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, _members(v.meta, v))
+        for v in document.values
+    ]
+    scopes: list[Scope] = []
+    levels: list[int] = []
+    for s in document.scopes:
+        parent = None if s.parent is None else _at(scopes, s.parent, f"the parent of scope {s.name!r}")
+        levels.append(1 if s.parent is None else levels[s.parent] + 1)
+        if levels[-1] > DEEPEST:
+            raise GraphError([f"scope {s.name!r} is nested more than {DEEPEST:,} deep"])
+        scopes.append(
+            Scope(
+                fqn=s.fqn,
+                call=s.call,
+                op_type=s.op_type,
+                parent=parent,
+                name=s.name,
+                target=s.target,
+                error=s.error,
+                duration_ns=s.duration_ns,
+                backward_ns=s.backward_ns,
+                attributes=_members(s.attributes, s),
+                meta=_members(s.meta, s),
+            )
+        )
+
+    def pick(indices: "tuple[int, ...] | list[int]", whose: str) -> tuple[Value, ...]:
+        return tuple(_at(values, i, whose) for i in indices)
+
+    nodes = [
+        Node(
+            name=n.name,
+            kind=n.kind,
+            op_type=n.op_type,
+            target=n.target,
+            fqn=n.fqn,
+            call=n.call,
+            scope=None if n.scope is None else _at(scopes, n.scope, f"the scope of node {n.name!r}"),
+            inputs=pick(n.inputs, f"an input of node {n.name!r}"),
+            outputs=pick(n.outputs, f"an output of node {n.name!r}"),
+            attributes=_members(n.attributes, n),
+            meta=_members(n.meta, n),
+            error=n.error,
+            duration_ns=n.duration_ns,
+            backward_ns=n.backward_ns,
+        )
+        for n in document.nodes
+    ]
+    graph = Graph(
+        nodes,
+        inputs=pick(document.inputs, "an input of the graph"),
+        outputs=pick(document.outputs, "an output of the graph"),
+        initializers=pick(document.initializers, "an initializer of the graph"),
+        scopes=scopes,
+        name=document.name,
+        meta=_members(document.meta, document),
+    )
+    reached = {id(v) for v in graph.values()}
+    if lost := [v.name for v in values if id(v) not in reached]:
+        raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
+    graph.lint()
+    check_told(graph)
+    return graph
+
+
+def _at(items: list[_T], index: int, whose: str) -> _T:
+    if not 0 <= index < len(items):
+        raise GraphError([f"{whose} is number {index} of {len(items)}"])
+    return items[index]
+
+
+@collector_held_back()
+def dumps(graph: Graph, *, timing: bool = False, indent: int = 0) -> bytes:
+    """The graph as JSON in UTF-8, on one line unless ``indent`` gives a number of spaces.
+
+    ``timing=True`` includes measured durations, which differ from run to run.
+
+    Raises:
+        GraphError: the graph cannot be written; the message says what is in the way.
+    """
+    document = to_document(graph, timing=timing)
+    try:
+        data = msgspec.json.encode(document)
+    except (TypeError, ValueError) as error:  # a name that is no text, a number of thousands of digits
+        raise GraphError([f"graph {graph.name!r} holds what JSON cannot: {error}"]) from error
+    return msgspec.json.format(data, indent=indent) if indent else data
+
+
+@collector_held_back()
+def loads(data: bytes | str) -> Graph:
+    """Read what `dumps` wrote.
+
+    Raises:
+        StreamError: the text is not such a document; the message says where.
+        GraphError: it is one, and the graph in it contradicts itself.
+    """
+    try:
+        document = _DECODER.decode(data)
+    except UNREADABLE as error:
+        raise StreamError(_why_unreadable(data, error)) from error
+    return from_document(document)
+
+
+class _Head(msgspec.Struct):
+    """What every version of the document has had."""
+
+    format: Literal["graph-recorder"]
+    schema_version: int
+
+
+def _why_unreadable(data: bytes | str, error: Exception) -> str:
+    try:
+        version = msgspec.json.decode(data, type=_Head).schema_version
+    except UNREADABLE:
+        version = SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        return (
+            f"a graph document of schema version {version}, and this version of graph-recorder reads {SCHEMA_VERSION}: "
+            "export it again, or read it with the version that wrote it"
+        )
+    return f"not a graph document: {error}"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the document that `dumps` writes."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(GraphDoc)}

@@ -1,0 +1,113 @@
+"""What a graph's ``meta`` says in our own name, checked before anybody works with it.
+
+``meta`` may hold anything that JSON holds, and belongs to plugins. A few keys are ours, and views, reports and drawings
+take what stands there for what `recorder.assembly.backward_marks`, `recorder.analysis.metrics` and `recorder.views`
+write. A document can say something else.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from recorder.errors import GraphError
+from recorder.graph.core import Graph
+from recorder.limits import Int64, Size
+
+__all__ = ["TIMED", "check_told", "untimed"]
+
+TIMED = frozenset({"time_share", "backward_share"})
+"""Those of ``meta["metrics"]`` that differ from run to run of the same program."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
+_Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
+_Names = Annotated[list[str], msgspec.Meta(min_length=2)]
+
+
+def untimed(meta: dict[str, Any]) -> dict[str, Any]:
+    """``meta`` of a node or scope without the metrics that are measured times, for what is to be the same from run to
+    run.
+    """
+    told = meta.get("metrics")
+    if not isinstance(told, dict):
+        return meta
+    return {**meta, "metrics": {name: figure for name, figure in told.items() if name not in TIMED}}
+
+
+class _Caption(msgspec.Struct):
+    """One gradient. If it was measured, all of the last five are there."""
+
+    shape: list[Size]
+    dtype: str
+    norm: float | msgspec.UnsetType = msgspec.UNSET
+    largest: float | msgspec.UnsetType = msgspec.UNSET
+    nan: Int64 | msgspec.UnsetType = msgspec.UNSET
+    inf: Int64 | msgspec.UnsetType = msgspec.UNSET
+    zeros: float | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        measured = {getattr(self, name) is msgspec.UNSET for name in ("norm", "largest", "nan", "inf", "zeros")}
+        if len(measured) > 1:
+            raise ValueError("of norm, largest, nan, inf and zeros some are missing")
+
+
+class _AtCall(msgspec.Struct):
+    """``meta["backward"]`` of a node or scope."""
+
+    passes: Int64
+    number: Int64 = msgspec.field(name="pass")
+    order: Int64
+    arrived: list[_Caption | None]
+    left: list[_Caption | None]
+    parameters: list[str] = []
+
+
+class _AtParameter(msgspec.Struct):
+    """``meta["backward"]`` of a value."""
+
+    passes: Int64
+    number: Int64 = msgspec.field(name="pass")
+    order: Int64
+    gradient: _Caption | None
+
+
+def check_told(graph: Graph) -> None:
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed``,
+    ``source`` and those of `fold`.
+
+    Raises:
+        GraphError: it is not what this package writes there; says whose and where.
+    """
+    problems: list[str] = []
+
+    def check(kind: str, name: str, meta: dict[str, Any], key: str, expected: Any) -> None:
+        if key in meta:
+            try:
+                msgspec.convert(meta[key], expected)
+            except ValueError as error:  # msgspec's own are, too
+                problems.append(f"""meta["{key}"] of {kind} {name!r} is not what this package writes there: {error}""")
+
+    def check_repetition(kind: str, name: str, meta: dict[str, Any]) -> None:
+        check(kind, name, meta, "repeats", _Repeats)
+        check(kind, name, meta, "repeated", _Names)
+        if ("repeats" in meta) != ("repeated" in meta):
+            problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
+
+    for node in graph.nodes:
+        if node.meta:
+            check("node", node.name, node.meta, "backward", _AtCall)
+            check("node", node.name, node.meta, "collapsed", _Count)
+            check("node", node.name, node.meta, "metrics", _Metrics)
+            check("node", node.name, node.meta, "source", str)
+            check_repetition("node", node.name, node.meta)
+    for scope in graph.scopes:
+        if scope.meta:
+            check("scope", scope.name, scope.meta, "backward", _AtCall)
+            check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check_repetition("scope", scope.name, scope.meta)
+    for value in graph.values():
+        if value.meta:
+            check("value", value.name, value.meta, "backward", _AtParameter)
+            check("value", value.name, value.meta, "repeats", _Repeats)
+    if problems:
+        raise GraphError(problems)

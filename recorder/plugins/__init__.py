@@ -1,0 +1,1 @@
+"""What plugins are told, how they are found, and how a graph gets to an exporter."""

@@ -1,0 +1,58 @@
+"""From a graph to text, bytes or a file: the exporters, reached by name or by suffix."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from recorder.files import write_atomically
+from recorder.graph.core import Graph
+from recorder.plugins.manager import Format, installed
+
+__all__ = ["export", "formats", "save"]
+
+
+def export(graph: Graph, format: str, **options: Any) -> str | bytes:
+    """A graph in one format.
+
+    Args:
+        graph: what to export.
+        format: the name of an installed exporter, for example ``"dot"``; `formats` lists them.
+        options: what that exporter takes.
+
+    Raises:
+        FormatError: there is no such format; lists what there is.
+        OptionError: the exporter has no such option, or it takes another type; lists what it takes.
+        ExportError: the exporter could not do its work; says what to do next.
+    """
+    plugins = installed()
+    return plugins.export(plugins.named(format), graph, options)
+
+
+def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Path:
+    """Write a graph into a file, and return the file's path.
+
+    The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
+    reader sees the old content or the new, and a failed export leaves the old. Folders are not created. Text is written
+    as UTF-8, and half of a character, which that cannot hold, as its escape.
+
+    Args:
+        graph: what to export.
+        path: the file; also ``/dev/stdout``, or a pipe.
+        format: the name of an installed exporter, whatever the suffix.
+        options: what that exporter takes.
+
+    Raises:
+        FormatError, OptionError, ExportError: as for `export`.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    plugins = installed()
+    exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
+    result = plugins.export(exporter, graph, options)
+    write_atomically(path, [result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result])
+    return path
+
+
+def formats() -> list[Format]:
+    """What is installed: name, suffixes, media type, options, and the plugin that brought it."""
+    return installed().formats()

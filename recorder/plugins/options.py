@@ -1,0 +1,170 @@
+"""The options of exporters: those that each declares in the signature of its ``export``, and those that all have.
+
+What all have chooses the view of the graph that an exporter is given, so that no exporter has to know of views. One
+that declares an option of such a name itself gets it, and does with it what it likes.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recorder.errors import OptionError
+from recorder.graph.core import Graph
+from recorder.plugins.hookspecs import Exporter
+from recorder.views.view_options import arranged
+
+__all__ = ["VIEW_OPTIONS", "Option", "options_of", "parse_options", "viewed"]
+
+
+class Option(typing.NamedTuple):
+    """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated."""
+
+    name: str
+    type: Any
+    default: Any
+
+    def describe(self) -> str:
+        """As in a signature: ``depth: int | None = None``."""
+        return f"{self.name}: {' | '.join(map(_written, _parts(self.type)))} = {self.default!r}"
+
+    def parse(self, text: str) -> Any:
+        """The value that a text from the command line stands for, by this option's type.
+
+        ``true yes on 1`` and ``false no off 0`` are bool, ``none`` is None; letter case does not matter there. Of a
+        union, the first part that fits is taken, str last. A type that is none of these takes the text as it is.
+
+        Raises:
+            OptionError: the text fits no part of the type; says what does.
+        """
+        for kind in sorted(_parts(self.type), key=lambda kind: kind in (str, Any)):
+            try:
+                return _parse(text, kind)
+            except (ValueError, KeyError):
+                continue
+        raise OptionError(f"the option {self.describe()} cannot be {text!r}")
+
+
+def options_of(exporter: Exporter) -> tuple[Option, ...]:
+    """What an exporter takes besides the graph, read off its signature."""
+    names = getattr(exporter.export, "__globals__", {})
+    return tuple(
+        Option(p.name, _evaluated(p.annotation, names), p.default)
+        for p in list(inspect.signature(exporter.export).parameters.values())[1:]
+        if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    )
+
+
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """An annotation with its strings resolved: each by itself, since another one of the same function may make sense
+    to type checkers only. What cannot be resolved loses the check of its type.
+    """
+    if annotation is inspect.Parameter.empty:
+        return Any
+    try:
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
+    except Exception:
+        return Any
+
+
+def _of_views() -> tuple[Option, ...]:
+    parameters = inspect.signature(arranged).parameters.values()
+    return tuple(Option(p.name, p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+VIEW_OPTIONS = _of_views()
+"""What every format takes: the options of `recorder.views.view_options.arranged`."""
+
+
+def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
+    """The view that options ask for, and those options that are the exporter's own.
+
+    Raises:
+        OptionError: an option is unknown or of the wrong type, or there is no such view.
+    """
+    known = _known(exporter)
+    for name, value in options.items():
+        if name not in known:
+            raise OptionError(_unknown(exporter, name))
+        if not any(_is_a(value, kind) for kind in _parts(known[name].type)):
+            raise OptionError(f"the format {exporter.name!r} takes {known[name].describe()}, and was given {value!r}")
+    own = {option.name for option in options_of(exporter)}
+    asked = {name: value for name, value in options.items() if name not in own}
+    given = {name: value for name, value in options.items() if name in own}
+    if given.get("colour_by", "kind") != "kind":
+        asked.setdefault("fold", False)  # colours tell blocks apart that are built alike
+    room = None if "depth" in own else getattr(exporter, "room", None)
+    try:
+        return arranged(graph, room, **asked), given
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+
+
+def parse_options(exporters: Sequence[Exporter], texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Options given as text, converted for each exporter in turn, which gets those that it takes.
+
+    Raises:
+        OptionError: no exporter takes an option, or its text does not fit; lists what each takes.
+    """
+    known = list(map(_known, exporters))
+    for name in texts:
+        if not any(name in options for options in known):
+            told = dict.fromkeys(_unknown(exporter, name) for exporter in exporters)
+            raise OptionError("; ".join(told) or f"no format is written that could take the option {name!r}")
+    return [{n: options[n].parse(text) for n, text in texts.items() if n in options} for options in known]
+
+
+def _known(exporter: Exporter) -> dict[str, Option]:
+    return {option.name: option for option in (*VIEW_OPTIONS, *options_of(exporter))}
+
+
+def _unknown(exporter: Exporter, name: str) -> str:
+    own = options_of(exporter)
+    takes = "; ".join(option.describe() for option in own) or "none"
+    names = {option.name for option in own}
+    others = "; ".join(option.describe() for option in VIEW_OPTIONS if option.name not in names)
+    return (
+        f"the format {exporter.name!r} has no option {name!r}; its options are: {takes}; "
+        f"and those of every format: {others}"
+    )
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation: those of a union, or itself."""
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if union else (annotation,)
+
+
+def _written(kind: Any) -> str:
+    """One of the `_parts` as people write it."""
+    if kind is type(None):
+        return "None"
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Whether a value is of one of the `_parts`. What is neither a class nor a Literal is left to the exporter."""
+    if typing.get_origin(kind) is typing.Literal:
+        return any(type(value) is type(one) and value == one for one in typing.get_args(kind))
+    if kind is None:
+        return value is None
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind) if isinstance(kind, type) and kind is not Any else True
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _parse(text: str, kind: Any) -> Any:
+    """A text as one of the `_parts`; raises ValueError or KeyError if it is none."""
+    if typing.get_origin(kind) is typing.Literal:
+        return {str(one): one for one in typing.get_args(kind)}[text]
+    if kind is None or kind is type(None):
+        return {"none": None}[text.lower()]
+    if kind is bool:
+        return _WORDS[text.lower()]
+    return kind(text) if kind in (int, float) else text

@@ -1,0 +1,79 @@
+"""How much of a graph there is room for: `readable` chooses a view by the number of nodes that it may have."""
+
+from collections import Counter
+
+from recorder.graph.core import Graph, Scope
+from recorder.views.collapse import collapse
+from recorder.views.fold import fold
+from recorder.views.matching import Where, is_module, levels
+
+__all__ = ["ROOM", "drawn", "narrowed", "readable"]
+
+ROOM = 50
+"""Nodes that a reader takes in, by looking at drawings of many models."""
+
+
+def readable(graph: Graph, nodes: int = ROOM) -> Graph:
+    """A view that can be read: the graph itself if it is small enough.
+
+    If it is not, repetitions are folded, and modules that call no other module are shown as one node: a normalization
+    or an activation that is written out in functions is news to nobody. If that is not enough, it is collapsed as deep
+    as there is room for.
+
+    Args:
+        graph: any graph, views too.
+        nodes: how many there is room for. Those that only accumulate a parameter's gradient are not counted, since
+            drawings show the parameter instead. A graph that is larger even with every scope closed stays larger.
+    """
+    return graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes)
+
+
+def narrowed(graph: Graph, nodes: int) -> Graph:
+    """The second half of `readable`: all but folding."""
+    holders = {id(scope.parent) for scope in graph.scopes} | {
+        id(node.scope) for node in graph.nodes if node.kind == "module"
+    }
+    view = collapse(graph, where=lambda scope: scope.parent is not None and id(scope) not in holders)
+    if drawn(view) <= nodes:
+        return view
+    for counts in (_is_no_container, is_module):
+        level = levels(view.scopes, counts)
+        depth = _deepest(view, nodes, level, counts)
+        if depth is not None:
+            break
+    closed = {scope.name for scope in view.scopes if counts(scope) and level[id(scope)] >= (depth or 0)}
+    return collapse(view, where=lambda scope: scope.name in closed)
+
+
+def drawn(graph: Graph) -> int:
+    """The nodes that a drawing shows."""
+    return sum(node.op_type != "AccumulateGrad" for node in graph.nodes)
+
+
+def _is_no_container(scope: Scope) -> bool:
+    """Whether a scope is one that a reader thinks in. A Sequential only holds blocks together: were it to count, the
+    blocks in one would be closed where a block beside it is open.
+    """
+    return is_module(scope) and scope.op_type != "Sequential"
+
+
+def _deepest(graph: Graph, nodes: int, level: dict[int, int], counts: Where) -> int | None:
+    """The greatest level at which to close scopes so that at most so many nodes are left; None if there is none."""
+    opened: Counter[int] = Counter()  # by depth, the nodes that are shown from there on
+    closed: Counter[int] = Counter()  # by depth, the scopes that are one node just there
+    held: set[int] = set()
+    for node in graph.nodes:
+        scope = node.scope
+        around = 0 if scope is None else level[id(scope)] + counts(scope)
+        opened[around] += node.op_type != "AccumulateGrad"
+        while scope is not None and id(scope) not in held:
+            held.add(id(scope))
+            if counts(scope):
+                closed[level[id(scope)]] += 1
+            scope = scope.parent
+    found, shown = None, 0
+    for depth in range(max(opened, default=0) + 1):
+        shown += opened[depth]
+        if shown + closed[depth] <= nodes:
+            found = depth
+    return found

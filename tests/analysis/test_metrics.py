@@ -1,0 +1,211 @@
+"""``meta["metrics"]``: parameters, bytes, shares of time, and what a scope sums up. FLOPs are in test_flops.py."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.models import Block, Net, linear, record, x
+from torch import nn
+
+import recorder
+from recorder import EventStream, Graph, Recorder, Value, annotate, assemble, collapse, dumps, loads
+from recorder.analysis.metrics import bytes_of, measured
+from recorder.analysis.op_kinds import VIEWS
+from recorder.testing import sample_graphs
+
+
+def metrics(graph: Graph) -> dict[str, dict[str, float]]:
+    return {place.name: place.meta["metrics"] for place in (*graph.scopes, *graph.nodes)}
+
+
+def shared() -> Net:
+    """A module that is called twice, a weight that two modules share, and one that is frozen."""
+    net = Net(lambda net, x: net.b(net.a(net.a(x))).relu() + net.c(x), a=linear(), b=linear(), c=linear())
+    net.b.weight = net.a.weight
+    net.c.requires_grad_(requires_grad=False)
+    return net
+
+
+def test_parameters_are_counted_once() -> None:
+    told = metrics(record(shared(), x()))
+    names = ("parameters", "trainable", "parameter_bytes")
+    assert {name: [m.get(n) for n in names] for name, m in told.items()} == {
+        "Net": [32, 16, 128],
+        "a": [16, 16, 64],
+        "a#1": [16, 16, 64],
+        "b": [16, 16, 64],
+        "c": [16, 0, 64],
+        "relu": [None, None, None],
+        "add": [None, None, None],
+    }
+
+
+def test_activations_are_counted_where_there_is_new_memory() -> None:
+    def forward(net: Net, x: torch.Tensor) -> torch.Tensor:
+        x = net.act(net.fc(x).view(4, 2).t())
+        return x.half().relu_()
+
+    told = metrics(record(Net(forward, fc=linear(), act=nn.ReLU(inplace=True)), x()))
+    expected = {"fc": 32, "view": 0, "t": 0, "act": 0, "half": 16, "relu_": 0, "Net": 48}
+    assert {name: m["activation_bytes"] for name, m in told.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float64", "float32", "bfloat16", "int64", "uint8", "bool", "complex64", "float8_e4m3fn"]
+)
+def test_bytes_are_those_of_torch(dtype: str) -> None:
+    tensor = torch.zeros(3, 5, dtype=getattr(torch, dtype))
+    graph = record(Net(lambda net, x: (x.clone(),)), tensor)
+    assert bytes_of(graph.inputs[0]) == tensor.numel() * tensor.element_size()
+
+
+@pytest.mark.parametrize("dtype", ["float²", "none", "float1024", "9" * 200])
+def test_a_dtype_that_nobody_knows_takes_some_bytes_or_none(dtype: str) -> None:
+    assert 0 <= bytes_of(Value("x", (2,), dtype, "cpu")) < 1_000
+
+
+def test_views_are_those_of_torchs_schemas() -> None:
+    """An operator that returns a view says so in its schema. Some of our names are none of ATen's."""
+
+    def looks(name: str) -> bool | None:
+        packet = getattr(torch.ops.aten, name, None)
+        if packet is None:
+            return None
+        schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]
+        return any(r.alias_info is not None and not r.alias_info.is_write for s in schemas for r in s.returns)
+
+    known = {name: looks(name) for name in VIEWS}
+    composite = {"flatten", "broadcast_to", "unsafe_chunk", "unsafe_split"}
+    assert {name for name, view in known.items() if view is False} <= composite
+    assert sum(view is True for view in known.values()) > 30
+
+
+def test_shares_of_time() -> None:
+    net = shared()
+    with Recorder(net) as r:
+        net(x()).sum().backward()
+    told, nodes = metrics(r.graph), {node.name: node for node in r.graph.nodes}
+    net_time, sum_time = r.graph.scopes[0].duration_ns, nodes["sum"].duration_ns
+    assert net_time is not None
+    assert sum_time is not None
+    assert told["Net"]["time_share"] + told["sum"]["time_share"] == pytest.approx(1)
+    assert told["sum"]["time_share"] == pytest.approx(sum_time / (net_time + sum_time))
+    assert told["Net"]["backward_share"] == pytest.approx(1)
+    assert 0 < told["b"]["backward_share"] < 1
+    assert "backward_share" not in told["c"]
+
+
+def test_every_figure_is_a_number_that_json_holds() -> None:
+    graph = record(shared(), x())
+    for told in metrics(graph).values():
+        assert all(type(figure) in (int, float) and figure >= 0 for figure in told.values())
+        assert json.loads(json.dumps(told)) == told
+
+
+def test_nothing_is_computed_before_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Graph] = []
+    monkeypatch.setattr("recorder.analysis.metrics.measured", lambda graph: looked.append(graph) or measured(graph))
+    net = shared()
+    with Recorder(net) as r:
+        net(x())
+    graph = r.graph
+    view = collapse(graph, 0)
+    assert not looked
+    assert view.nodes[0].meta["metrics"]["parameters"] == 32
+    assert graph.nodes[0].meta["metrics"].get("parameters") == 16
+    assert looked == [graph]
+
+
+def test_metrics_are_a_dict_in_every_way() -> None:
+    def fresh() -> dict[str, float]:
+        found: dict[str, float] = record(Net(lambda net, x: net.fc(x), fc=linear()), x()).scopes[0].meta["metrics"]
+        return found
+
+    whole = {name: figure for name, figure in fresh().items() if name != "time_share"}
+    assert whole["parameters"] == 16
+    for look in (
+        dict, copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: {**m}, lambda m: m | {},
+        lambda m: {} | m, lambda m: m.copy(), lambda m: {n: m[n] for n in m}, lambda m: json.loads(json.dumps(m)),
+        lambda m: dict(zip(m.keys(), m.values(), strict=True)), lambda m: {n: m[n] for n in whole},
+    ):  # fmt: skip
+        found = look(fresh())
+        assert {name: figure for name, figure in found.items() if name != "time_share"} == whole
+    assert len(fresh()) == len(whole) + 1
+    assert "parameters" in fresh()
+    assert "'parameters': 16" in repr(fresh())
+    assert fresh() != {}
+    changed = fresh()
+    changed["mine"] = 1
+    assert changed["parameters"] + changed["mine"] == 17
+
+
+def test_what_is_loaded_is_annotated_on_request(tmp_path: Path) -> None:
+    net = shared()
+    with Recorder(net) as r:
+        net(x())
+    r.events.save(tmp_path / "run.jsonl")
+    graph = assemble(EventStream.load(tmp_path / "run.jsonl"))
+    assert all("metrics" not in node.meta for node in graph.nodes)
+    assert graph == r.graph
+    assert annotate(graph) is graph
+    assert metrics(graph) == metrics(r.graph)
+
+
+def test_metrics_are_in_documents() -> None:
+    graph = record(shared(), x())
+    again = loads(dumps(graph, timing=True))
+    assert metrics(again) == metrics(graph)
+    untimed = metrics(loads(dumps(graph)))
+    assert untimed["Net"] == {name: n for name, n in metrics(graph)["Net"].items() if name != "time_share"}
+
+
+@pytest.mark.parametrize(
+    "format", [format.name for format in recorder.formats() if format.name not in ("pdf", "png", "svg")]
+)
+def test_two_runs_are_exported_byte_for_byte_alike(format: str) -> None:
+    def exported() -> str | bytes:
+        net = shared()
+        with Recorder(net) as r:
+            net(x()).sum().backward()
+        return r.export(format, **({"timing": False} if format == "html" else {}))  # a page shows times
+
+    assert exported() == exported()
+
+
+@pytest.mark.parametrize("told", ["text", {"flops": "many"}, {"flops": -1}, {"flops": {}}, [1]])
+def test_metrics_from_a_stranger_are_checked(told: object) -> None:
+    graph = sample_graphs()["residual"]
+    graph.nodes[0].meta["metrics"] = told
+    with pytest.raises(recorder.GraphError, match=r'meta\["metrics"\] of node'):
+        loads(dumps(graph))
+
+
+def test_a_view_keeps_the_figures_of_what_it_closed() -> None:
+    graph = record(Net(lambda net, x: net.block(net.fc(x)), fc=linear(), block=Block(
+        lambda block, x: block.fc(x).relu(), fc=linear())), x())  # fmt: skip
+    view = collapse(graph, 1)
+    assert measured(view).total == measured(graph).total
+    assert measured(view).unknown == {"Block": 1}
+
+
+def test_without_torch_everything_but_flops_is_there(tmp_path: Path) -> None:
+    net = shared()
+    with Recorder(net) as r:
+        net(x())
+    r.events.save(tmp_path / "run.jsonl")
+    script = (
+        "import sys; sys.modules['torch'] = None\n"  # as where there is none: an import of it fails
+        "import importlib.util, recorder.analysis.metrics\n"
+        "recorder.analysis.metrics.find_spec = lambda name: None\n"
+        "from recorder import EventStream, annotate, assemble\n"
+        f"graph = annotate(assemble(EventStream.load({str(tmp_path / 'run.jsonl')!r})))\n"
+        "print(sorted(graph.scopes[0].meta['metrics']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = ["activation_bytes", "parameter_bytes", "parameters", "time_share", "trainable"]
+    assert done.stdout.strip() == str(names)

@@ -1,0 +1,106 @@
+"""What the page is made of: the file itself, without a browser."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from recorder_exporters import html as exporter
+from recorder_exporters.look import STYLES
+
+import recorder
+from recorder import OptionError
+from recorder.testing import sample_graphs
+
+PAGE = Path(exporter.__file__).parent / "page"
+
+
+def block(page: str, name: str) -> str:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("name", sorted(sample_graphs()))
+def test_the_whole_graph_is_in_the_page(name: str) -> None:
+    graph = sample_graphs()[name]
+    page = str(recorder.export(graph, "html"))
+    assert recorder.loads(block(page, "graph")) == graph
+    assert page == recorder.export(sample_graphs()[name], "html")
+
+
+def test_data_holds_nothing_that_a_parser_of_html_looks_for() -> None:
+    page = str(recorder.export(sample_graphs()["hostile"], "html"))
+    for name in ("graph", "settings"):
+        assert not set("<>&\u2028\u2029") & set(block(page, name))
+    assert page.count("<script") == page.count("</script") == 4
+
+
+def test_nothing_runs_but_what_is_named_and_nothing_is_asked_for() -> None:
+    page = str(recorder.export(sample_graphs()["tiny"], "html"))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert rules["img-src"] == "data:"
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    for rule, texts in (("script-src", scripts), ("style-src", styles)):
+        hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+        assert rules[rule].split() == [f"'sha256-{one}'" for one in hashes]
+    assert not re.search(r"\bsrc=|@import|url\((?!#)|sourceMappingURL|\bfetch\(|XMLHttpRequest|WebSocket", page)
+    assert not re.search(r'(?i)<[^>]*\s(on\w+|style)="', page)
+
+
+def test_the_licence_of_the_layout_is_in_the_page_and_beside_it() -> None:
+    licence = (PAGE.parent / "vendor" / "dagre" / "LICENSE").read_text(encoding="utf-8")
+    page = str(recorder.export(sample_graphs()["tiny"], "html"))
+    assert licence.startswith("Copyright (c) 2012-2014 Chris Pettitt")
+    assert page.count(licence.strip()) == 1
+    assert "Copyright (c) 2012-2014 Chris Pettitt" in page.split("<details>")[1].split("</details>")[0]
+
+
+def test_options() -> None:
+    graph = sample_graphs()["tiny"]
+    page = str(recorder.export(graph, "html", title="A & B", depth=1, backward=True, theme="dark", timing=False))
+    settings = json.loads(block(page, "settings"))
+    assert (settings["title"], settings["depth"], settings["backward"]) == ("A & B", 1, True)
+    assert "<title>A &amp; B</title>" in page
+    assert '<html lang="en" data-theme="dark">' in page
+    assert "duration_ns" not in block(page, "graph")
+    assert "duration_ns" in block(str(recorder.export(graph, "html")), "graph")
+    with pytest.raises(OptionError, match="depth is -1"):
+        recorder.export(graph, "html", depth=-1)
+
+
+def test_every_kind_of_box_has_its_colours_in_the_dark_too() -> None:
+    style = (PAGE / "page.css").read_text(encoding="utf-8")
+    for look in STYLES:
+        for part in ("fill", "line", "text"):
+            assert f"--{look}-{part}:" in style
+
+
+def test_every_script_is_in_the_page_after_what_it_imports() -> None:
+    assert sorted(path.stem for path in PAGE.glob("*.mjs")) == sorted(exporter.SCRIPTS)
+    for at, name in enumerate(exporter.SCRIPTS):
+        text = (PAGE / f"{name}.mjs").read_text(encoding="utf-8")
+        assert text.startswith("// "), f"{name} says why it is there"
+        assert len(text.splitlines()) < 400
+        imported = re.findall(r'from "\./(\w+)\.mjs"', text)
+        assert set(imported) <= set(exporter.SCRIPTS[:at])
+    page = str(recorder.export(sample_graphs()["tiny"], "html"))
+    assert not re.search(r"(?m)^(import|export) ", page.rsplit("<script>", 1)[1])
+
+
+def test_scripts_by_themselves() -> None:
+    """What needs no browser, under Node.js."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed, by which the page's scripts are tested")
+    tests = sorted(str(path) for path in (Path(__file__).parents[1] / "page").glob("*.test.mjs"))
+    assert tests
+    done = subprocess.run(["node", "--test", *tests], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "# skipped 0" in done.stdout or "ℹ skipped 0" in done.stdout

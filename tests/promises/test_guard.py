@@ -1,0 +1,200 @@
+"""An error of our own is never the run's: whatever part of the recorder fails, the run goes on as it would have.
+
+Each place of the hot path is made to fail, always or now and then, while real networks train.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.models import Net, linear, same, x
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+import recorder.capture.function_mode
+import recorder.capture.module_hooks
+from recorder import EventStream, Recorder
+from recorder.capture.backward_hooks import Backward
+from recorder.capture.function_mode import Recording
+from recorder.capture.known_tensors import Known
+from recorder.capture.module_hooks import Capture
+from recorder.capture.outside_calls import Outside
+
+PLACES: list[tuple[Any, str]] = [
+    (Known, "encode"),
+    (Known, "encode_keywords"),
+    (Known, "made"),
+    (Known, "refer"),
+    (Known, "meet"),
+    (Known, "_derive"),
+    (Backward, "watch"),
+    (Backward, "watch_parameters"),
+    (Capture, "_meet_module"),
+    (Capture, "_is_own"),
+    (Known, "of"),
+    (Known, "now"),
+    (Outside, "_is_held"),
+    (Capture, "_meet"),
+    (Capture, "_begin"),
+    (Capture, "_open"),
+    (recorder.capture.module_hooks, "Kind"),
+    (Capture, "_made_by_leaf"),
+    (recorder.capture.module_hooks, "facts"),
+    (recorder.capture.function_mode, "facts"),
+    (Capture, "_handed_back"),
+    (Recording, "_made"),
+]
+
+
+def mixed() -> nn.Module:
+    """Parts, functions, keyword arguments, a fused layer, a module made on the way."""
+
+    def forward(self: Net, x: Tensor) -> Tensor:
+        x = self.body(x) + x.reshape(2, 4)
+        x = nn.functional.dropout(x, p=0.5, training=self.training)
+        x = self.attention(x[:, None])[:, 0]
+        return nn.Sequential(nn.ReLU(), nn.Identity())(x)
+
+    attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    return Net(forward, body=nn.Sequential(linear(), nn.ReLU()), attention=attention)
+
+
+def failing(original: Callable[..., Any], every: int, failed: list[int]) -> Callable[..., Any]:
+    calls = 0
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % every == 0:
+            failed.append(calls)
+            raise ZeroDivisionError("planted")
+        return original(*args, **kwargs)
+
+    return fails
+
+
+def step(net: nn.Module, data: Tensor, r: Recorder | None) -> tuple[Any, ...]:
+    torch.manual_seed(0)
+    net.zero_grad()
+    if r is None:
+        out = net(data)
+        out.sum().backward()
+    else:
+        with r:
+            out = net(data)
+            out.sum().backward()
+    return out, [p.grad for p in net.parameters()], dict(net.named_buffers()), torch.random.get_rng_state()
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("functions", [True, False])
+@pytest.mark.parametrize(("home", "name"), PLACES, ids=[f"{h.__name__}.{n}" for h, n in PLACES])
+def test_whatever_fails_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, home: Any, name: str, functions: bool, every: int
+) -> None:
+    torch.manual_seed(0)
+    net, data = mixed(), x()
+    expected = step(net, data, None)
+    failed: list[int] = []
+    monkeypatch.setattr(home, name, failing(getattr(home, name), every, failed))
+    r = Recorder(net, functions=functions, gradients="on")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert same(step(net, data, r), expected)
+    monkeypatch.undo()
+    if failed:
+        assert len(told) == 1
+        assert "ZeroDivisionError: planted" in str(told[0].message)
+    r.graph.lint()
+
+
+def test_the_places_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = set()
+    for home, name in PLACES:
+        original = getattr(home, name)
+
+        def spy(*args: Any, _name: str = name, _original: Any = original, **kwargs: Any) -> Any:
+            reached.add(_name)
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(home, name, spy)
+    net = mixed()
+    for functions in (True, False):
+        step(net, x(), Recorder(net, functions=functions, gradients="on"))
+    assert reached == {name for _, name in PLACES}
+
+
+def test_what_failed_is_said_in_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = resnet18(num_classes=5)
+    calls = 0
+    original = recorder.capture.module_hooks.facts
+
+    def fails(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ZeroDivisionError("planted")
+        return original(*args)
+
+    monkeypatch.setattr(recorder.capture.module_hooks, "facts", fails)
+    with pytest.warns(RuntimeWarning, match="failed at 1 places"), Recorder(net) as r:
+        net(x(2, 3, 32, 32))
+    graph = r.graph
+    graph.lint()
+    (node,) = [node for node in graph.nodes if node.error]
+    assert (node.op_type, node.fqn) == ("ReLU", "relu")
+    assert node.error == "not recorded: ZeroDivisionError: planted"
+    assert len(graph.nodes) == 69
+
+
+class Hostile:
+    """An argument that raises whatever is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("do not touch")
+
+
+class HostileMapping(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("do not look")
+
+    values = items
+
+
+def test_arguments_that_raise_when_looked_at_are_the_users_own_business() -> None:
+    net = Net(lambda self, x, y, z: self.fc(x), fc=linear())
+    data = x()
+    expected = net(data, Hostile(), z=HostileMapping(a=1))
+    with warnings.catch_warnings(record=True), Recorder(net) as r:
+        warnings.simplefilter("always")
+        assert same(net(data, Hostile(), z=HostileMapping(a=1)), expected)
+    r.graph.lint()
+    assert "Linear" in [node.op_type for node in r.graph.nodes]
+
+
+@pytest.mark.parametrize("place", ["_take", "_decode", "_read_autograd"])
+def test_what_fails_between_calls_and_at_the_end_is_told_once(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, data = mixed().eval(), x()
+    expected = net(data)
+    failed: list[int] = []
+    monkeypatch.setattr(Recorder, place, failing(getattr(Recorder, place), 1, failed))
+    r = Recorder(net, stream=tmp_path / "run", autograd=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with r:
+            assert same(net(data), expected)
+            net(data).sum().backward()
+    assert ["planted" in str(warning.message) for warning in told] == [True]
+    assert len(failed) >= 2
+    assert EventStream.load(tmp_path / "run").truncated
+
+
+def test_the_error_of_the_run_comes_out_although_ours_fails_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorder, "_take", failing(Recorder._take, 1, []))
+    with pytest.warns(RuntimeWarning, match="planted"), pytest.raises(KeyError, match="mine"), Recorder(mixed()):
+        raise KeyError("mine")
