@@ -29,7 +29,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
-from recorder.backward import Backward, Gradients, backward_id
+from recorder.backward import Gradients, backward_hooks, backward_id
 from recorder.frames import NOBODY, SKIPPED, Entry, Frame, Frames, Kind
 from recorder.functions import Recording, Watching
 from recorder.known import Known
@@ -57,7 +57,7 @@ class Capture:
         gradients: how much of backward is recorded.
         every: record each so-many-th step alone. A step is a call of the module that was called first, from outside of
             every other, with what follows until its next one.
-        before_backward: called before a backward begins, if functions are recorded.
+        before_backward: called before a backward begins. Only where functions are recorded.
         source: record where functions are called.
 
     Attributes:
@@ -85,7 +85,7 @@ class Capture:
         self.known = Known(self.log.extend, functions)
         self.faults = Faults(self.known.forget)
         self.roots = partial(_alive, {prefix: ref(root) for prefix, root in roots.items()})
-        self.backward = Backward(self.log.extend, self.known.mark, gradients, self.faults.add)
+        self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
         self._entries: dict[int, Entry] = {}
         self._kinds: dict[type[nn.Module], Kind] = {}
         self._frames = Frames(self.log)
