@@ -29,7 +29,10 @@ from recorder.graph.document import dumps, json_schema, loads
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
-from recorder.views import collapse, collapse_to_fit, expand, fold, hide, readable, select, unfold
+from recorder.views.collapse import collapse, collapse_to_fit, expand
+from recorder.views.fit import readable
+from recorder.views.fold import fold, unfold
+from recorder.views.select import hide, select
 
 if TYPE_CHECKING:
     from recorder.autograd.graph import autograd_graph

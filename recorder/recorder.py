@@ -116,7 +116,7 @@ class Recorder:
         if stream is not None and keep is not None:
             raise ValueError("stream= and keep= exclude each other: a file keeps everything that is recorded")
         roots = by_prefix((net, *more_modules))
-        before_backward = self._read_autograd if autograd else None
+        before_backward = self._read_autograd if autograd and functions else None
         self._capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source)
         self._functions = functions
         self._autograd = autograd
@@ -296,10 +296,10 @@ class Recorder:
         if self._recording or not self._autograd:
             self._read_autograd()
         if self._reading is None or self._decoder is None:
+            advice = "Keep the loss or the output until you have asked for it, or use Recorder(net, autograd=True); "
             raise RecorderError(
-                "there is no autograd graph to read: none of the recorded tensors that are alive has one. Keep the "
-                "loss or the output until you have asked for it, or record with Recorder(net, autograd=True); and "
-                "record with gradients on"
+                "there is no autograd graph to read: none of the recorded tensors that are alive has one, or had one "
+                f"when a backward began. {'' if self._autograd else advice}record with gradients on"
             )
         return tie(self._reading, *assemble_with_origins(events), self._decoder.number, self._functions)
 

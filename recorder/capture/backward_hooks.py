@@ -20,17 +20,25 @@ from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import Facts, Reference, facts, quietly
 from recorder.capture.tensor_stats import Measures
 
-__all__ = ["Backward", "Gradients"]
+__all__ = ["Backward", "Gradients", "backward_hooks"]
 
 Gradients = Literal["calls", "on", "stats"]
 """What is recorded of gradients: those at module calls, parameters' too, and what is in them."""
 
 backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 
+_BEGINS_UNSEEN = "has_torch_function" not in torch.autograd.backward.__code__.co_names
+"""Whether no function mode sees `torch.autograd.backward` called: so below torch 2.11."""
+
 GRAD, PARAMETER, END = Tag.GRAD, Tag.PARAMETER, Tag.END
 
 _CROWD = 10_000
 """So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
+
+
+def backward_hooks(begun: Callable[[], None] | None, *watching: Any) -> "Backward":
+    """A `Backward` that is given ``watching``. It calls ``begun`` where the mode that should do so is not asked."""
+    return _Announcing(begun, *watching) if begun is not None and _BEGINS_UNSEEN else Backward(*watching)
 
 
 class Backward:
@@ -152,6 +160,26 @@ class Backward:
                 self._append((PARAMETER, reference, now, backward, measured, *_facts_of(gradient)))
         except Exception as ours:
             self._failed(ours)
+
+
+class _Announcing(Backward):
+    """The same, which calls ``begun`` once in each backward, before all else that its hooks do: the tensors that it
+    began at are alive then, and nothing of the graph is gone.
+    """
+
+    def __init__(self, begun: Callable[[], None], *watching: Any) -> None:
+        super().__init__(*watching)
+        self._begun = begun
+        self._announced = -1
+
+    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+        if self._announced != (backward := backward_id()):
+            self._announced = backward
+            try:
+                self._begun()
+            except Exception as ours:
+                self._failed(ours)
+        super()._record(key, phase, gradients)
 
 
 def _facts_of(gradient: Any) -> Facts:

@@ -30,7 +30,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
-from recorder.capture.backward_hooks import Backward, Gradients, backward_id
+from recorder.capture.backward_hooks import Gradients, backward_hooks, backward_id
 from recorder.capture.call_stack import NOBODY, SKIPPED, Entry, Frame, Frames, Kind
 from recorder.capture.faults import Faults, describe_error
 from recorder.capture.function_mode import Recording, Watching
@@ -58,7 +58,7 @@ class Capture:
         gradients: how much of backward is recorded.
         every: record each so-many-th step alone. A step is a call of the module that was called first, from outside of
             every other, with what follows until its next one.
-        before_backward: called before a backward begins, if functions are recorded.
+        before_backward: called before a backward begins. Only where functions are recorded.
         source: record where functions are called.
 
     Attributes:
@@ -86,7 +86,7 @@ class Capture:
         self.known = Known(self.log.extend, functions)
         self.faults = Faults(self.known.forget)
         self.roots = partial(_alive, {prefix: ref(root) for prefix, root in roots.items()})
-        self.backward = Backward(self.log.extend, self.known.mark, gradients, self.faults.add)
+        self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
         self._entries: dict[int, Entry] = {}
         self._kinds: dict[type[nn.Module], Kind] = {}
         self._frames = Frames(self.log)

@@ -10,11 +10,17 @@ import torch.nn.functional as F
 from support.models import Net, linear, record, tensors, x
 from support.zoo import CLASSIFIERS, HUGE, ZOO, Specimen
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from recorder import Graph, Node, Recorder, Value
 from recorder.analysis.flops import work_of
 from recorder.analysis.metrics import Measured, measured
+
+CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu in flop_registry
+"""Whether torch has a formula for the kernel of attention on the CPU. Below 2.15 it has none, for itself or for us."""
+
+LINEAR_IS_A_VIEW = nn.Linear(1, 1)(torch.ones(1, 1, 1))._is_view()
+"""Whether a linear layer returns a view of a product of matrices. Below torch 2.15 it does, given three dimensions."""
 
 
 def first(result: Any) -> Tensor:
@@ -48,9 +54,10 @@ def check(specimen: Specimen) -> None:
 
 SAMPLE = ["googlenet", "mobilenet_v3_small", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_v2_t", "vit_b_16"]
 OTHERS = ["bert", "gpt2", "llama", "t5", "transformer", "vit"]
+UNSEEN = pytest.mark.xfail(LINEAR_IS_A_VIEW, reason="nobody sees what comes back to a view that was written in place")
 
 
-@pytest.mark.parametrize("name", SAMPLE + OTHERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=UNSEEN if n == "swin_v2_t" else ()) for n in SAMPLE + OTHERS])
 def test_models(name: str) -> None:
     check(ZOO[name])
 
@@ -84,7 +91,9 @@ def test_functions() -> None:
     found = recorded(net, given)
     assert (found.total["flops"], found.total["flops_backward"]) == counted(net, given)
     assert found.unknown is not None
-    assert set(found.unknown) <= {"sum", "add", "float"}
+    assert set(found.unknown) - {"sum", "add", "float"} == (
+        set() if CPU_ATTENTION else {"scaled_dot_product_attention"}
+    )
 
 
 def test_a_write_in_place_is_counted_as_the_same_without() -> None:
@@ -206,7 +215,9 @@ def one_call(target: str, *shapes: tuple[int, ...], device: str = "cpu", **attri
 def test_a_device_that_is_not_here(device: str) -> None:
     heads = (1, 2, 3, 4)
     attention = one_call("torch.nn.functional.scaled_dot_product_attention", heads, heads, heads, device=device)
-    assert attention["flops"] == 2 * (2 * 3 * 3 * 4) * 2
+    counts = CPU_ATTENTION or device.startswith("cuda")  # the others are counted as the CPU is
+    assert attention.get("flops") == (2 * (2 * 3 * 3 * 4) * 2 if counts else None)
+    assert attention.get("flops_unknown") == (None if counts else 1)
     assert one_call("torch.mm", (2, 3), (3, 4), device=device)["flops"] == 48
 
 

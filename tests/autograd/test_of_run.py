@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 import torchvision
 from support.models import Block, Net, linear, x
 from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
@@ -342,6 +344,18 @@ def test_one_liners(run: Callable[[nn.Module, Tensor], None]) -> None:
     assert dumps(r.autograd) == inside
 
 
+def test_a_backward_whose_beginning_no_mode_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of `torch.autograd.backward` below torch 2.11."""
+    monkeypatch.setattr("recorder.capture.backward_hooks._BEGINS_UNSEEN", True)
+    net = Net(lambda self, t: self.fc(t).tanh(), fc=linear())
+    with Recorder(net, autograd=True) as r:
+        for _ in range(2):
+            run = partial(_engine_run_backward, allow_unreachable=True, accumulate_grad=True)
+            run((net(x()).sum(),), (torch.ones(()),), False, False, ())
+    assert [n.op_type for n in checked(r).nodes][-2:] == ["TanhBackward0", "SumBackward0"]
+    assert {scope.call for scope in r.autograd.scopes} == {1}
+
+
 def test_one_liners_without_functions() -> None:
     net = Net(lambda self, t: self.fc(t).tanh(), fc=linear())
     with Recorder(net, functions=False, autograd=True) as r:
@@ -481,8 +495,9 @@ def test_when_everything_is_gone() -> None:
         _ = r.autograd
     with Recorder(net, autograd=True) as r, torch.no_grad():
         net(x())
-    with pytest.raises(RecorderError, match="gradients on"):
+    with pytest.raises(RecorderError, match="gradients on") as caught:
         _ = r.autograd
+    assert "autograd=True" not in str(caught.value)
     with pytest.raises(RecorderError):
         _ = Recorder(net).autograd
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import recorder
 from recorder import EventStream, assemble, hookimpl
-from recorder.cli.find_model import find_model, make_input, total
 from recorder.cli import main
+from recorder.cli.find_model import find_model, make_input, total
 from recorder.events import Grad
 from recorder.plugins.manager import Plugins
 from recorder.summary import Summary
