@@ -451,7 +451,8 @@ def with_plugins(monkeypatch):
         plugins = Plugins()
         for name, plugin in named.items():
             plugins.register(plugin, name)
-        monkeypatch.setattr("recorder.cli.group.installed", lambda: plugins)
+        for name in ("group", "outputs", "source", "formats"):
+            monkeypatch.setattr(f"recorder.cli.{name}.installed", lambda: plugins)
         monkeypatch.setattr(main, "commands", dict(main.commands))
         monkeypatch.setattr(main, "asked_plugins", False)
 
@@ -494,7 +495,7 @@ def test_annotations_of_plugins_are_in_what_is_exported(with_plugins, saved):
             return graph.nodes[0].meta["namer"]
 
     with_plugins(namer=Namer())
-    plugins = sys.modules["recorder.cli.group"].installed()
+    plugins = sys.modules["recorder.cli.source"].installed()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["recorder.plugins.exporting"], "installed", lambda: plugins)
         assert works("export", "run.jsonl", "-f", "names").stdout == "first"
@@ -563,6 +564,13 @@ def test_a_broken_pipe_is_no_traceback(saved):
         os.close(write)
         assert process.stderr == "", arguments
         assert process.returncode == 1
+
+
+@pytest.mark.parametrize("module", ["recorder", "recorder.cli"])
+def test_python_m_is_the_program(module):
+    command = [sys.executable, "-m", module, "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == f"recorder, version {recorder.__version__}\n"
 
 
 def test_resnet18_of_torchvision_from_the_shell(tmp_path):

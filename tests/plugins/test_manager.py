@@ -509,6 +509,8 @@ def test_annotations_are_resolved_each_by_itself(plugins):
         (Literal["auto"] | None, "none", None),
         (Any, "3", "3"),
         (Path, "a/b", "a/b"),
+        (list[str] | None, "a,b", "a,b"),
+        (float | None, "1e-3", 0.001),
     ],
 )
 def test_a_text_becomes_a_value_of_the_option_s_type(kind, text, value):
