@@ -604,6 +604,7 @@ sys.stdout.write(r.export("json"))
 """
 
 
+@pytest.mark.slow
 def test_the_same_program_gives_the_same_bytes() -> None:
     def run(seed: str) -> bytes:
         return subprocess.run(

@@ -273,6 +273,7 @@ def agree(stream: EventStream) -> Graph:
     return graph
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(strategies.streams())
 def test_the_graph_says_what_a_naive_model_says(stream: EventStream) -> None:

@@ -328,6 +328,7 @@ def test_an_output_that_fails_does_not_keep_the_others_from_being_written(projec
     assert (project / "net.dot").exists()
 
 
+@pytest.mark.slow
 def test_a_warning_is_one_line_on_stderr(project):
     (project / "marked.py").write_text("import warnings, mynet\nwarnings.warn('be\\nwarned')\nNet = mynet.Net")
     result = subprocess.run(
@@ -406,6 +407,7 @@ def test_help_and_version():
     assert fails("--bogus").startswith("No such option")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
@@ -556,6 +558,7 @@ def test_summary_shows_what_there_is_of_a_model_that_fails(project):
 COMMAND = [str(Path(sys.executable).with_name("recorder"))]
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_no_traceback(saved):
     for arguments in (["formats"], ["--help"], ["export", "run.jsonl", "-f", "dot"]):
         read, write = os.pipe()
@@ -573,6 +576,7 @@ def test_python_m_is_the_program(module):
     assert result.stdout == f"recorder, version {recorder.__version__}\n"
 
 
+@pytest.mark.slow
 def test_resnet18_of_torchvision_from_the_shell(tmp_path):
     arguments = ["record", "torchvision.models:resnet18", "--input", "1,3,64,64", "--train", "--backward"]
     outputs = ["-o", "run.jsonl", "-o", "net.dot"]

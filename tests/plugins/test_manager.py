@@ -623,6 +623,7 @@ def install(folder, name, source):
     (metadata / "entry_points.txt").write_text(f"[recorder]\n{name} = plugin_{name}\n")
 
 
+@pytest.mark.slow
 def test_one_good_distribution_among_bad_ones(tmp_path):
     for name, source in DISTRIBUTIONS.items():
         install(tmp_path, name, source)
@@ -717,10 +718,12 @@ print(recorder.save(graph, sys.argv[1]).read_text(), end="")
 """
 
 
+@pytest.mark.slow
 def test_the_installed_tutorial_plugin_is_found_and_works(edgelist, tmp_path):
     assert run("-c", USE, str(tmp_path / "net.edges"), path=edgelist) == "fc -> relu\n"
 
 
+@pytest.mark.slow
 def test_the_installed_tutorial_plugin_passes_its_own_test_outside_of_this_repository(edgelist):
     out = run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(edgelist.parent / "source"), path=edgelist)
     assert "passed" in out
@@ -730,6 +733,7 @@ def test_the_installed_tutorial_plugin_passes_its_own_test_outside_of_this_repos
 LIST = "import recorder; print(*(f.name for f in recorder.formats() if f.plugin != 'builtin'))"
 
 
+@pytest.mark.slow
 def test_the_core_is_unharmed_without_the_tutorial_plugin_and_with_it_blocked(edgelist):
     assert "edgelist" in run("-c", LIST, path=edgelist).split()
     assert "edgelist" not in run("-c", LIST).split()
