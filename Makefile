@@ -1,6 +1,7 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
+# At a change, in about a minute: make quick, which is lint and the tests that are not slow.
 # The documentation as a site, in out/site: make site
 # What the promises rest on, in figures (half an hour, 8 GB): make reliability
 #
@@ -12,12 +13,15 @@ BIN := $(VENV)/bin
 MERMAID := tests/mermaid
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test site reliability setup setup-test lint types contracts unit format clean
+.PHONY: demo test quick site reliability setup setup-test lint types contracts unit format clean
 
 demo: setup
 	$(BIN)/python examples/tutorial.py out
 
 test: lint types contracts unit
+
+quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=quick
 
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

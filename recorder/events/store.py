@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from recorder.errors import StreamError
+from recorder.errors import StreamError, describe_error
 from recorder.events.split import Parts
 from recorder.events.stream import STREAMED, TRUNCATED, EventStream, encode_end, encode_events, encode_header
 from recorder.events.types import Event, Header
@@ -146,7 +146,7 @@ class InFile:
             except (OSError, StreamError) as error:
                 if self.open:
                     raise
-                reason = f"{type(error).__name__}: {error}"
+                reason = describe_error(error)
                 warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=4)
             else:
                 if self.open:  # while it goes on, it lacks its end

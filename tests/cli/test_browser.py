@@ -78,6 +78,7 @@ def test_without_a_desktop_it_says_what_to_open(saved, monkeypatch):
     assert last == f"there is no browser to open it in: open {(saved / 'run.html').as_uri()} in yours"
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed(saved):
     code = (
         "import sys; sys.modules['torch'] = None; from recorder.cli import main\n"

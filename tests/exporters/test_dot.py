@@ -197,6 +197,7 @@ def test_dot_draws_the_words_and_colours(name: str) -> None:
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
 
 
+@pytest.mark.slow
 @needs_dot
 @example([("]", "]", "]"), ("\\N", "\\G\\", "\\"), ("&amp;", "<b>", '"')], "]")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

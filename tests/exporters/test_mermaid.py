@@ -166,6 +166,7 @@ def test_mermaid_reads_every_sample_as_it_is(read: Read, name: str, options: dic
     assert answer.get("direction") == options.get("direction", "TB")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=graphs(), initializers=st.booleans())
 def test_mermaid_reads_any_graph_as_it_is(read: Read, graph: Graph, initializers: bool) -> None:

@@ -87,6 +87,7 @@ def test_legible_looks_at_no_more_than_it_shows(text: str, limit: int) -> None:
         assert legible(text, limit) == shortened(visible(text), limit)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300))
 @example(LONG)
