@@ -32,7 +32,8 @@ from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
 from recorder.views.collapse import collapse, collapse_to_fit, expand
 from recorder.views.fit import readable
 from recorder.views.fold import fold, unfold
-from recorder.views.select import hide, select
+from recorder.views.hide import hide
+from recorder.views.select import select
 
 if TYPE_CHECKING:
     from recorder.autograd.graph import autograd_graph
