@@ -24,7 +24,6 @@ from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.module_hooks import Capture
 from recorder.capture.raw_records import Log
 from recorder.errors import RecorderError
-from recorder.events.split import split
 from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Header
@@ -273,7 +272,7 @@ class Recorder:
     @property
     def graphs(self) -> Sequence[Graph]:
         """One graph for each outermost call of the model, with what followed it until the next."""
-        graphs = [assemble(stream) for stream in split(self.events)]
+        graphs = [assemble(stream) for stream in self.events.split()]
         for graph in graphs:
             installed().annotate(graph)
         return graphs

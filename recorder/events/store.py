@@ -77,11 +77,12 @@ class LastParts:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
+        self._header = Header()
         self._parts: Parts | None = None
 
     def begin(self, header: Header) -> None:
         if self._parts is None:
-            self._parts = Parts(header, self._keep, steps=True)
+            self._header, self._parts = header, Parts(self._keep, steps=True)
 
     def extend(self, events: Iterable[Event]) -> None:
         assert self._parts is not None
@@ -95,7 +96,7 @@ class LastParts:
         self._parts.forget(tensors, modules)
 
     def stream(self) -> EventStream:
-        return EventStream() if self._parts is None else self._parts.joined()
+        return EventStream(() if self._parts is None else self._parts.joined(), self._header)
 
 
 class InFile:

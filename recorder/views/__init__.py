@@ -20,6 +20,7 @@ A view remembers the graph that it was made of, which is how `expand` and `unfol
 from recorder.views.collapse import collapse, collapse_to_fit, expand
 from recorder.views.fit import readable
 from recorder.views.fold import fold, unfold
-from recorder.views.select import hide, select
+from recorder.views.hide import hide
+from recorder.views.select import select
 
 __all__ = ["collapse", "collapse_to_fit", "expand", "fold", "hide", "readable", "select", "unfold"]

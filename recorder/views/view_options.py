@@ -6,7 +6,7 @@ from recorder.graph.core import Graph
 from recorder.views.collapse import collapse
 from recorder.views.fit import drawn, narrowed
 from recorder.views.fold import fold as folded
-from recorder.views.select import hide as hidden
+from recorder.views.hide import hide as hidden
 from recorder.views.select import select
 
 __all__ = ["arranged"]
