@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, Scope, Value
 from recorder.analysis.gradient_flow import reached
-from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
-from recorder_exporters.dot_markup import (
+from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
+from recorder_exporters.drawing.dot_markup import (
     escaped,
     heading,
     line_of,
@@ -25,7 +25,9 @@ from recorder_exporters.dot_markup import (
     tooltip,
     wrapped,
 )
-from recorder_exporters.look import (
+from recorder_exporters.drawing.fields import fields, figures_of
+from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName, told_apart
+from recorder_exporters.drawing.words import (
     ROOM,
     STYLES,
     Style,
@@ -42,8 +44,6 @@ from recorder_exporters.look import (
     value_class,
     without_accumulation,
 )
-from recorder_exporters.shown import fields, figures_of
-from recorder_exporters.themes import THEMES, Theme, ThemeName, told_apart
 
 if TYPE_CHECKING:
     import pydot
@@ -91,8 +91,8 @@ class DotExporter:
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
-            that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
-            that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
+            that the legend shows: see `recorder_exporters.drawing.colour_scale`. ``"gradient"`` is the norm of the
+            gradients that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
             `recorder.analysis.metrics`. Grey is a call of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
@@ -149,7 +149,7 @@ class DotExporter:
 
 
 class _Look(NamedTuple):
-    """Colours, and what stands on nodes and edges, as `recorder_exporters.shown` has it."""
+    """Colours, and what stands on nodes and edges, as `recorder_exporters.drawing.fields` has it."""
 
     theme: Theme
     shown: frozenset[str]

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import Graph, OptionError, __version__, dumps
 from recorder.analysis.gradient_flow import reached
-from recorder_exporters.look import SCOPE_FILLS, STYLES, hints, legible, short_name, title_of, without_accumulation
+from recorder_exporters.drawing.words import (
+    SCOPE_FILLS,
+    STYLES,
+    hints,
+    legible,
+    short_name,
+    title_of,
+    without_accumulation,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from recorder import ExportError, Graph, Node, Scope, Value, collapse_to_fit
-from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
-from recorder_exporters.look import (
+from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
+from recorder_exporters.drawing.fields import fields, figures_of
+from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
+from recorder_exporters.drawing.words import (
     ROOM,
     Style,
     caption,
@@ -31,8 +33,6 @@ from recorder_exporters.look import (
     value_class,
     without_accumulation,
 )
-from recorder_exporters.shown import fields, figures_of
-from recorder_exporters.themes import THEMES, Theme, ThemeName
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from recorder import ExportError, Graph, OptionError
 from recorder_exporters.dot import FONT, DotExporter
-from recorder_exporters.look import ROOM
+from recorder_exporters.drawing.words import ROOM
 
 __all__ = ["PdfExporter", "PngExporter", "SvgExporter"]
 

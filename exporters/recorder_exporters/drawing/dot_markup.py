@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from recorder import Value
-from recorder_exporters.look import Style, legible, shape_of, visible
+from recorder_exporters.drawing.words import Style, legible, shape_of, visible
 
 __all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
 
