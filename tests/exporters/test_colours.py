@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorder_exporters.drawing.colour_scale import FIGURES, ColourScale, scale_of
 from recorder_exporters.drawing.fields import FIELDS
+from recorder_exporters.drawing.styles import STYLES, Style
 from recorder_exporters.drawing.themes import THEMES, Theme, luminance, told_apart
-from recorder_exporters.drawing.words import STYLES, Style
 from support.models import Block, Net, linear, record, x
 from torch import nn
 
