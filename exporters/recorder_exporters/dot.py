@@ -10,7 +10,7 @@ Operations have round corners, tensors sharp ones.
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from recorder import ROOM, ExportError, Graph, Node, Value, without_accumulation
 from recorder_exporters.drawing.colour_scale import ColourBy
@@ -27,6 +27,9 @@ from recorder_exporters.drawing.scene import Arrow, Box, Frame, Part, Scene, sce
 from recorder_exporters.drawing.styles import Style
 from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
 from recorder_exporters.drawing.words import legible, shape_of, times, title_of
+
+if TYPE_CHECKING:
+    from recorder_exporters.torchviz import TorchvizDrawing
 
 __all__ = ["DotExporter"]
 
@@ -123,6 +126,12 @@ class DotExporter:
         ids = _numbered(graph, scene)
         arrows = _arrows(graph, scene, ids, THEMES[theme], worded=not fast, beside=direction == "TB")
         return _write(scene, attributes, title, ids, arrows, THEMES[theme])
+
+    def torchviz_drawing(self, width: int) -> "TorchvizDrawing":
+        """What `recorder.make_dot` draws on, which asks the installed exporter of DOT for it."""
+        from recorder_exporters.torchviz import TorchvizDrawing
+
+        return TorchvizDrawing(width)
 
 
 Edge: TypeAlias = tuple[str, str, Attributes]
