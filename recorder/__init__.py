@@ -30,8 +30,9 @@ from recorder.graph.document import dumps, json_schema, loads
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
+from recorder.views.accumulation import without_accumulation
 from recorder.views.collapse import collapse, collapse_to_fit, expand
-from recorder.views.fit import readable
+from recorder.views.fit import ROOM, readable
 from recorder.views.fold import fold, unfold
 from recorder.views.hide import hide
 from recorder.views.select import select
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ROOM",
     "Edge",
     "EventStream",
     "ExportError",
@@ -84,6 +86,7 @@ __all__ = [
     "save",
     "select",
     "unfold",
+    "without_accumulation",
 ]
 
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
+from recorder_exporters.drawing.styles import STYLES, class_of
+from recorder_exporters.drawing.words import shape_of, short_name, shortened, visible
 from support.strategies import blocks
 
 import recorder

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.look import caption, hints, short_name, shortened, visible
+from recorder_exporters.drawing.words import caption, hints, short_name, shortened, visible
 from recorder_exporters.mermaid import MAX_CHARACTERS, MAX_EDGES
 from support.strategies import blocks, graphs
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from fuzz import targets
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.dot_markup import LABEL_LIMIT
-from recorder_exporters.look import legible, shortened, visible
+from recorder_exporters.drawing.dot_markup import LABEL_LIMIT
+from recorder_exporters.drawing.words import legible, shortened, visible
 
 import recorder
 from recorder import Graph, Node, Scope, Value
