@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 import torch
-from click.testing import CliRunner
+from command import runner
 
 import recorder
 from recorder import EventStream, assemble, hookimpl
@@ -90,7 +90,7 @@ def project(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False, prog_name="recorder")
+    return runner().invoke(main, [str(a) for a in arguments], catch_exceptions=False, prog_name="recorder")
 
 
 def works(*arguments):

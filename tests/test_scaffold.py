@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
+from command import runner
 
 from recorder import Recorder
 from recorder.cli import main
@@ -34,7 +35,7 @@ def python(*arguments: str | Path, path: Path | None = None, cwd: Path) -> str:
 
 def new(name: str) -> tuple[int, str]:
     """Exit status and standard error of the command."""
-    result = CliRunner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
+    result = runner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
     return result.exit_code, result.stderr
 
 
