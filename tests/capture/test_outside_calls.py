@@ -55,6 +55,7 @@ def test_a_loss_outside_is_recorded(criterion: Callable[..., Tensor]) -> None:
         (torch.optim.LBFGS, True),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")  # torch 2.8's own LBFGS does that
 def test_an_optimizers_step_is_not_recorded(make: Any, closure: bool) -> None:
     net, batch = net_with_relu(), x()
     optimizer = make(net.parameters(), lr=0.1)

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from support.command import runner
 
 import recorder
 from recorder.cli import main
@@ -33,7 +33,7 @@ def visited(monkeypatch):
 
 
 def view(*arguments, status=0):
-    result = CliRunner().invoke(main, ["view", *map(str, arguments)], catch_exceptions=False)
+    result = runner().invoke(main, ["view", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == status, result.stderr
     assert result.stdout == ""
     return result.stderr

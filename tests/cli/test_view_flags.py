@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from support.command import runner
 
 import recorder
 from recorder import loads, select
@@ -19,7 +19,7 @@ COMMANDS = ("record", "export")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_the_views_has_a_flag_with_its_documentation(command: str) -> None:
     flags = {parameter.name: parameter for parameter in main.commands[command].params}
-    shown = " ".join(CliRunner().invoke(main, [command, "--help"], env={"COLUMNS": "200"}).output.split())
+    shown = " ".join(runner().invoke(main, [command, "--help"], env={"COLUMNS": "200"}).output.split())
     options = [p for p in inspect.signature(arranged).parameters.values() if p.kind is p.KEYWORD_ONLY]
     assert [option.name for option in VIEW_OPTIONS] == [option.name for option in options]
     for option in VIEW_OPTIONS:
@@ -29,7 +29,7 @@ def test_every_option_of_the_views_has_a_flag_with_its_documentation(command: st
 
 
 def test_the_help_is_in_the_words_of_the_command_line() -> None:
-    shown = " ".join(CliRunner().invoke(main, ["export", "--help"]).output.split())
+    shown = " ".join(runner().invoke(main, ["export", "--help"]).output.split())
     assert "--depth N|auto|all How many levels of scopes stay open, every one if all." in shown
     assert "--fold / --no-fold" in shown
     assert "--radius N How many edges the neighbourhood of around reaches. [default: 1]" in shown
@@ -43,8 +43,8 @@ def test_the_radius_has_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     middle = graph.nodes[len(graph.nodes) // 2].name
     for radius in (0, 1, 2):
         arguments = ["export", "whole.json", "-o", "near.json", "--around", middle, "--radius", str(radius)]
-        result = CliRunner().invoke(main, arguments)
+        result = runner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
         assert loads(Path("near.json").read_bytes()) == select(graph, around=middle, radius=radius)
-    result = CliRunner().invoke(main, ["export", "whole.json", "-f", "json", "--radius", "far"])
+    result = runner().invoke(main, ["export", "whole.json", "-f", "json", "--radius", "far"])
     assert (result.exit_code, "the option radius: int = 1 cannot be 'far'" in result.output) == (2, True)

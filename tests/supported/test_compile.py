@@ -1,5 +1,6 @@
 """Compilers and tracers: those of docs/supported.md, and that recording leaves them as they were."""
 
+import os
 import re
 import subprocess
 import sys
@@ -330,10 +331,13 @@ def test_export_inside_the_block(dynamic: Any) -> None:
 def test_strict_export_inside_the_block_is_refused_by_the_compiler(backend: Counting) -> None:
     net, batch = Tower(), x(3, 4)
     with Recorder(net) as r:
-        with pytest.raises(torch._dynamo.exc.Unsupported):
+        with pytest.raises((torch._dynamo.exc.Unsupported, AssertionError)) as refused:
             torch.export.export(net, (batch,), strict=True)
         net(batch)
-    assert in_words(r.graph) == TOWER
+    assert f"{os.sep}_dynamo{os.sep}" in str(refused.traceback[-1].path)
+    ran = refused.type is AssertionError  # torch 2.8 runs the model, and then does not find what it returned
+    assert len(r.graphs) == 1 + ran
+    assert in_words(r.graphs[0]) == TOWER
 
 
 @supported("`torch.fx.symbolic_trace` called inside the block")
