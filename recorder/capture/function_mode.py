@@ -28,7 +28,10 @@ __all__ = ["Recording", "Watching"]
 
 OP, SOURCE, END = Tag.OP, Tag.SOURCE, Tag.END
 
-_NOT_THE_USERS = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, recorder.__file__))
+_NOT_THE_USERS = (
+    *(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, recorder.__file__)),
+    "<eval_with_key>",  # what torch.fx generates
+)
 
 _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
@@ -101,6 +104,22 @@ class Recording(Mode):
             elif result is None or type(result) not in PLAIN:
                 with quietly():
                     self._made(func, args, kwargs, result, record)
+        except Exception as ours:
+            self._failed(ours, record)
+        return result
+
+    def record_opaque(self, func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+        """Record ``run()`` as a call of ``func``, whatever modes are on the stack."""
+        start = clock()
+        try:
+            result = run()
+        except BaseException as error:
+            self._raised(func, args, kwargs, start, error)
+            raise
+        record = [OP, func, start, clock(), None]
+        try:
+            with quietly():
+                self._made(func, args, kwargs, result, record)
         except Exception as ours:
             self._failed(ours, record)
         return result
