@@ -5,19 +5,17 @@ still points at it. So nothing is kept alive, and an ``id`` that is used again i
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 from weakref import ref
 
 from torch import Tensor, nn
 
 from recorder.capture.autograd_nodes import in_order
+from recorder.capture.containers import DEEPEST, LISTED, OBJECT, PLAIN, label, look_into, named_tensors
 from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import (
     ACCUMULATES,
     ADDRESS,
-    DEEPEST,
-    PLAIN,
     SEQUENCE,
     Facts,
     Reference,
@@ -114,9 +112,9 @@ class Known:
             del self._by_sequence[number]
         self._horizon = max(self._by_sequence, default=0)
 
-    def encode(self, values: Iterable[Any], out: Log, depth: int = 0) -> None:
+    def encode(self, values: Iterable[Any], out: Log, around: tuple[int, ...] = ()) -> None:
         """Append arguments as they were given, with references for tensors, and text for what could keep something
-        alive.
+        alive. ``around``: the lists and mappings that they are in.
         """
         references = self._trusted
         for item in values:
@@ -128,33 +126,49 @@ class Known:
                 out.append(reference)
             elif kind in PLAIN:
                 out.append(item)
-            elif isinstance(item, Tensor):
+            elif issubclass(kind, Tensor):
                 out.append(self.refer(item))
-            elif depth > DEEPEST:
-                out.append("…")
-            elif isinstance(item, list | tuple):
-                out.append(LIST)
-                if len(item) > _LONGEST and all(type(i) in PLAIN for i in item):
-                    item = item[:_LONGEST]
-                self.encode(item, out, depth + 1)
-                out.append(END)
-            elif isinstance(item, Mapping):
-                out.append(MAP)
-                self.encode_keywords(item, out, depth + 1)
-                out.append(END)
-            elif is_dataclass(kind):
-                out.append(MAP)
-                self.encode_keywords({f.name: getattr(item, f.name, None) for f in fields(item)}, out, depth + 1)
-                out.append(END)
+            elif (kind is tuple or kind is list) and len(around) <= DEEPEST and id(item) not in around:
+                self._encode_list(item, item, out, around)
             else:
-                out.append(f"<{kind.__name__}>")
+                self._encode_holder(item, kind, out, around)
 
-    def encode_keywords(self, keywords: Mapping[Any, Any], out: Log, depth: int = 0) -> None:
+    def _encode_list(self, items: Any, holder: Any, out: Log, around: tuple[int, ...]) -> None:
+        out.append(LIST)
+        if len(items) > _LONGEST and all(type(i) in PLAIN for i in items):
+            items = items[:_LONGEST]
+        self.encode(items, out, (*around, id(holder)))
+        out.append(END)
+
+    def _encode_holder(self, item: Any, kind: type, out: Log, around: tuple[int, ...]) -> None:
+        """Append a list or a mapping as it is, and of any other object its tensors, by where they are in it."""
+        look = look_into(kind)
+        if look is None or id(item) in around:
+            out.append(f"<{kind.__name__}>" if look is None else "…")
+        elif look.form is OBJECT or len(around) > DEEPEST:
+            found = list(named_tensors(item))
+            if not found:
+                out.append(f"<{kind.__name__}>" if look.form is OBJECT else "…")
+                return
+            out.append(MAP)
+            for name, tensor in found:
+                out += (name, self.of(tensor))
+            out.append(END)
+        elif look.form is LISTED:
+            self._encode_list(list(look.parts(item)[1]), item, out, around)
+        else:
+            out.append(MAP)
+            self._encode_named(zip(*look.parts(item)), out, (*around, id(item)))
+            out.append(END)
+
+    def encode_keywords(self, keywords: Mapping[Any, Any], out: Log) -> None:
         """The same for a mapping: name and value in turn."""
-        for number, (key, value) in enumerate(keywords.items()):
-            # A key that is not plain could keep something alive.
-            out.append(str(key) if type(key) in (str, int) else f"<{type(key).__name__}> {number}")
-            self.encode((value,), out, depth)
+        self._encode_named(keywords.items(), out, ())
+
+    def _encode_named(self, items: Iterable[tuple[Any, Any]], out: Log, around: tuple[int, ...]) -> None:
+        for number, (key, value) in enumerate(items):
+            out.append(label(key, number))
+            self.encode((value,), out, around)
 
     def refer(self, tensor: Tensor) -> Reference:
         """The reference for a tensor; one that is not known is met."""
