@@ -4,7 +4,7 @@ Tensors are known by weak references: ``id(tensor)`` leads to a reference, and t
 still points at it. So nothing is kept alive, and an ``id`` that is used again is no mistake.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import ref
 
@@ -23,6 +23,7 @@ from recorder.capture.tensor_facts import (
     quietly,
     sequence_of,
 )
+from recorder.capture.wrappers import Wrappers
 
 __all__ = ["Known"]
 
@@ -30,6 +31,9 @@ DERIVED, MEET, LIST, MAP, END = Tag.DERIVED, Tag.MEET, Tag.LIST, Tag.MAP, Tag.EN
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
+
+_PLAIN_TENSORS = (Tensor, nn.Parameter)
+"""Those that wrap no other."""
 
 _LONGEST = 64
 """So many items of a plain list among the arguments are kept."""
@@ -54,6 +58,7 @@ class Known:
         self._by_sequence: dict[int, Reference] = {}
         self._horizon = 0
         self._seen = 0
+        self._wrappers = Wrappers(self.reference)
 
     def __contains__(self, tensor: Tensor) -> bool:
         reference = self._references.get(id(tensor))
@@ -90,7 +95,8 @@ class Known:
 
     def remembered(self) -> dict[int, int | None]:
         """The tensors that a later record may speak of: the `id` of each one's reference, and its storage's address."""
-        addresses: dict[int, int | None] = {id(reference): None for reference in self._by_sequence.values()}
+        references = (*self._by_sequence.values(), *self._wrappers.references())
+        addresses: dict[int, int | None] = {id(reference): None for reference in references}
         with quietly():
             for reference in self._references.values():
                 tensor = reference()
@@ -110,6 +116,7 @@ class Known:
         old = [n for n, reference in self._by_sequence.items() if n < self._horizon and reference() is None]
         for number in old:
             del self._by_sequence[number]
+        self._wrappers.tidy()
         self._horizon = max(self._by_sequence, default=0)
 
     def encode(self, values: Iterable[Any], out: Log, around: tuple[int, ...] = ()) -> None:
@@ -189,15 +196,21 @@ class Known:
         """A tensor that was not seen made."""
         reference = ref(tensor)
         with quietly():
-            self._append((MEET, reference, *facts(tensor)))
+            tied = self._wrappers.sources(tensor)
+            said = facts(tensor)
+            if type(tensor) not in _PLAIN_TENSORS:
+                said = self._wrappers.add(tensor, reference, said)
+            self._append((MEET, reference, *said))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
-            self._derive(tensor, reference)
+            self._derive(tensor, reference, tied)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
         """Append a tensor that was seen made, with what is to be said of it. Returns its sequence number."""
         said = facts(tensor)
         reference = ref(tensor)
+        if type(tensor) not in _PLAIN_TENSORS:
+            said = self._wrappers.add(tensor, reference, said)
         out += (reference, *said)
         self.now(tensor, reference, said)
         sequence: int | None = said[SEQUENCE]
@@ -214,9 +227,24 @@ class Known:
                 self._seen = 0
                 self.protect()
 
-    def _derive(self, tensor: Any, reference: Reference) -> None:
-        """Ask autograd which known tensors one was computed from that was made unseen."""
+    def hold(self, tensor: Tensor) -> None:
+        """The model has a tensor, which may wrap another."""
+        if type(tensor) not in _PLAIN_TENSORS:
+            self._wrappers.tie(tensor, ref(tensor))
+
+    def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
+        """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that
+        autograd leads to.
+        """
         first = tensor.grad_fn
+        if tied:
+            for outer in tied:
+                if (held := outer()) is not None:
+                    self.refer(held)  # a parameter may not have been met
+            self._append((DERIVED, reference, *tied, END))
+            if first is not None:
+                self._by_sequence.setdefault(sequence_of(first), reference)
+            return
         if first is None or self._by_sequence.get(sequence_of(first)) is reference:
             return
         sources: dict[int, Reference] = {}
