@@ -12,7 +12,7 @@ from weakref import ref
 from torch import Tensor, nn
 
 from recorder.capture.autograd_nodes import in_order
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import END, LIST, MAP, Log, derived_record, meet_record
 from recorder.capture.tensor_facts import (
     ACCUMULATES,
     ADDRESS,
@@ -27,8 +27,6 @@ from recorder.capture.tensor_facts import (
 )
 
 __all__ = ["Known"]
-
-DERIVED, MEET, LIST, MAP, END = Tag.DERIVED, Tag.MEET, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
@@ -175,7 +173,7 @@ class Known:
         """A tensor that was not seen made."""
         reference = ref(tensor)
         with quietly():
-            self._append((MEET, reference, *facts(tensor)))
+            self._append(meet_record(reference, facts(tensor)))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
             self._derive(tensor, reference)
         return reference
@@ -222,4 +220,4 @@ class Known:
         self._by_sequence[sequence_of(first)] = reference
         if sources:
             # An autograd node made later has the higher number: in the order of making.
-            self._append((DERIVED, reference, *(sources[n] for n in sorted(sources)), END))
+            self._append(derived_record(reference, [sources[n] for n in sorted(sources)]))
