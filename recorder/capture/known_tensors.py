@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recorder.capture.autograd_nodes import in_order
 from recorder.capture.containers import DEEPEST, LISTED, OBJECT, PLAIN, label, look_into, named_tensors
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import END, LIST, MAP, Log, derived_record, meet_record
 from recorder.capture.tensor_facts import (
     ACCUMULATES,
     ADDRESS,
@@ -26,8 +26,6 @@ from recorder.capture.tensor_facts import (
 from recorder.capture.wrappers import Wrappers
 
 __all__ = ["Known"]
-
-DERIVED, MEET, LIST, MAP, END = Tag.DERIVED, Tag.MEET, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
@@ -200,7 +198,7 @@ class Known:
             said = facts(tensor)
             if type(tensor) not in _PLAIN_TENSORS:
                 said = self._wrappers.add(tensor, reference, said)
-            self._append((MEET, reference, *said))
+            self._append(meet_record(reference, said))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
             self._derive(tensor, reference, tied)
         return reference
@@ -241,7 +239,7 @@ class Known:
             for outer in tied:
                 if (held := outer()) is not None:
                     self.refer(held)  # a parameter may not have been met
-            self._append((DERIVED, reference, *tied, END))
+            self._append(derived_record(reference, tied))
             if first is not None:
                 self._by_sequence.setdefault(sequence_of(first), reference)
             return
@@ -264,4 +262,4 @@ class Known:
         self._by_sequence[sequence_of(first)] = reference
         if sources:
             # An autograd node made later has the higher number: in the order of making.
-            self._append((DERIVED, reference, *(sources[n] for n in sorted(sources)), END))
+            self._append(derived_record(reference, [sources[n] for n in sorted(sources)]))

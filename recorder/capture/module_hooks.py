@@ -37,12 +37,10 @@ from recorder.capture.function_mode import Recording, Watching
 from recorder.capture.known_tensors import Known
 from recorder.capture.mode_stack import Mode, depth, pop_ours, push, remove
 from recorder.capture.outside_calls import KNOWN, UNKNOWN, Outside
-from recorder.capture.raw_records import OUTERMOST, RECOMPUTED, Log, Tag
+from recorder.capture.raw_records import END, ENTER, LEAF, LEAVE, MEMBERS, OUTERMOST, RECOMPUTED, Log
 from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of, tensors_in
 
 __all__ = ["Capture", "Entry"]
-
-LEAF, ENTER, LEAVE, MEMBERS, END = Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.MEMBERS, Tag.END
 
 _CROWD = 10_000
 """So many modules are kept before those that are gone are looked for."""
