@@ -51,6 +51,7 @@ def test_exported_names() -> None:
         "save",
         "select",
         "unfold",
+        "utf8",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
     assert recorder.testing.__all__ == [
