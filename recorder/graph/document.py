@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from recorder.errors import GraphError, StreamError
+from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
 from recorder.graph.meta import check_told, untimed
@@ -236,7 +237,7 @@ def _key(key: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else utf8(text).decode()
 
 
 @collector_held_back()
