@@ -1,10 +1,10 @@
 """What users compiled runs eagerly while it is recorded: of a compiled region, there would be nothing to see.
 
 torch asks at each call of compiled code how it is to run, and there the answer is given that its own switch,
-``torch.compiler.set_stance("force_eager")``, would give. The switch itself is not touched: it also hits what torch
-builds on its compiler where nobody compiled anything, see `recorder.capture.higher_order`. What was compiled stays
-compiled, and runs so again after the block; nothing is compiled anew. That goes for all threads: compiled code in others
-runs eagerly as well for as long as a recorder is open.
+``torch.compiler.set_stance("force_eager")``, would give. The switch is not touched: it also hits what torch builds on
+its compiler where nobody compiled anything, see `recorder.capture.higher_order`. What was compiled stays compiled, and
+runs so again after the block; nothing is compiled anew. That goes for all threads: compiled code in others runs eagerly
+as well for as long as a recorder is open.
 
 The compiler takes seconds to import. It is not imported here: if nobody did so before, an import hook waits for it.
 """

@@ -271,7 +271,7 @@ def test_a_stance_taken_inside_the_block(backend: Counting) -> None:
 def test_it_is_said_once_for_each_recording(backend: Counting) -> None:
     net = whole(backend)
     r = Recorder(net)
-    with pytest.warns(RuntimeWarning, match=SAID) as said, r:
+    with told() as said, r:
         net(x())
         net(x())
     assert len(said) == 1
