@@ -160,7 +160,8 @@ def test_the_operator_is_a_node_that_uses_what_its_functions_do(operator: Any) -
     lines = written(NODES[operator]).splitlines()
     last = lines[-1].split(": ")[1].split(" = ")[0]
     made = {"block.while_loop": "block.while_loop:1"}.get(last, f"{last}:0")
-    assert in_words(graph).splitlines() == [
+    told = in_words(graph).replace("block.movedim:0", "pre:0").splitlines()
+    assert [line for line in told if " = movedim(" not in line] == [  # which torch calls around `scan` below 2.9
         "inputs: input",
         "Net: pre = Linear(input, pre.weight)",
         *lines,
@@ -215,6 +216,10 @@ def test_functional_call_inside() -> None:
             x.sum() < -1e9, lambda x: x.clone(), lambda x: torch.func.functional_call(block.a, other, (x,)), (x,)
         )
 
+    try:
+        around(function)(x())
+    except torch._dynamo.exc.UncapturedHigherOrderOpError:
+        pytest.skip("this version of torch cannot do it")
     graph = run_twice(lambda: (around(function), x()), twice, [SAID])
     (node,) = [n for n in graph.nodes if n.op_type == "cond"][:1]
     assert "block.b.0.weight" in [value.name for value in node.inputs]
