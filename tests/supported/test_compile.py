@@ -25,6 +25,7 @@ EAGERLY = {"compiled": "run eagerly while recorded"}
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # the compiler itself reads it
     pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated"),
+    pytest.mark.slow,
 ]
 
 
