@@ -27,6 +27,7 @@ SAID = "compiled code ran eagerly while it was recorded"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # the compiler itself reads it
     pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated"),
+    pytest.mark.slow,
 ]
 
 
