@@ -223,9 +223,9 @@ class Recorder:
         """Say what there is to decode. Modules are described now: they may be gone when somebody asks."""
         capture = self._capture
         with torch._C.DisableTorchFunction():
-            described = describe(capture.roots(), capture.met, capture.known)
+            described = describe(capture.modules.roots(), capture.modules.met, capture.known)
         capture.backward.read()
-        capture.met.clear()
+        capture.modules.met.clear()
         self._pending.append(described)
         self._ready = len(capture.log)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from recorder.assembly.assembler import Origins
 from recorder.autograd.graph import Step, Walk, build, walk
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.tensor_facts import ACCUMULATES, Reference, quietly
 from recorder.graph.core import Graph, Node, Scope
 
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     latest: int
 
 
-def read(known: Known) -> Reading | None:
+def read(known: KnownTensors) -> Reading | None:
     """What autograd can reach from the known tensors that are alive; None if it has made none of them."""
     with quietly():
         tensors = [tensor for tensor in known.alive() if tensor.grad_fn is not None]

@@ -16,31 +16,34 @@ from torchvision.models import resnet18
 
 import recorder.capture.function_mode
 import recorder.capture.module_hooks
+import recorder.capture.modules
 from recorder import EventStream, Recorder
 from recorder.capture.backward_hooks import Backward
 from recorder.capture.function_mode import Recording
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.module_hooks import Capture
-from recorder.capture.outside_calls import Outside
+from recorder.capture.modules import Modules
+from recorder.capture.outside_calls import OutsideCalls
 
 PLACES: list[tuple[Any, str]] = [
-    (Known, "encode"),
-    (Known, "encode_keywords"),
-    (Known, "made"),
-    (Known, "refer"),
-    (Known, "meet"),
-    (Known, "_derive"),
+    (KnownTensors, "encode"),
+    (KnownTensors, "encode_keywords"),
+    (KnownTensors, "made"),
+    (KnownTensors, "refer"),
+    (KnownTensors, "meet"),
+    (KnownTensors, "_derive"),
     (Backward, "watch"),
     (Backward, "watch_parameters"),
-    (Capture, "_meet_module"),
-    (Capture, "_is_own"),
-    (Known, "of"),
-    (Known, "now"),
-    (Outside, "_is_held"),
-    (Capture, "_meet"),
+    (Modules, "add"),
+    (Modules, "is_own"),
+    (KnownTensors, "of"),
+    (KnownTensors, "now"),
+    (OutsideCalls, "_is_held"),
+    (Modules, "meet"),
     (Capture, "_begin"),
     (Capture, "_open"),
-    (recorder.capture.module_hooks, "Kind"),
+    (Capture, "_write"),
+    (recorder.capture.modules, "Kind"),
     (Capture, "_made_by_leaf"),
     (recorder.capture.module_hooks, "facts"),
     (recorder.capture.function_mode, "facts"),
