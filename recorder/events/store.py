@@ -147,7 +147,7 @@ class InFile:
                 if self.open:
                     raise
                 reason = f"{type(error).__name__}: {error}"
-                warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=4)
+                warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=5)
             else:
                 if self.open:  # while it goes on, it lacks its end
                     stream.header = self._header
