@@ -12,6 +12,7 @@ on first use.
 
 from typing import TYPE_CHECKING, Any
 
+from recorder.analysis.gradient_flow import backward_reached
 from recorder.analysis.metrics import add_metrics
 from recorder.assembly.assembler import assemble
 from recorder.errors import (
@@ -63,6 +64,7 @@ __all__ = [
     "annotate",
     "assemble",
     "autograd_graph",
+    "backward_reached",
     "collapse",
     "collapse_to_fit",
     "dumps",

@@ -8,12 +8,11 @@ Operations have round corners, tensors sharp ones.
 """
 
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import ExportError, Graph, Node, Scope, Value
-from recorder.analysis.gradient_flow import reached
+from recorder import ExportError, Graph, Node, Scope, Value, backward_reached
 from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.dot_markup import (
     escaped,
@@ -91,7 +90,7 @@ class DotExporter:
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
-            that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
+            that the legend shows: see `recorder.figures`. ``"gradient"`` is the norm of the gradients
             that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
             `recorder.analysis.metrics`. Grey is a call of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
@@ -125,7 +124,8 @@ class DotExporter:
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
         graph = without_accumulation(graph)
-        look = _Look(THEMES[theme], fields(show, shapes))
+        wanted = fields(show, shapes)
+        look = _Look(THEMES[theme], wanted, figures_of(graph, wanted))
         boxes = list(_boxes(graph, initializers, look))
         scale = scale_of(graph, colour_by, look.theme)
         if scale is not None:
@@ -153,6 +153,7 @@ class _Look(NamedTuple):
 
     theme: Theme
     shown: frozenset[str]
+    figures: Callable[[Node], str]
 
 
 class _Box(NamedTuple):
@@ -262,10 +263,10 @@ def _gradients(graph: Graph, boxes: Iterable[_Box], theme: Theme) -> Iterator[_A
     It is an edge that is drawn from head to tail: one from below to above dot leads around what is in between.
     """
     ids = {id(box.subject): box.id for box in boxes}
-    there = reached(graph)
+    there = backward_reached(graph)
     attributes = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
     for edge in graph.edges():
-        if edge.value.requires_grad and id(edge.source) in there and id(edge.target) in there:
+        if edge.value.requires_grad and edge.source in there and edge.target in there:
             yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], attributes)
 
 
@@ -320,7 +321,7 @@ def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
     parts = [line_of(name) if name else "", size_of(node)]
     if any(parts):
         lines.append(small(" · ".join(part for part in parts if part)))
-    if figures := figures_of(node, look.shown):
+    if figures := look.figures(node):
         lines.append(small(escaped(figures)))
     lines += [small(f"{line_of(_member(node, value))} {escaped(shape_of(value))}", 8) for value in own[:MEMBERS]]
     if len(own) > MEMBERS:

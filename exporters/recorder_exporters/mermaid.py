@@ -9,7 +9,7 @@ instead of ending as an error in the reader's page.
 import json
 import math
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -202,6 +202,7 @@ class _Chart:
 def _chart(graph: Graph, initializers: bool, shown: frozenset[str], scale: ColourScale | None) -> _Chart:
     """The boxes of a graph are its nodes, the tensors that no node made, and its outputs; the arrows are the uses."""
     chart = _Chart(scale=scale)
+    figures = figures_of(graph, shown)
     given = set(graph.inputs)
     always = given | set(graph.outputs)
     said = {(n.scope, n.error) for n in graph.nodes} | {(s.parent, s.error) for s in graph.scopes}
@@ -232,7 +233,7 @@ def _chart(graph: Graph, initializers: bool, shown: frozenset[str], scale: Colou
             source(value)
         chart.open(node.scope, said)
         outline = "collapsed" if "collapsed" in node.meta else node.kind
-        sources[node] = chart.box(node.scope, _words(node, shown), _class_of(node, scale), outline)
+        sources[node] = chart.box(node.scope, _words(node, shown, figures), _class_of(node, scale), outline)
         for value in drawn:
             arrow(value, sources[node])
     for number, value in enumerate(graph.outputs):
@@ -244,7 +245,7 @@ def _chart(graph: Graph, initializers: bool, shown: frozenset[str], scale: Colou
 
 def _class_of(node: Node, scale: ColourScale | None) -> str:
     """The class of a node: its kind, or where it is on the scale."""
-    value = None if scale is None else scale.figure.value(node)
+    value = None if scale is None else scale.values.get(node)
     if scale is None or node.error is not None:
         return class_of(node)
     if value is None:
@@ -281,13 +282,13 @@ def _scope_around(value: Value) -> Scope | None:
     return common[0] if common else None
 
 
-def _words(node: Node, shown: frozenset[str]) -> list[str]:
+def _words(node: Node, shown: frozenset[str], figures: Callable[[Node], str]) -> list[str]:
     """What stands on a node, line by line."""
     arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
     return [
         " ".join(filter(None, (node.op_type, arguments, times(node)))),
         " · ".join(filter(None, (short_name(node) if "name" in shown else "", size_of(node)))),
-        figures_of(node, shown),
+        figures(node),
         node.error or "",
     ]
 

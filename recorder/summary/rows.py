@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from recorder.analysis.metrics import Measured, Metrics, arrived_norm
-from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.analysis.metrics import Measured
+from recorder.figures import arrived_norm
+from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 
 __all__ = ["Row", "rows_of"]
 
