@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Words: TypeAlias = Literal["count", "bytes", "time", "share", "norm"]
+"""What a figure is, which says how people read it: a key into `WORDS`."""
 
 
 def _in_units(figure: float, units: tuple[str, ...]) -> str:

@@ -89,7 +89,9 @@ function fixed(value, digits) {
 
 function ofThreeDigits(value) {
   if (value === 0) return "0";
-  const [digits, exponent] = value.toExponential(2).split("e");
+  const all = value.toExponential(60);
+  const even = /^-?\d\.\d[02468]50*e/.test(all); // as in `fixed`
+  const [digits, exponent] = (even ? all.replace(/50*e/, "e") : value.toExponential(2)).split("e");
   if (exponent >= -4 && exponent < 3) return String(Number(`${digits}e${exponent}`));
   return `${Number(digits)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
 }

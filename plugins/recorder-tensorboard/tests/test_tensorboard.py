@@ -244,10 +244,11 @@ def test_gradients_are_told_from_step_to_step(trained, tmp_path):
         *(f"gradient {statistic}/{name}" for statistic in statistics for name in places),
         *(f"parameter gradient {statistic}/{name}" for statistic in statistics for name in parameters),
     }
-    nodes = [next(node for node in graph.nodes if node.name == "1.bn") for graph in trained.graphs]
+    graphs = trained.graphs
+    nodes = [next(node for node in graph.nodes if node.name == "1.bn") for graph in graphs]
     biases = [next(value for value in graph.initializers if value.name == "4.bias") for graph in trained.graphs]
     for tag, told in {
-        "gradient norm/1.bn": [g.metrics[node]["gradient_norm"] for g, node in zip(trained.graphs, nodes)],
+        "gradient norm/1.bn": [graph.metrics[node]["gradient_norm"] for graph, node in zip(graphs, nodes)],
         "parameter gradient largest/4.bias": [value.meta["backward"]["gradient"]["largest"] for value in biases],
     }.items():
         scalars = events.Scalars(tag)
