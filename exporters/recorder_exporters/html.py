@@ -15,11 +15,12 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import Graph, Node, OptionError, Scope, __version__, backward_reached, dumps
+from recorder import Graph, Node, OptionError, Scope, __version__, backward_reached, dumps, without_accumulation
 from recorder.figures import FIGURES
-from recorder_exporters.colour_scale import colours_of
-from recorder_exporters.look import SCOPE_FILLS, STYLES, hints, legible, short_name, title_of, without_accumulation
-from recorder_exporters.themes import THEMES
+from recorder_exporters.drawing.colour_scale import colours_of
+from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
+from recorder_exporters.drawing.themes import THEMES
+from recorder_exporters.drawing.words import hints, legible, short_name, title_of
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -1,11 +1,11 @@
 """The rows of a table: a graph's calls in execution order, a scope before what is in it."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from recorder.analysis.metrics import Measured
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
+from recorder.graph.regions import entering, leaving
 
 __all__ = ["Row", "rows_of"]
 
@@ -72,8 +72,8 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         label=place.name.removeprefix(prefix),
         op_type=place.op_type,
         kind=place.kind if isinstance(place, Node) else "module",
-        inputs=tuple(_given(nodes)),
-        outputs=place.outputs if isinstance(place, Node) else tuple(_made(nodes, returned)),
+        inputs=tuple(v for v in entering(nodes) if v.role not in ("parameter", "buffer")),
+        outputs=place.outputs if isinstance(place, Node) else tuple(leaving(nodes, returned)),
         attributes=place.attributes,
         parameters=int(metrics.get("parameters", 0)),
         shared=shared,
@@ -83,19 +83,3 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         gradient=arrived_norm(place),
         error=place.error,
     )
-
-
-def _given(nodes: list[Node]) -> Iterator[Value]:
-    """What came into a call from outside, each tensor once, in the order of its first use."""
-    members = {id(node) for node in nodes}
-    used = {id(v): v for node in nodes for v in node.inputs if v.role not in ("parameter", "buffer")}
-    return (v for v in used.values() if v.producer is None or id(v.producer) not in members)
-
-
-def _made(nodes: list[Node], returned: set[int]) -> Iterator[Value]:
-    """What left a scope: used outside of it, or returned."""
-    members = {id(node) for node in nodes}
-    for node in nodes:
-        for value in node.outputs:
-            if id(value) in returned or any(id(user) not in members for user, _ in value.uses):
-                yield value

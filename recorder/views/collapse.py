@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope
 from recorder.graph.names import Namespace
+from recorder.graph.regions import entering, leaving
 from recorder.views.copies import Copies
 from recorder.views.matching import Patterns, Where, any_of, is_module, levels
 from recorder.views.steps import Step, derived, repeated
@@ -183,15 +184,8 @@ def _contract(graph: Graph, closed: set[int]) -> Graph:
         view.meta["collapsed"] = sum(
             node.meta.get("collapsed", 1) * _repeats(node) * times[id(node.scope)] for node in members
         )
-        inside = {id(node) for node in members}
-        inputs = [v for node in members for v in node.inputs if v.producer is None or id(v.producer) not in inside]
-        view.inputs = copies.values({id(v): v for v in inputs}.values())
-        view.outputs = copies.values(
-            v
-            for node in members
-            for v in node.outputs
-            if id(v) in returned or any(id(user) not in inside for user, _ in v.uses)
-        )
+        view.inputs = copies.values(entering(members))
+        view.outputs = copies.values(leaving(members, returned))
         nodes.append(view)
     return copies.graph(graph, nodes, kept)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from click.testing import CliRunner
+from support.command import runner
 
 from recorder import Recorder
 from recorder.cli import main
@@ -34,7 +34,7 @@ def python(*arguments: str | Path, path: Path | None = None, cwd: Path) -> str:
 
 def new(name: str) -> tuple[int, str]:
     """Exit status and standard error of the command."""
-    result = CliRunner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
+    result = runner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
     return result.exit_code, result.stderr
 
 
@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(folder: Path) -> None:
 
 
 def test_without_a_command_help_is_printed() -> None:
-    result = CliRunner().invoke(main, ["plugin"], catch_exceptions=False)
+    result = runner().invoke(main, ["plugin"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "new  Write a distribution" in result.stdout
 

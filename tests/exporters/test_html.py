@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from recorder_exporters import html as exporter
-from recorder_exporters.look import STYLES
+from recorder_exporters.drawing.styles import STYLES
 
 import recorder
 from recorder import OptionError

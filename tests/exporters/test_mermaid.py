@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.look import caption, hints, short_name, shortened, visible
+from recorder_exporters.drawing.words import caption, hints, short_name, shortened, visible
 from recorder_exporters.mermaid import MAX_CHARACTERS, MAX_EDGES
 from support.strategies import blocks, graphs
 
@@ -166,6 +166,7 @@ def test_mermaid_reads_every_sample_as_it_is(read: Read, name: str, options: dic
     assert answer.get("direction") == options.get("direction", "TB")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=graphs(), initializers=st.booleans())
 def test_mermaid_reads_any_graph_as_it_is(read: Read, graph: Graph, initializers: bool) -> None:

@@ -217,6 +217,12 @@ def test_every_dtype_of_torch() -> None:
     by_name = {name.replace("FLOAT8E8M0", "FLOAT8E8M0FNU"): n for name, n in onnx.TensorProto.DataType.items()}
     dtypes = sorted({str(d) for d in vars(torch).values() if isinstance(d, torch.dtype)})
     assert "torch.qint8" in dtypes
+    newest = "torch.uint2", "torch.int2"
+    if onnx.IR_VERSION < 13:  # this onnx is older than they are, and its checker refuses what has them
+        of_newest = tensor("x", 1, dtype="uint2")
+        with pytest.raises(onnx.checker.ValidationError, match="ir_version 13 is higher"):
+            exported(Graph([Node("n", "function", "f", "torch.f", inputs=(of_newest,))]))
+        dtypes = [dtype for dtype in dtypes if dtype not in newest]
     inputs = tuple(tensor(d, 1, dtype=d.removeprefix("torch.")) for d in dtypes)
     model = exported(Graph([Node("n", "function", "f", "torch.f", inputs=inputs)]))
     for dtype, entry in zip(dtypes, model.graph.input, strict=True):

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from recorder_exporters.look import STYLES
-from recorder_exporters.themes import THEMES
+from recorder_exporters.drawing.styles import STYLES
+from recorder_exporters.drawing.themes import THEMES
 from support.browser import Show
 
 import recorder

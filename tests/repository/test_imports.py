@@ -47,7 +47,7 @@ def test_exporters_and_plugins_import_public_names_only(file: Path) -> None:
         ("import recorder.views.fold as fold", ["recorder.views.fold"]),
         ("from recorder import views, Graph", ["recorder.views"]),
         ("from recorder import *", ["recorder.*"]),
-        ("import recorder, recorder.events\nfrom recorder_exporters.look import STYLES\nfrom . import recorder", []),
+        ("import recorder, recorder.events\nfrom recorder_exporters.html import SCRIPTS\nfrom . import recorder", []),
     ],
 )
 def test_what_is_not_public_is_seen(source: str, found: list[str]) -> None:

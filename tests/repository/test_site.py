@@ -13,6 +13,8 @@ import recorder.events
 import recorder.figures
 import recorder.testing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

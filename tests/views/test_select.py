@@ -22,6 +22,7 @@ def network(graph: Graph) -> "nx.DiGraph[str]":
     return result
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(any_graph, st.integers(0, 30), st.integers(0, 30), st.integers(0, 3))
 def test_a_selected_part_is_a_part(graph: Graph, one: int, other: int, radius: int) -> None:
@@ -98,6 +99,7 @@ def test_what_cannot_be_selected() -> None:
         select(graph, around="layer1", radius=-1)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(any_graph, st.sets(st.sampled_from(["identities", "views", "constants"])), st.sampled_from(["*", "add", "R*"]))
 def test_hiding_neither_adds_nor_loses_a_path(graph: Graph, kinds: set, pattern: str) -> None:

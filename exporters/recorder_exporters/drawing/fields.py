@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container
 
 from recorder import Graph, Node, OptionError
-from recorder_exporters.colour_scale import COLOURED
+from recorder_exporters.drawing.colour_scale import COLOURED
 
 __all__ = ["DEFAULT", "FIELDS", "fields", "figures_of"]
 

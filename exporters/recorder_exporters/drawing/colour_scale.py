@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from recorder import Graph, Node, OptionError
 from recorder.figures import FIGURES, Figure
-from recorder_exporters.look import Style
-from recorder_exporters.themes import Theme, letters_on
+from recorder_exporters.drawing.styles import Style
+from recorder_exporters.drawing.themes import Theme, letters_on
 
 __all__ = ["COLOURED", "ColourBy", "ColourScale", "colours_of", "scale_of"]
 
