@@ -26,6 +26,7 @@ from recorder.errors import (
     StreamError,
 )
 from recorder.events.stream import EventStream
+from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
 from recorder.graph.document import dumps, json_schema, loads
 from recorder.plugins.annotate import annotate
@@ -89,6 +90,7 @@ __all__ = [
     "save",
     "select",
     "unfold",
+    "utf8",
     "without_accumulation",
 ]
 

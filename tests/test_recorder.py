@@ -201,6 +201,7 @@ def test_recording_twice_gives_the_same_bytes(format: str) -> None:
 # Size
 
 
+@pytest.mark.slow
 def test_a_very_deep_graph_is_freed_without_a_crash() -> None:
     program = """
 import torch

@@ -16,7 +16,7 @@ from recorder_exporters.drawing.colour_scale import ColourBy
 from recorder_exporters.drawing.fields import fields
 from recorder_exporters.drawing.scene import Box, Frame, Line, Scene, scene_of
 from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
-from recorder_exporters.drawing.words import left_out, legible, title_of
+from recorder_exporters.drawing.words import legible, title_of
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
 
@@ -96,8 +96,9 @@ class MermaidExporter:
             return scene_of(view, shown=shown, theme=THEMES[theme], colour_by=colour_by, initializers=initializers)
 
         def text(view: Graph, shapes: bool, *notes: str) -> str:
-            heading = _default_title(view) if title is None else title
-            return _write(scene(view), direction, heading, shapes, notes, THEMES[theme])
+            drawn = scene(view)
+            heading = _default_title(view, drawn.note) if title is None else title
+            return _write(drawn, direction, heading, shapes, notes, THEMES[theme])
 
         if limits == "none":
             return text(graph, shapes)
@@ -126,10 +127,10 @@ _CUT = "collapsed to depth {depth} " + _STAY
 _BARE = "without shapes on the edges " + _STAY
 
 
-def _default_title(graph: Graph) -> str:
+def _default_title(graph: Graph, note: str) -> str:
     outermost = {scope.op_type for scope in graph.scopes if scope.parent is None}
     known = outermost == {title_of(graph)}
-    return ": ".join(part for part in ("" if known else title_of(graph), left_out(graph)) if part)
+    return ": ".join(part for part in ("" if known else title_of(graph), note) if part)
 
 
 def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequence[str], theme: Theme) -> str:
@@ -142,7 +143,7 @@ def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequen
     members = _members(scene)
     frames = {frame: f"s{number}" for number, frame in enumerate(filter(None, members))}
     boxes = {box: f"n{number}" for number, box in enumerate(scene.boxes)}
-    lines += _places(members, {**frames, **boxes}, direction)
+    lines += _places(members, frames, boxes, direction)
     for arrow in scene.arrows:
         line = "-.->" if arrow.stored else "-->"
         text = _text(arrow.words) if shapes else ""
@@ -165,8 +166,9 @@ def _members(scene: Scene) -> dict[Frame | None, list[Box | Frame]]:
     """What stands directly in a frame, or outside of all, in drawing order. A frame is there if it holds something."""
     members: dict[Frame | None, list[Box | Frame]] = {None: []}
     for box in scene.boxes:
-        missing, frame = [], box.frame
-        while frame not in members:
+        missing: list[Frame] = []
+        frame = box.frame
+        while frame is not None and frame not in members:
             missing.append(frame)
             frame = frame.parent
         for new in reversed(missing):
@@ -177,7 +179,10 @@ def _members(scene: Scene) -> dict[Frame | None, list[Box | Frame]]:
 
 
 def _places(
-    members: Mapping[Frame | None, Sequence[Box | Frame]], ids: Mapping[Box | Frame, str], direction: str
+    members: Mapping[Frame | None, Sequence[Box | Frame]],
+    frames: Mapping[Frame, str],
+    boxes: Mapping[Box, str],
+    direction: str,
 ) -> Iterator[str]:
     """Every box, inside its frames. Not by recursion, as a recursive model may nest deeper than Python does."""
     stack = [iter(members[None])]
@@ -190,13 +195,14 @@ def _places(
                 yield "  " * min(len(stack), 8) + "end"
         elif isinstance(item, Frame):
             heading, *others = item.lines
-            yield f'{indent}subgraph {ids[item]}["{_label([_text(heading, " · "), *map(_text, others)])}"]'
+            yield f'{indent}subgraph {frames[item]}["{_label([_text(heading, " · "), *map(_text, others)])}"]'
             # A subgraph that no edge leaves is drawn turned by a quarter, unless it is told not to.
             yield f"{indent}  direction {direction}"
             stack.append(iter(members[item]))
         else:
             opening, closing = _OUTLINES[_outline(item)]
-            yield f"{indent}{ids[item]}{opening}{_label([_text(line) for line in _lines(item)])}{closing}:::{item.look}"
+            label = _label([_text(line) for line in _lines(item)])
+            yield f"{indent}{boxes[item]}{opening}{label}{closing}:::{item.look}"
 
 
 def _outline(box: Box) -> str:

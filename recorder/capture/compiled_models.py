@@ -94,6 +94,13 @@ class Eagerly:
             if differs:
                 self._shortfalls.compiled = True
 
+    def let_go(self) -> None:
+        """Compiled code is being called, and runs as such, since the user says so."""
+        if self._owner == get_ident():
+            self._shortfalls.not_followed(
+                "torch.compile", "a stance that was taken inside the block has it run compiled"
+            )
+
     def fault(self, error: Exception) -> None:
         """An error of our own."""
         if self._owner == get_ident():
@@ -190,10 +197,14 @@ def _answering(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             for eagerly in recorders:
                 eagerly.fault(ours)
             return answer
-        for eagerly in recorders:
-            eagerly.note(differs=answer is not None)
         if not any(eagerly.overrules(_eval_frame()._stance) for eagerly in recorders):
+            if answer is not None:
+                for eagerly in recorders:
+                    eagerly.let_go()
             return answer
+        if getattr(frame.f_locals.get("self"), "export", None) is not True:  # below torch 2.10, export asks, too
+            for eagerly in recorders:
+                eagerly.note(differs=answer is not None)
         _excuse(frame)
         return None
 

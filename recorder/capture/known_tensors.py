@@ -195,6 +195,9 @@ class Known:
         reference = ref(tensor)
         with quietly():
             tied = self._wrappers.sources(tensor)
+            for outer in tied:
+                if (source := outer()) is not None:
+                    self.refer(source)  # a parameter may not have been met
             said = facts(tensor)
             if type(tensor) not in _PLAIN_TENSORS:
                 said = self._wrappers.add(tensor, reference, said)
@@ -225,10 +228,11 @@ class Known:
                 self._seen = 0
                 self.protect()
 
-    def hold(self, tensor: Tensor) -> None:
-        """The model has a tensor, which may wrap another."""
-        if type(tensor) not in _PLAIN_TENSORS:
-            self._wrappers.tie(tensor, ref(tensor))
+    def hold(self, roots: Iterable[nn.Module]) -> None:
+        """The tensors of these modules may wrap others, which may be used before the tensors themselves are."""
+        for tensor in (t for root in roots for t in (*root.parameters(), *root.buffers())):
+            if type(tensor) not in _PLAIN_TENSORS:
+                self._wrappers.tie(tensor, ref(tensor))
 
     def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
         """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that
@@ -236,9 +240,6 @@ class Known:
         """
         first = tensor.grad_fn
         if tied:
-            for outer in tied:
-                if (held := outer()) is not None:
-                    self.refer(held)  # a parameter may not have been met
             self._append(derived_record(reference, tied))
             if first is not None:
                 self._by_sequence.setdefault(sequence_of(first), reference)

@@ -110,9 +110,7 @@ class Capture:
         self._frames.owner = get_ident()
         try:
             self.backward.watch_parameters(self.roots())
-            for root in self.roots().values():
-                for tensor in (*root.parameters(), *root.buffers()):
-                    self.known.hold(tensor)
+            self.known.hold(self.roots().values())
         except Exception as error:
             self.faults.add(error)
         self._handles = [

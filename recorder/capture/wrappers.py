@@ -68,7 +68,7 @@ class Wrappers:
         for inner in self._all(inner_tensors(tensor)):
             for part in (inner, inner._base):
                 source = None if part is None else self._known(id(part)) or self._wrapper(part)
-                if source is not None:
+                if source is not None and source() is not tensor:
                     sources[id(source)] = source
                     break
         return list(sources.values())

@@ -16,6 +16,7 @@ import msgspec
 
 from recorder.errors import GraphError, StreamError
 from recorder.figures import meta_of
+from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
 from recorder.graph.meta import check_told
@@ -230,7 +231,7 @@ def _key(key: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else utf8(text).decode()
 
 
 @collector_held_back()

@@ -29,6 +29,7 @@ def test_the_naive_model_agrees_on_the_samples(name: str) -> None:
 # What holds for every stream
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(strategies.streams())
 def test_the_same_stream_always_gives_the_same_graph(stream: EventStream) -> None:

@@ -294,6 +294,7 @@ def test_attributes_are_the_node_s_own() -> None:
     assert all(node.attributes == {"dim": 1} for node in assemble(stream).nodes)
 
 
+@pytest.mark.slow
 def test_assembling_is_linear_enough() -> None:
     """Twice the events cost twice the time, not four times."""
 

@@ -167,6 +167,7 @@ def test_same_as_torchviz(case: str, options: dict[str, bool]) -> None:
     check(CASES[case](), **options)
 
 
+@pytest.mark.slow
 def test_same_as_torchviz_in_full_size() -> None:
     net = torchvision.models.vit_b_16()
     y = net(torch.rand(1, 3, 224, 224))

@@ -113,6 +113,7 @@ def test_a_broken_pipe_is_no_traceback(saved):
         assert process.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["recorder", "recorder.cli"])
 def test_python_m_is_the_program(module):
     command = [sys.executable, "-m", module, "--version"]

@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return empty
 
 
+@pytest.mark.slow
 def test_what_it_writes_installs_passes_its_tests_and_exports_a_resnet18(folder: Path, tmp_path: Path) -> None:
     status, told = new("my-exporter")
     assert status == 0, told
@@ -85,6 +86,7 @@ def test_what_it_writes_installs_passes_its_tests_and_exports_a_resnet18(folder:
     assert {call["name"]: call["after"] for call in calls}["layer1.0.add_"] == ["layer1.0.bn2", "maxpool"]
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_as_tidy_as_what_is_here(folder: Path) -> None:
     assert new("my-exporter")[0] == 0
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff"
@@ -185,6 +187,7 @@ def test_without_a_command_help_is_printed() -> None:
     assert "new  Write a distribution" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path) -> None:
     python("-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")

@@ -98,6 +98,7 @@ def test_every_script_is_in_the_page_after_what_it_imports() -> None:
     assert not re.search(r"(?m)^(import|export) ", page.rsplit("<script>", 1)[1])
 
 
+@pytest.mark.slow
 def test_scripts_by_themselves() -> None:
     """What needs no browser, under Node.js."""
     if shutil.which("node") is None:

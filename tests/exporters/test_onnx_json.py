@@ -128,6 +128,7 @@ def test_any_view_is_accepted(graph: Graph, depth: int) -> None:
     assert_same_dataflow(load(text), recorder.collapse(graph, depth))
 
 
+@pytest.mark.slow
 def test_resnet18_as_recorded() -> None:
     torch = pytest.importorskip("torch")
     models = pytest.importorskip("torchvision.models")
@@ -428,6 +429,7 @@ def test_indent_changes_the_layout_only() -> None:
     assert json.loads(line) == json.loads(recorder.export(graph, "onnx-json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx-json", "json"])
 def test_the_same_text_in_another_process(format: str) -> None:
     script = (
@@ -440,6 +442,7 @@ def test_the_same_text_in_another_process(format: str) -> None:
     assert other == b"".join(str(recorder.export(graph, format)).encode() for graph in SAMPLES.values())
 
 
+@pytest.mark.slow
 def test_a_large_graph_takes_seconds() -> None:
     graph = chain(20_000, blocks=20)
     model = onnx.load_model_from_string(recorder.export(graph, "onnx-json"), format="json")

@@ -251,6 +251,7 @@ def test_who_implements_what_is_deprecated_is_warned_with_the_place_and_it_works
     assert len(plugins.open_sinks(None)) == 2
 
 
+@pytest.mark.slow
 def test_users_of_a_deprecated_plugin_see_no_warning(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text(
         "from recorder import hookimpl\n@hookimpl\ndef recorder_annotate_graph(graph): print('works')", "utf-8"

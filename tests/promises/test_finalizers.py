@@ -23,6 +23,7 @@ class Garbage:
             raise self.outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", [None, ValueError("in a finalizer")], ids=["silent", "raising"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_finalizers_that_call_the_net_at_any_moment(outcome: BaseException | None) -> None:

@@ -167,6 +167,7 @@ def test_messages_of_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.stderr == "wrote \\x1b[2J.dot (dot)\n"
 
 
+@pytest.mark.slow
 def test_what_is_exported_to_a_terminal_is_harmless_and_to_a_pipe_whole(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_bytes(recorder.dumps(everywhere(SPOOF + "\x9b31m")))
     command = [sys.executable, "-m", "recorder.cli", "export", str(tmp_path / "net.json"), "-f", "json"]
@@ -191,6 +192,7 @@ def test_what_is_exported_to_a_terminal_is_harmless_and_to_a_pipe_whole(tmp_path
     targets._is_safe(text.replace("\r\n", ""))
 
 
+@pytest.mark.slow
 def test_a_folder_cannot_stand_in_for_what_is_installed(tmp_path: Path) -> None:
     """Only what was named is imported, and what is installed goes before what lies around."""
     for name in ("torch", "torchvision", "onnx", "pydot", "rich", "numpy"):

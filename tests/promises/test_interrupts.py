@@ -146,6 +146,7 @@ def step(net: Net, batch: Tensor, error: BaseException, at: int) -> tuple[int, b
     return moments[0], False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Own, TimeoutError])
 def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
     net, batch = small()
@@ -167,6 +168,7 @@ def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
         assert calls(outer.graphs[-1]) == expected, at
 
 
+@pytest.mark.slow
 def test_signals_at_random_moments() -> None:
     net, batch = small()
     with Recorder(net) as r:

@@ -54,6 +54,7 @@ def test_exported_names() -> None:
         "save",
         "select",
         "unfold",
+        "utf8",
         "without_accumulation",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []

@@ -27,6 +27,7 @@ SAID = "compiled code ran eagerly while it was recorded"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # the compiler itself reads it
     pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated"),
+    pytest.mark.slow,
 ]
 
 
@@ -260,11 +261,13 @@ def test_recorders_left_in_any_order_put_it_back(order: tuple[int, ...], backend
 @pytest.mark.filterwarnings(f"ignore:{SAID}")
 def test_a_stance_taken_inside_the_block(backend: Counting) -> None:
     net = whole(backend)
-    with Recorder(net):
+    unfollowed = pytest.warns(RuntimeWarning, match="^not followed in this recording: torch.compile")
+    with unfollowed, Recorder(net) as r:
         with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="Detected recompile"):
             net(x())
         net(x())
         torch.compiler.set_stance("eager_on_recompile")
+    assert [said["name"] for said in r.graph.meta["not_followed"]] == ["torch.compile"]
     assert eval_frame._stance.stance == "eager_on_recompile"
     torch.compiler.set_stance("default")
 
@@ -272,7 +275,7 @@ def test_a_stance_taken_inside_the_block(backend: Counting) -> None:
 def test_it_is_said_once_for_each_recording(backend: Counting) -> None:
     net = whole(backend)
     r = Recorder(net)
-    with pytest.warns(RuntimeWarning, match=SAID) as said, r:
+    with told() as said, r:
         net(x())
         net(x())
     assert len(said) == 1

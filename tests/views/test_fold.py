@@ -147,6 +147,7 @@ def represented(view: Graph) -> int:
     return total
 
 
+@pytest.mark.slow
 def test_the_strategy_makes_what_has_to_be_tried() -> None:
     # Whether there is one is all that is asked, so no time goes into making it smaller.
     found_as_it_is = settings(max_examples=2_000, database=None, phases=[Phase.generate])
