@@ -25,7 +25,7 @@ from recorder.capture.tensor_facts import (
 )
 from recorder.capture.wrappers import Wrappers
 
-__all__ = ["Known"]
+__all__ = ["KnownTensors"]
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
@@ -37,7 +37,7 @@ _LONGEST = 64
 """So many items of a plain list among the arguments are kept."""
 
 
-class Known:
+class KnownTensors:
     """The tensors that a recording knows.
 
     Args:
