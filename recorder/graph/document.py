@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from recorder.errors import GraphError, StreamError
+from recorder.figures import meta_of
 from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
-from recorder.graph.meta import check_told, untimed
+from recorder.graph.meta import check_told
 from recorder.limits import DEEPEST, LARGEST, Size, Word
 
 __all__ = ["dumps", "equal", "from_document", "json_schema", "loads", "to_document"]
@@ -105,7 +106,7 @@ _DECODER = msgspec.json.Decoder(GraphDoc)
 @collector_held_back()
 def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> GraphDoc:
     """The graph as a document. ``timing=False`` leaves measured times out, so that the same program always gives the
-    same document; ``metrics=False`` leaves out what `recorder.analysis.metrics` computes from the rest.
+    same document; ``metrics=False`` leaves out the metrics, for which `recorder.add_metrics` asked.
 
     Raises:
         GraphError: a node or scope is in a scope that the graph lacks, or attributes or meta hold what JSON cannot.
@@ -144,7 +145,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
                 duration_ns=n.duration_ns if timing else None,
                 backward_ns=n.backward_ns if timing else None,
                 attributes=_members(n.attributes, n),
-                meta=_members(_kept(n.meta, timing, metrics), n),
+                meta=_members(meta_of(graph, n, timing=timing) if metrics else n.meta, n),
             )
             for n in graph.nodes
         ],
@@ -173,7 +174,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
                 duration_ns=s.duration_ns if timing else None,
                 backward_ns=s.backward_ns if timing else None,
                 attributes=_members(s.attributes, s),
-                meta=_members(_kept(s.meta, timing, metrics), s),
+                meta=_members(meta_of(graph, s, timing=timing) if metrics else s.meta, s),
             )
             for s in graph.scopes
         ],
@@ -187,13 +188,6 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
 def equal(graph: Graph, other: Graph) -> bool:
     """Whether two graphs are written down alike, measured times and metrics left out: what ``==`` says."""
     return to_document(graph, timing=False, metrics=False) == to_document(other, timing=False, metrics=False)
-
-
-def _kept(meta: dict[str, Any], timing: bool, metrics: bool) -> dict[str, Any]:
-    """``meta`` without metrics, or without those that are measured times."""
-    if metrics or "metrics" not in meta:
-        return meta if timing else untimed(meta)
-    return {name: fact for name, fact in meta.items() if name != "metrics"}
 
 
 def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:
@@ -310,7 +304,16 @@ def from_document(document: GraphDoc) -> Graph:
         raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
     graph.lint()
     check_told(graph)
+    _take_metrics(graph)
     return graph
+
+
+def _take_metrics(graph: Graph) -> None:
+    """What a document says in ``meta["metrics"]`` becomes the graph's metrics."""
+    places: list[Node | Scope] = [*graph.nodes, *graph.scopes]
+    if any("metrics" in place.meta for place in places):
+        graph.metrics = {place: place.meta.pop("metrics", {}) for place in places}
+        graph._metrics_in_documents = True
 
 
 def _at(items: list[_T], index: int, whose: str) -> _T:
