@@ -135,6 +135,10 @@ class KnownTensors:
                 out.append(self.refer(item))
             elif (kind is tuple or kind is list) and len(around) <= DEEPEST and id(item) not in around:
                 self._encode_list(item, item, out, around)
+            elif kind is dict and len(around) <= DEEPEST and id(item) not in around:
+                out.append(MAP)
+                self._encode_named(item.items(), out, (*around, id(item)))
+                out.append(END)
             else:
                 self._encode_holder(item, kind, out, around)
 
@@ -172,7 +176,7 @@ class KnownTensors:
 
     def _encode_named(self, items: Iterable[tuple[Any, Any]], out: Log, around: tuple[int, ...]) -> None:
         for number, (key, value) in enumerate(items):
-            out.append(label(key, number))
+            out.append(key if type(key) is str else label(key, number))
             self.encode((value,), out, around)
 
     def refer(self, tensor: Tensor) -> Reference:
