@@ -10,6 +10,7 @@ a list, a float that is not finite as ``"inf"``, ``"-inf"`` or ``"nan"``, and a 
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -49,7 +50,7 @@ class ValueDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
 
 
 class ScopeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """One `Scope`; ``parent`` is its parent's index."""
+    """One `Scope`; ``parent`` is its parent's index, ``inputs`` and ``outputs`` are indices."""
 
     name: str
     fqn: str
@@ -62,6 +63,10 @@ class ScopeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     backward_ns: int | None = None
     attributes: dict[str, Any] = {}
     meta: dict[str, Any] = {}
+    inputs: tuple[ValueIndex, ...] = ()
+    outputs: tuple[ValueIndex, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
 
 class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -81,10 +86,14 @@ class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     backward_ns: int | None = None
     attributes: dict[str, Any] = {}
     meta: dict[str, Any] = {}
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
 
 class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `Graph`; ``inputs``, ``outputs`` and ``initializers`` are indices into ``values``."""
+    """One `Graph`; ``inputs``, ``outputs`` and ``initializers`` are indices into ``values``, in which stand last those
+    that a call was only given, or only returned.
+    """
 
     format: Literal["graph-recorder"]
     schema_version: Literal[1]
@@ -96,6 +105,8 @@ class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: list[ValueIndex]
     initializers: list[ValueIndex]
     meta: dict[str, Any] = {}
+    input_names: list[str] | None = None
+    output_names: list[str] | None = None
 
 
 _DECODER = msgspec.json.Decoder(GraphDoc)
@@ -109,7 +120,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
     Raises:
         GraphError: a node or scope is in a scope that the graph lacks, or attributes or meta hold what JSON cannot.
     """
-    values = list(graph.values())
+    values = [*graph.values(), *graph.values_of_calls()]
     value_index = {id(v): i for i, v in enumerate(values)}
     scope_index = {id(s): i for i, s in enumerate(graph.scopes)}
 
@@ -144,6 +155,8 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
                 backward_ns=n.backward_ns if timing else None,
                 attributes=_members(n.attributes, n),
                 meta=_members(_kept(n.meta, timing, metrics), n),
+                input_names=tuple(map(_text, n.input_names)),
+                output_names=tuple(map(_text, n.output_names)),
             )
             for n in graph.nodes
         ],
@@ -173,6 +186,10 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
                 backward_ns=s.backward_ns if timing else None,
                 attributes=_members(s.attributes, s),
                 meta=_members(_kept(s.meta, timing, metrics), s),
+                inputs=tuple(indices(s.inputs)),
+                outputs=tuple(indices(s.outputs)),
+                input_names=tuple(map(_text, s.input_names)),
+                output_names=tuple(map(_text, s.output_names)),
             )
             for s in graph.scopes
         ],
@@ -180,6 +197,8 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
         outputs=indices(graph.outputs),
         initializers=indices(graph.initializers),
         meta=_members(graph.meta, graph),
+        input_names=list(map(_text, graph.input_names)),
+        output_names=list(map(_text, graph.output_names)),
     )
 
 
@@ -245,6 +264,10 @@ def from_document(document: GraphDoc) -> Graph:
         Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, _members(v.meta, v))
         for v in document.values
     ]
+
+    def pick(indices: "tuple[int, ...] | list[int]", whose: str) -> tuple[Value, ...]:
+        return tuple(_at(values, i, whose) for i in indices)
+
     scopes: list[Scope] = []
     levels: list[int] = []
     for s in document.scopes:
@@ -265,11 +288,12 @@ def from_document(document: GraphDoc) -> Graph:
                 backward_ns=s.backward_ns,
                 attributes=_members(s.attributes, s),
                 meta=_members(s.meta, s),
+                inputs=pick(s.inputs, f"an input of scope {s.name!r}"),
+                outputs=pick(s.outputs, f"an output of scope {s.name!r}"),
+                input_names=s.input_names,
+                output_names=s.output_names,
             )
         )
-
-    def pick(indices: "tuple[int, ...] | list[int]", whose: str) -> tuple[Value, ...]:
-        return tuple(_at(values, i, whose) for i in indices)
 
     nodes = [
         Node(
@@ -287,6 +311,8 @@ def from_document(document: GraphDoc) -> Graph:
             error=n.error,
             duration_ns=n.duration_ns,
             backward_ns=n.backward_ns,
+            input_names=n.input_names,
+            output_names=n.output_names,
         )
         for n in document.nodes
     ]
@@ -298,8 +324,10 @@ def from_document(document: GraphDoc) -> Graph:
         scopes=scopes,
         name=document.name,
         meta=_members(document.meta, document),
+        input_names=document.input_names,
+        output_names=document.output_names,
     )
-    reached = {id(v) for v in graph.values()}
+    reached = {id(v) for v in chain(graph.values(), graph.values_of_calls())}
     if lost := [v.name for v in values if id(v) not in reached]:
         raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
     graph.lint()

@@ -1,6 +1,7 @@
 """Copies of what a view keeps: a graph is built from fresh values, and a view shares nothing that can be changed."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from recorder.graph.core import Graph, Node, Scope, Value
 
@@ -50,6 +51,8 @@ class Copies:
             copy = self._scopes[id(original)] = Scope(
                 original.fqn, original.call, original.op_type, copy, original.name, original.target, original.error,
                 original.duration_ns, original.backward_ns, dict(original.attributes), dict(original.meta),
+                self.values(original.inputs), self.values(original.outputs), original.input_names,
+                original.output_names,
             )  # fmt: skip
         return copy
 
@@ -57,7 +60,7 @@ class Copies:
         return Node(
             node.name, node.kind, node.op_type, node.target, node.fqn, node.call, self.scope(self._around(node)),
             self.values(node.inputs), self.values(node.outputs), dict(node.attributes), dict(node.meta), node.error,
-            node.duration_ns, node.backward_ns,
+            node.duration_ns, node.backward_ns, node.input_names, node.output_names,
         )  # fmt: skip
 
     def collapsed(self, scope: Scope, name: str) -> Node:
@@ -76,13 +79,30 @@ class Copies:
         outputs: Iterable[Value] | None = None,
         initializers: Iterable[Value] | None = None,
     ) -> Graph:
-        """The view: nodes that are copies already, the rest of the original's."""
+        """The view: nodes that are copies already, the rest of the original's. What enters or leaves in the place of an
+        input or output has its name.
+        """
+        given = self.values(original.inputs if inputs is None else inputs)
+        returned = self.values(original.outputs if outputs is None else outputs)
         return Graph(
             nodes,
-            inputs=self.values(original.inputs if inputs is None else inputs),
-            outputs=self.values(original.outputs if outputs is None else outputs),
+            inputs=given,
+            outputs=returned,
+            input_names=[name or v.name for v, name in self._named(given, original.inputs, original.input_names)],
+            output_names=[name for _, name in self._named(returned, original.outputs, original.output_names)],
             initializers=self.values(original.initializers if initializers is None else initializers),
             scopes=[copy for copy in map(self.scope, scopes) if copy is not None],
             name=original.name,
             meta=dict(original.meta),
         )
+
+    def _named(
+        self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]
+    ) -> Iterator[tuple[Value, str]]:
+        """Each with the name of what it stands for. What stands there twice has several."""
+        waiting: dict[int, deque[str]] = defaultdict(deque)
+        for original, name in zip(originals, names):
+            waiting[id(self.value(original))].append(name)
+        for value in shown:
+            of_it = waiting[id(value)]
+            yield value, "" if not of_it else of_it.popleft() if len(of_it) > 1 else of_it[0]

@@ -69,12 +69,11 @@ class _Fold:
         for scope in scopes:
             _tell(scope, copies.scope(scope), runs)
         inputs = [_input(value, runs) for value in graph.inputs]
-        outputs = [runs.shown(value) for value in graph.outputs]
-        for side in (inputs, outputs):
+        for side in (inputs, [runs.shown(value) for value in dict.fromkeys(graph.outputs)]):
             for value, times in Counter(side).items():
                 if times > 1:
                     copies.value(value).meta["repeats"] = times
-        return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), dict.fromkeys(outputs))
+        return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), _outputs(graph.outputs, runs))
 
 
 def _once(values: Iterable[Value], runs: Runs, copies: Copies) -> Iterator[Value]:
@@ -95,6 +94,15 @@ def _input(value: Value, runs: Runs) -> Value:
     number, position = min((runs.blocks.number(node), position) for node, position in value.uses)
     stand_in = runs.graph.nodes[runs.blocks.shown(number)]
     return stand_in.inputs[position]
+
+
+def _outputs(values: Iterable[Value], runs: Runs) -> Iterator[Value]:
+    """Those that stand for these, each once; but twice for what was returned twice."""
+    first: dict[int, Value] = {}
+    for value in values:
+        shown = runs.shown(value)
+        if first.setdefault(id(shown), value) is value:
+            yield shown
 
 
 def _tell(place: Node | Scope, copy: Node | Scope | None, runs: Runs) -> None:

@@ -153,8 +153,7 @@ class _Hide:
                 copy.inputs = copies.values(value for value in node.inputs if id(value) not in without)
                 nodes.append(copy)
         kept = (node for node in graph.nodes if id(node) not in gone)
-        outputs = {id(v): v for v in (instead.get(id(v), v) for v in graph.outputs)}.values()
-        return copies.graph(graph, nodes, _left(graph, kept), outputs=outputs)
+        return copies.graph(graph, nodes, _left(graph, kept))
 
     def _asked(self, node: Node) -> bool:
         return (
