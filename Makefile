@@ -1,6 +1,8 @@
 # Everything from two commands:
 #   make demo   set up, record a real network on a real image, write pictures into out/
 #   make test   set up, then lint, types, import contracts and all tests
+#   make test-oldest   the core tests on the oldest versions that pyproject.toml allows; QUICK=1: a few minutes' worth
+# At a change, in about a minute: make quick, which is lint and the tests that are not slow.
 # The documentation as a site, in out/site: make site
 # What the promises rest on, in figures (half an hour, 8 GB): make reliability
 #
@@ -10,14 +12,27 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MERMAID := tests/mermaid
+OLDEST := .venv-oldest
+# What records, assembles and exports, without the programs that read formats back.
+QUICK_CORE := test_recorder.py assembly capture/test_backward_hooks.py graph promises/test_hostile_files.py \
+  exporters/test_onnx_json.py events/test_stream.py
+CORE := test_recorder.py assembly capture autograd graph events views analysis summary supported testing \
+  exporters/test_dot.py exporters/test_onnx_json.py plugins/test_exporting.py promises/test_faults.py \
+  promises/test_hostile_files.py
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test site reliability setup setup-test lint types contracts unit format clean
+.PHONY: demo test quick test-oldest site reliability setup setup-test lint types contracts unit format clean
 
 demo: setup
 	$(BIN)/python examples/tutorial.py out
 
 test: lint types contracts unit
+
+quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=quick
+
+test-oldest: .make/oldest
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(if $(QUICK),$(QUICK_CORE),$(CORE)))
 
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
@@ -57,6 +72,15 @@ format: setup
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@mkdir -p .make && touch $@
 
+.make/oldest: pyproject.toml tests/support/lowest.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14) and "torch 2.8 is for Python 3.11 to 3.13: make PYTHON=...")'
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	@mkdir -p .make
+	$(OLDEST)/bin/python tests/support/lowest.py >.make/lowest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint .make/lowest.txt --editable '.[test]'
+	@touch $@
+
 # Graphviz and Chromium, for the tests that read our formats back with the real programs. As root on Debian they are
 # installed; elsewhere the tests that need them say what is missing, and skip.
 .make/system:
@@ -73,4 +97,4 @@ format: setup
 	@mkdir -p .make && touch $@
 
 clean:
-	rm -rf $(VENV) .make out $(MERMAID)/node_modules
+	rm -rf $(VENV) $(OLDEST) .make out $(MERMAID)/node_modules

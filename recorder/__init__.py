@@ -10,6 +10,7 @@ Importing this package does not import torch, so that graphs are drawn where tor
 on first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from recorder.analysis.metrics import add_metrics
@@ -24,24 +25,31 @@ from recorder.errors import (
     StreamError,
 )
 from recorder.events.stream import EventStream
+from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
 from recorder.graph.document import dumps, json_schema, loads
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
+from recorder.views.accumulation import without_accumulation
 from recorder.views.collapse import collapse, collapse_to_fit, expand
-from recorder.views.fit import readable
+from recorder.views.fit import ROOM, readable
 from recorder.views.fold import fold, unfold
-from recorder.views.select import hide, select
+from recorder.views.hide import hide
+from recorder.views.select import select
 
 if TYPE_CHECKING:
+    from recorder.analysis.gradient_report import gradient_report as gradient_report
     from recorder.autograd.graph import autograd_graph
     from recorder.autograd.make_dot import make_dot
+    from recorder.graph.document import equal as equal
+    from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ROOM",
     "Edge",
     "EventStream",
     "ExportError",
@@ -79,20 +87,28 @@ __all__ = [
     "save",
     "select",
     "unfold",
+    "utf8",
+    "without_accumulation",
 ]
 
 
+_LAZY = {
+    "Recorder": "recorder.recorder",
+    "autograd_graph": "recorder.autograd.graph",
+    "make_dot": "recorder.autograd.make_dot",
+}
+"""What needs torch, and where it stands."""
+
+_FROM_BELOW = {
+    "equal": "recorder.graph.document",
+    "gradient_report": "recorder.analysis.gradient_report",
+    "mimebundle": "recorder.notebook",
+}
+"""Not public: what a `Graph` asks for that stands above it. Imports go down only, so it asks here, by name."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "Recorder":
-        from recorder.recorder import Recorder
-
-        return Recorder
-    if name == "autograd_graph":
-        from recorder.autograd.graph import autograd_graph
-
-        return autograd_graph
-    if name == "make_dot":
-        from recorder.autograd.make_dot import make_dot
-
-        return make_dot
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = _LAZY.get(name) or _FROM_BELOW.get(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(place), name)

@@ -21,6 +21,7 @@ __all__ = [
     "PluginError",
     "RecorderError",
     "StreamError",
+    "describe_error",
 ]
 
 
@@ -56,3 +57,21 @@ class ExportError(RecorderError, RuntimeError):
 
 class PluginError(RecorderError, RuntimeError):
     """A plugin failed or contradicts another; the message names it."""
+
+
+def describe_error(error: BaseException | None, *, first_line: bool = False) -> str:
+    """An error in words: ``Type: message``, or its type alone if it has none, even where the message cannot be had.
+
+    Args:
+        error: any error; ``"unknown error"`` if None.
+        first_line: of the message, only the first line that says something.
+    """
+    if error is None:
+        return "unknown error"
+    try:
+        message = str(error)
+    except Exception:
+        message = "<its message raised an error>"
+    if first_line:
+        message = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole or not at all."""
+"""Files that are replaced as a whole or not at all, and text as they hold it."""
 
 import errno
 import os
@@ -6,7 +6,14 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["utf8", "write_atomically"]
+
+
+def utf8(text: str) -> bytes:
+    r"""Text as `recorder.save` writes it: in UTF-8, and half of a character (a lone surrogate), which that cannot hold,
+    as its escape, ``\ud800``. A format that wants bytes or protobuf's strings has names from models through this.
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_atomically(path: Path, parts: Iterable[bytes]) -> None:

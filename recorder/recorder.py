@@ -23,8 +23,8 @@ from recorder.capture.describe import by_prefix, describe, describe_early
 from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.module_hooks import Capture
 from recorder.capture.raw_records import Log
+from recorder.capture.shortfalls import Shortfalls
 from recorder.errors import RecorderError
-from recorder.events.split import split
 from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Header
@@ -133,7 +133,8 @@ class Recorder:
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._header = Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta)
-        self._eagerly = Eagerly(meta)
+        self._shortfalls = Shortfalls(meta)
+        self._eagerly = Eagerly(self._capture, meta, self._shortfalls)
         self._crowded = _CROWD
         self._changes = 0
         self._graph: tuple[int, Graph] | None = None
@@ -183,6 +184,8 @@ class Recorder:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        for said in self._shortfalls.warnings():
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
 
     def _stop(self, error: BaseException | None = None) -> None:
         if not self._recording:
@@ -273,7 +276,7 @@ class Recorder:
     @property
     def graphs(self) -> Sequence[Graph]:
         """One graph for each outermost call of the model, with what followed it until the next."""
-        graphs = [assemble(stream) for stream in split(self.events)]
+        graphs = [assemble(stream) for stream in self.events.split()]
         for graph in graphs:
             installed().annotate(graph)
         return graphs

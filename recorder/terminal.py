@@ -6,7 +6,7 @@ line read as another.
 
 import re
 
-__all__ = ["harmless", "in_one_line"]
+__all__ = ["folded", "harmless", "in_one_line"]
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -25,6 +25,11 @@ def harmless(text: str) -> str:
 def in_one_line(text: str) -> str:
     r"""The same for a name, which no line end or tab may break out of a line or a table: ``\n``, ``\t``."""
     return text if text.isascii() and text.isprintable() else _UNSAFE_IN_LINE.sub(_escape, text)
+
+
+def folded(text: str) -> str:
+    """A message of several lines as one: what begins a new line there follows after a space."""
+    return in_one_line(" ".join(text.split()))
 
 
 def _escape(match: re.Match[str]) -> str:

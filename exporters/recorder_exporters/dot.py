@@ -1,52 +1,35 @@
 """Graphviz's DOT language, and so what the pictures are rendered from.
 
-Three steps, with plain data between them: `_boxes` and `_arrows` decide what is drawn and say it in DOT's attributes,
-`_write` puts that into pydot. pydot guesses whether a text needs quotes, and guesses wrong on some; so nothing that
-comes from a model reaches it as an id, and every label and tooltip is quoted before.
+The scene says what is drawn; here it becomes DOT's attributes, and `_write` puts those into pydot. pydot guesses
+whether a text needs quotes, and guesses wrong on some; so nothing that comes from a model reaches it as an id, and
+every label and tooltip is quoted before.
 
 Operations have round corners, tensors sharp ones.
 """
 
 import math
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from recorder import ExportError, Graph, Node, Scope, Value
-from recorder.analysis.gradient_flow import reached
-from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
-from recorder_exporters.dot_markup import (
-    escaped,
+from recorder import ROOM, ExportError, Graph, Node, Value, without_accumulation
+from recorder_exporters.drawing.colour_scale import ColourBy
+from recorder_exporters.drawing.dot_markup import (
     heading,
-    line_of,
-    shape_and_dtype,
-    shape_over_dtype,
-    small,
+    is_prominent,
+    label_of_arrow,
+    label_of_box,
+    label_of_frame,
     tooltip,
-    wrapped,
 )
-from recorder_exporters.look import (
-    ROOM,
-    STYLES,
-    Style,
-    caption,
-    class_of,
-    hints,
-    left_out,
-    legible,
-    shape_of,
-    short_name,
-    size_of,
-    times,
-    title_of,
-    value_class,
-    without_accumulation,
-)
-from recorder_exporters.shown import fields, figures_of
-from recorder_exporters.themes import THEMES, Theme, ThemeName, told_apart
+from recorder_exporters.drawing.fields import fields
+from recorder_exporters.drawing.scene import Arrow, Box, Frame, Part, Scene, scene_of
+from recorder_exporters.drawing.styles import Style
+from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
+from recorder_exporters.drawing.words import legible, shape_of, times, title_of
 
 if TYPE_CHECKING:
-    import pydot
+    from recorder_exporters.torchviz import TorchvizDrawing
 
 __all__ = ["DotExporter"]
 
@@ -55,10 +38,7 @@ LARGE = 2_000
 passes, so that this tells its time, and not the number of nodes: with care, 2,000 take it about three seconds, and
 28,000, which DenseNet-121 has, half a minute."""
 
-MEMBERS = 8
-"""Parameters and buffers that are written in one box."""
-
-Attributes = dict[str, Any]
+Attributes: TypeAlias = dict[str, Any]
 
 # What is empty here, a theme fills in.
 FONT = '"Helvetica,Arial,sans-serif"'
@@ -91,8 +71,8 @@ class DotExporter:
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
-            that the legend shows: see `recorder_exporters.colour_scale`. ``"gradient"`` is the norm of the gradients
-            that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
+            that the legend shows: see `recorder_exporters.drawing.colour_scale`. ``"gradient"`` is the norm of the
+            gradients that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
             `recorder.analysis.metrics`. Grey is a call of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
@@ -125,148 +105,93 @@ class DotExporter:
             ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
         """
         graph = without_accumulation(graph)
-        look = _Look(THEMES[theme], fields(show, shapes))
-        boxes = list(_boxes(graph, initializers, look))
-        scale = scale_of(graph, colour_by, look.theme)
-        if scale is not None:
-            boxes = [_measured(box, scale) for box in boxes]
+        shown = fields(show, shapes)
+        scene = scene_of(
+            graph,
+            shown=shown,
+            theme=THEMES[theme],
+            colour_by=colour_by,
+            initializers=initializers,
+            lists=True,
+            backward=backward,
+        )
         if fast is None:
             fast = _span(graph) > LARGE
-        gradients = list(_gradients(graph, boxes, look.theme)) if backward else []
-        twofold = {(arrow.tail, arrow.head) for arrow in gradients}
-        arrows = list(_arrows(graph, boxes, look if not fast else None, beside=direction == "TB", twofold=twofold))
         title = title_of(graph) if title is None else title
-        shown = {box.look for box in boxes} | ({"error"} if any(s.error for s in graph.scopes) else set())
-        shown |= {"gradient"} if gradients else set()
-        steps = scale.legend() if scale is not None and legend else []
-        kinds = [kind for kind in STYLES if kind in shown and legend]
         attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
-        less = left_out(graph) if legend else ""
+        steps = scene.scale.legend() if scene.scale is not None and legend else []
+        kinds, less = (scene.legend, scene.note) if legend else ([], "")
         if title or kinds or steps or less:  # as the label of the whole drawing: it takes no part in the layout
-            entries = told_apart(look.theme.styles[kind] for kind in kinds)
-            attributes["label"] = heading(title, entries, 4 if direction == "TB" else 8, steps, less)
-        return _write(graph, attributes, title, boxes, arrows + gradients, look.theme)
+            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps, less)
+        ids = _numbered(graph, scene)
+        arrows = _arrows(graph, scene, ids, THEMES[theme], worded=not fast, beside=direction == "TB")
+        return _write(scene, attributes, title, ids, arrows, THEMES[theme])
+
+    def torchviz_drawing(self, width: int) -> "TorchvizDrawing":
+        """What `recorder.make_dot` draws on, which asks the installed exporter of DOT for it."""
+        from recorder_exporters.torchviz import TorchvizDrawing
+
+        return TorchvizDrawing(width)
 
 
-class _Look(NamedTuple):
-    """Colours, and what stands on nodes and edges, as `recorder_exporters.shown` has it."""
-
-    theme: Theme
-    shown: frozenset[str]
+Edge: TypeAlias = tuple[str, str, Attributes]
+"""From where to where, and how it looks."""
 
 
-class _Box(NamedTuple):
-    """What becomes a node of the drawing. ``look`` is a key into `STYLES`, "" if a scale gives the colours."""
-
-    id: str
-    scope: Scope | None
-    look: str
-    subject: "Node | Value"
-    attributes: Attributes
-
-
-class _Arrow(NamedTuple):
-    tail: str
-    head: str
-    attributes: Attributes
-
-
-def _boxes(graph: Graph, initializers: bool, look: _Look) -> Iterator[_Box]:
-    """The graph's inputs and the other tensors that no node made, its nodes, and its outputs."""
-    returned = {id(v) for v in graph.outputs}
-    given = {id(v) for v in graph.inputs}
-
-    def apart(value: Value) -> bool:
-        if value.producer is not None:
-            return False
-        if id(value) in given or id(value) in returned or value.role not in ("parameter", "buffer"):
-            return True
-        return initializers and bool(value.uses) and not _is_private(value)
-
-    for number, value in enumerate(filter(apart, graph.values())):
-        scope = None if id(value) in given else _scope_around(value)
-        yield _Box(f"v{number}", scope, value_class(value), value, _source(value, look))
-    for number, node in enumerate(graph.nodes):
-        own = [v for v in node.inputs if not apart(v) and v.role in ("parameter", "buffer")] if initializers else []
-        yield _Box(f"n{number}", node.scope, class_of(node), node, _operation(node, own, look))
-    for number, value in enumerate(graph.outputs):
-        yield _Box(f"o{number}", None, "output", value, _tensor(value, "output", "output", look))
-
-
-def _measured(box: _Box, scale: ColourScale) -> _Box:
-    """The box of a node in the colour of its figure, unless an error is to be seen."""
-    if not isinstance(box.subject, Node) or box.look == "error":
-        return box
-    return box._replace(look="", attributes={**box.attributes, **_colours(scale.style(box.subject))})
-
-
-def _is_private(value: Value) -> bool:
-    """Whether one module, or one autograd node, alone uses a parameter or buffer: then it is written in the box. Boxes
-    of their own would outnumber the operations and pull the layout apart; they are left to what is shared.
+def _numbered(graph: Graph, scene: Scene) -> dict[Box, str]:
+    """The boxes in the order in which they are written: the tensors, numbered as the graph has its values, the nodes,
+    and the outputs.
     """
-    owners = {node.name if node.kind == "autograd" else node.fqn for node, _ in value.uses}
-    return len(owners) == 1 and None not in owners
+    position = {value: number for number, value in enumerate(graph.values())}
+    tensors = [box for box in scene.boxes if box.kind == "tensor"]
+    groups = {
+        "v": sorted(tensors, key=lambda box: position[box.subject]),  # type: ignore[index]
+        "n": [box for box in scene.boxes if box.kind == "operation"],
+        "o": [box for box in scene.boxes if box.kind == "output"],
+    }
+    return {box: f"{letter}{number}" for letter, group in groups.items() for number, box in enumerate(group)}
 
 
 def _arrows(
-    graph: Graph, boxes: Iterable[_Box], look: _Look | None, beside: bool, twofold: Container[tuple[str, str]]
-) -> Iterator[_Arrow]:
-    """Every use of a tensor, by a node or as the graph's output, where both ends are drawn. Without words if ``look``
-    is None.
+    graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, worded: bool, beside: bool
+) -> Iterator[Edge]:
+    """The arrows of a scene and, after them, the way back of the gradients.
 
     Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
-    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it. Beside
-    ``twofold`` edges an arrow comes back.
+    is to run straight, a label stands ``beside`` the edge, where the column that the nodes make has room for it.
     """
-    ids = {id(box.subject): box.id for box in boxes if box.look != "output"}
-    spine = {(id(node), id(after)) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
-    told: set[int | tuple[int, str]] = {id(value) for value in graph.outputs}
-
-    def arrow(value: Value, user: Node | None, head: str) -> Iterator[_Arrow]:
-        maker = value.producer
-        tail = ids.get(id(value if maker is None else maker))
-        if tail is None:
-            return
-        attributes = {"tooltip": tooltip([f"{value.name}: {caption(value)} on {value.device}"])}
-        if maker is None and value.role != "input":
+    twofold = {(arrow.tail, arrow.head) for arrow in scene.arrows if arrow.gradient}
+    spine = {(node, after) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
+    returned = set(graph.outputs)
+    told: set[tuple[Value, Box]] = set()
+    for arrow in scene.arrows:
+        value, user = arrow.value, arrow.head.subject
+        attributes = {"tooltip": tooltip(arrow.details)}
+        if arrow.stored:
             attributes["style"] = "dashed"
-        straight = (id(maker), id(user)) in spine
+        straight = (arrow.tail.subject, user) in spine
         if straight:
             attributes["weight"] = "4"  # much more, and dot shears the clusters apart
-        # The box of a tensor says its shape itself, and so does one of two edges that run side by side.
-        words = "" if look is None else _words(value, look)
-        if words and maker is not None and user is not None and not {id(value), (id(value), head)} & told:
-            alone = sum(v.producer is maker for v in user.inputs) == 1
-            if beside and straight and alone and maker.scope is user.scope:
-                attributes |= _label_beside(value, words, (tail, head) in twofold)
+        # Of two edges that run side by side one has the words, and what is returned has them in its box.
+        if worded and arrow.words and value not in returned and (value, arrow.head) not in told:
+            words = label_of_arrow(arrow.words, theme.faint)
+            if beside and straight and _is_alone(arrow) and arrow.tail.frame is arrow.head.frame:
+                attributes |= _label_beside(value, words, (arrow.tail, arrow.head) in twofold)
             else:
-                attributes["label"] = f"<{words}>"
-        told.add((id(value), head))
-        yield _Arrow(tail, head, attributes)
-
-    for node in graph.nodes:
-        for value in node.inputs:
-            yield from arrow(value, node, ids[id(node)])
-    for number, value in enumerate(graph.outputs):
-        yield from arrow(value, None, f"o{number}")
-
-
-def _words(value: Value, look: _Look) -> str:
-    """What stands on an edge."""
-    return shape_over_dtype(value, "shape" in look.shown, "dtype" in look.shown, look.theme.faint)
+                attributes["label"] = words
+        told.add((value, arrow.head))
+        yield ids[arrow.tail], ids[arrow.head], attributes
+    # Drawn from head to tail: an edge from below to above dot leads around what is in between.
+    back = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
+    for arrow in scene.arrows:
+        if arrow.gradient:
+            yield ids[arrow.tail], ids[arrow.head], back
 
 
-def _gradients(graph: Graph, boxes: Iterable[_Box], theme: Theme) -> Iterator[_Arrow]:
-    """The way back along each edge between two nodes that backward has gone. It does not move the nodes.
-
-    It is an edge that is drawn from head to tail: one from below to above dot leads around what is in between.
-    """
-    ids = {id(box.subject): box.id for box in boxes}
-    there = reached(graph)
-    attributes = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
-    for edge in graph.edges():
-        if edge.value.requires_grad and id(edge.source) in there and id(edge.target) in there:
-            yield _Arrow(ids[id(edge.source)], ids[id(edge.target)], attributes)
+def _is_alone(arrow: Arrow) -> bool:
+    """Whether no other tensor goes the same way."""
+    user = arrow.head.subject
+    return isinstance(user, Node) and sum(value.producer is arrow.tail.subject for value in user.inputs) == 1
 
 
 def _label_beside(value: Value, words: str, twofold: bool) -> Attributes:
@@ -276,7 +201,7 @@ def _label_beside(value: Value, words: str, twofold: bool) -> Attributes:
     across = 4.4 * max(len(shape_of(value)), len(value.dtype)) / 2 + (19 if twofold else 5)
     down = 15
     return {
-        "taillabel": f"<{words}>",
+        "taillabel": words,
         "labelangle": f"{math.degrees(math.atan2(across, down)):.0f}",
         "labeldistance": f"{math.hypot(across, down) / 10:.1f}",
     }
@@ -297,126 +222,33 @@ def _goes_on(node: Node, after: Node) -> bool:
     return node.scope is after.scope or after.predecessors() == [node]
 
 
-def _scope_around(value: Value) -> Scope | None:
-    """The innermost scope that holds every use."""
-    common: list[Scope] | None = None
-    for node, _ in value.uses:
-        around = [] if node.scope is None else list(node.scope.ancestors())
-        held = set(around)
-        common = around if common is None else [scope for scope in common if scope in held]
-    return common[0] if common else None
+def _box(box: Box, styles: Mapping[str, Style], theme: Theme) -> Attributes:
+    attributes = _colours(styles[box.look])
+    modest: Attributes = {}
+    if isinstance(box.subject, Node):
+        attributes |= {"peripheries": "2"} if times(box.subject) else {}
+        attributes |= {"penwidth": "1.8"} if box.subject.error is not None else {}
+    else:
+        attributes["style"] = '"filled,dashed"' if box.look == "activation" else "filled"
+        if not is_prominent(box):
+            modest = {"fontsize": "9", "height": "0.2", "width": "0.3", "margin": '"0.08,0.03"'}
+    return {**attributes, "label": label_of_box(box, theme.faint), "tooltip": tooltip(box.details), **modest}
 
 
-def _operation(node: Node, own: list[Value], look: _Look) -> Attributes:
-    attributes = _colours(look.theme.styles[class_of(node)])
-    words = line_of(node.op_type)
-    lines = [f"<b>{words}</b>" if node.kind == "module" else words]
-    if "hyper_parameters" in look.shown and (arguments := hints(node.attributes)):
-        lines[0] += small(f"  {arguments}")
-    if often := times(node):
-        lines[0] += f"  <b>{often}</b>"
-        attributes["peripheries"] = "2"
-    name = short_name(node) if "name" in look.shown else ""
-    parts = [line_of(name) if name else "", size_of(node)]
-    if any(parts):
-        lines.append(small(" · ".join(part for part in parts if part)))
-    if figures := figures_of(node, look.shown):
-        lines.append(small(escaped(figures)))
-    lines += [small(f"{line_of(_member(node, value))} {escaped(shape_of(value))}", 8) for value in own[:MEMBERS]]
-    if len(own) > MEMBERS:
-        lines.append(small(f"… and {len(own) - MEMBERS} more", 8))
-    if node.error is not None:
-        attributes["penwidth"] = "1.8"
-        lines += wrapped(node.error)
-    attributes["label"] = f"<{'<br/>'.join(lines)}>"
-    attributes["tooltip"] = tooltip(
-        [
-            node.name,
-            node.target,
-            *([f"called in {node.meta['source']}"] if "source" in node.meta else []),
-            *(f"{name}: {value!r}" for name, value in node.attributes.items()),
-            *_stands_for(node),
-            *(f"→ {caption(value)} on {value.device}" for value in node.outputs),
-            *([] if node.error is None else [node.error]),
-        ]
-    )
-    return attributes
-
-
-def _stands_for(place: Node | Scope) -> list[str]:
-    names = place.meta.get("repeated")
-    return [f"stands for {', '.join(names)}"] if names else []
-
-
-def _member(node: Node, value: Value) -> str:
-    """What a parameter is called in the box of the module, or of what the module's call made, that uses it."""
-    owner = node.fqn if node.kind == "module" else node.meta.get("forward")
-    return value.name.removeprefix(f"{owner}.") if owner else value.name
-
-
-def _source(value: Value, look: _Look) -> Attributes:
-    if value.role == "activation":
-        return {**_tensor(value, "activation", "unknown origin", look), "style": '"filled,dashed"'}
-    if value.role == "input":
-        return _tensor(value, "input", value.name, look)
-    modest = {"fontsize": "9", "height": "0.2", "width": "0.3", "margin": '"0.08,0.03"'}
-    return {**_tensor(value, value_class(value), value.name, look, bold=False), **modest}
-
-
-def _tensor(value: Value, kind: str, words: str, look: _Look, bold: bool = True) -> Attributes:
-    words = f"<b>{line_of(words)}</b>" if bold else line_of(words)
-    if often := times(value):
-        words += f"  <b>{often}</b>"
-    return {
-        **_colours(look.theme.styles[kind]),
-        "style": "filled",
-        "label": f"<{words}<br/>{small(shape_and_dtype(value, look.theme.faint), 8)}>",
-        "tooltip": tooltip([value.name, f"{value.role}, {caption(value)} on {value.device}"]),
-    }
-
-
-def _clusters(graph: Graph, title: str, theme: Theme) -> Iterator[Attributes]:
-    """How each scope is drawn. Of an error that passed through several, the innermost alone shows the words."""
-    told: dict[int, set[str]] = {}
-    for node in graph.nodes:
-        if node.error is not None and node.scope is not None:
-            for scope in node.scope.ancestors():
-                told.setdefault(id(scope), set()).add(node.error)
-    loud: set[int] = set()
-    for scope in reversed(graph.scopes):
-        if scope.error is not None and scope.error not in told.get(id(scope), ()):
-            loud.add(id(scope))
-            for ancestor in scope.ancestors():
-                told.setdefault(id(ancestor), set()).add(scope.error)
-    depths: dict[int, int] = {}
-    for scope in graph.scopes:
-        depth = depths[id(scope)] = 0 if scope.parent is None else depths[id(scope.parent)] + 1
-        known = scope.op_type == title and not short_name(scope) and not times(scope)  # the title says it already
-        yield _cluster(scope, depth, nameless=known, loud=id(scope) in loud, theme=theme)
-
-
-def _cluster(scope: Scope, depth: int, nameless: bool, loud: bool, theme: Theme) -> Attributes:
-    name, error = short_name(scope), scope.error
-    often = times(scope)
-    parts = [
-        f"<b>{line_of(name)}</b>" if name else "",
-        line_of(scope.op_type) if scope.op_type or not often else "",  # a group of blocks has none
-        f"<b>{small(often, 12)}</b>" if often else "",
-    ]
-    words = "  ".join(filter(None, parts))
-    lines = [*([] if nameless else [words]), *(wrapped(error) if loud and error is not None else [])]
+def _cluster(frame: Frame, title: str, theme: Theme) -> Attributes:
+    failed, often = frame.scope.error is not None, times(frame.scope)
     last = len(theme.scope_fills) - 1
-    fill = theme.scope_fills[depth if depth <= last else last - (depth - last) % 2]
+    fill = theme.scope_fills[frame.depth if frame.depth <= last else last - (frame.depth - last) % 2]
     return {
-        "label": "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""',
+        "label": label_of_frame(frame, nameless=frame.lines[0] == (Part("operation", title),)),  # which the title says
         "labeljust": "r",
-        "tooltip": tooltip([scope.name, scope.target, *_stands_for(scope), *([] if error is None else [error])]),
+        "tooltip": tooltip(frame.details),
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
-        "color": f'"{theme.scope_line if error is None else theme.styles["error"].line}"',
-        "penwidth": "1.4" if error is not None else "1.8" if often else "0.8",
+        "color": f'"{theme.styles["error"].line if failed else theme.scope_line}"',
+        "penwidth": "1.4" if failed else "1.8" if often else "0.8",
         "fontsize": "9",
-        "fontcolor": f'"{theme.words if error is None else theme.styles["error"].text}"',
+        "fontcolor": f'"{theme.styles["error"].text if failed else theme.words}"',
         "margin": "10",
     }
 
@@ -426,7 +258,7 @@ def _colours(style: Style) -> Attributes:
 
 
 def _write(
-    graph: Graph, attributes: Attributes, title: str, boxes: list[_Box], arrows: list[_Arrow], theme: Theme
+    scene: Scene, attributes: Attributes, title: str, ids: Mapping[Box, str], arrows: Iterator[Edge], theme: Theme
 ) -> str:
     import pydot
 
@@ -435,18 +267,14 @@ def _write(
     drawing = pydot.Dot(f'"{name or "graph"}"', graph_type="digraph", **attributes)
     drawing.set_node_defaults(**NODE)
     drawing.set_edge_defaults(**{**EDGE, "color": f'"{theme.edge}"', "fontcolor": f'"{theme.words}"'})
-    homes: dict[int, pydot.Subgraph] = {}
-
-    def home(scope: Scope | None) -> "pydot.Graph":
-        return drawing if scope is None else homes[id(scope)]
-
-    for number, (scope, cluster) in enumerate(zip(graph.scopes, _clusters(graph, title, theme), strict=True)):
-        homes[id(scope)] = pydot.Subgraph(f"cluster_{number}", **cluster)
-        home(scope.parent).add_subgraph(homes[id(scope)])
-    for box in boxes:
-        home(box.scope).add_node(pydot.Node(box.id, **box.attributes))
-    for arrow in arrows:
-        drawing.add_edge(pydot.Edge(arrow.tail, arrow.head, **arrow.attributes))
+    homes: dict[Frame | None, pydot.Graph] = {None: drawing}
+    for number, frame in enumerate(scene.frames):
+        cluster = homes[frame] = pydot.Subgraph(f"cluster_{number}", **_cluster(frame, title, theme))
+        homes[frame.parent].add_subgraph(cluster)
+    for box, id in ids.items():
+        homes[box.frame].add_node(pydot.Node(id, **_box(box, scene.styles, theme)))
+    for tail, head, how in arrows:
+        drawing.add_edge(pydot.Edge(tail, head, **how))
     try:
         return drawing.to_string()
     except RecursionError:

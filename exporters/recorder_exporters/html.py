@@ -14,9 +14,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import Graph, OptionError, __version__, dumps
+from recorder import Graph, OptionError, __version__, dumps, without_accumulation
 from recorder.analysis.gradient_flow import reached
-from recorder_exporters.look import SCOPE_FILLS, STYLES, hints, legible, short_name, title_of, without_accumulation
+from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
+from recorder_exporters.drawing.words import hints, legible, short_name, title_of
 
 if TYPE_CHECKING:
     from jinja2 import Template

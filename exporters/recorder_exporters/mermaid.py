@@ -7,32 +7,16 @@ instead of ending as an error in the reader's page.
 """
 
 import json
-import math
 import re
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from recorder import ExportError, Graph, Node, Scope, Value, collapse_to_fit
-from recorder_exporters.colour_scale import ColourBy, ColourScale, scale_of
-from recorder_exporters.look import (
-    ROOM,
-    Style,
-    caption,
-    class_of,
-    hints,
-    left_out,
-    legible,
-    shape_of,
-    short_name,
-    size_of,
-    times,
-    title_of,
-    value_class,
-    without_accumulation,
-)
-from recorder_exporters.shown import fields, figures_of
-from recorder_exporters.themes import THEMES, Theme, ThemeName
+from recorder import ROOM, ExportError, Graph, Node, collapse_to_fit, without_accumulation
+from recorder_exporters.drawing.colour_scale import ColourBy
+from recorder_exporters.drawing.fields import fields
+from recorder_exporters.drawing.scene import Box, Frame, Line, Scene, scene_of
+from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
+from recorder_exporters.drawing.words import legible, title_of
 
 __all__ = ["MAX_CHARACTERS", "MAX_EDGES", "MermaidExporter"]
 
@@ -108,25 +92,26 @@ class MermaidExporter:
         shown = fields(show, shapes)
         shapes = bool(shown & {"shape", "dtype"})
 
-        def chart_of(view: Graph) -> _Chart:
-            return _chart(view, initializers, shown, scale_of(view, colour_by, THEMES[theme]))
+        def scene(view: Graph) -> Scene:
+            return scene_of(view, shown=shown, theme=THEMES[theme], colour_by=colour_by, initializers=initializers)
 
         def text(view: Graph, shapes: bool, *notes: str) -> str:
-            heading = _default_title(view) if title is None else title
-            return _write(chart_of(view), direction, heading, shapes, notes, THEMES[theme])
+            drawn = scene(view)
+            heading = _default_title(view, drawn.note) if title is None else title
+            return _write(drawn, direction, heading, shapes, notes, THEMES[theme])
 
         if limits == "none":
             return text(graph, shapes)
 
         def fits(view: Graph) -> bool:
-            if len(chart_of(view).arrows) > MAX_EDGES:
+            if len(scene(view).arrows) > MAX_EDGES:
                 return False
             # With the longest notes that there can be, so that the ones written in the end fit as well.
             return len(text(view, False, _CUT.format(depth=len(graph.scopes)), _BARE)) <= MAX_CHARACTERS
 
         view, cut = collapse_to_fit(graph, fits)
         if cut == 0 and not fits(view):
-            edges = len(chart_of(view).arrows)
+            edges = len(scene(view).arrows)
             raise ExportError(
                 f"with every scope closed this is still a flowchart of {edges:,} edges and "
                 f"{len(text(view, False)):,} characters, and GitHub draws at most {MAX_EDGES} and {MAX_CHARACTERS:,}: "
@@ -142,184 +127,65 @@ _CUT = "collapsed to depth {depth} " + _STAY
 _BARE = "without shapes on the edges " + _STAY
 
 
-class _Box(NamedTuple):
-    """A drawn node: its id, the lines of its label, its class in `STYLES`, its outline in `_OUTLINES`."""
-
-    id: str
-    lines: Sequence[str]
-    style: str
-    outline: str
-
-
-class _Frame(NamedTuple):
-    """A drawn scope: its id, the lines of its heading, whether an error left it."""
-
-    id: str
-    lines: Sequence[str]
-    failed: bool
-
-
-class _Arrow(NamedTuple):
-    """``words`` is what stands on the arrow, "" for nothing; ``stored`` marks a tensor that was there before."""
-
-    source: _Box
-    target: _Box
-    words: str
-    stored: bool
-
-
-@dataclass(slots=True)
-class _Chart:
-    """What is going to be drawn, before it is written.
-
-    ``members`` holds what stands directly in a scope, or outside of all, in drawing order.
-    """
-
-    members: dict[Scope | None, list[_Box | Scope]] = field(default_factory=lambda: {None: []})
-    frames: dict[Scope, _Frame] = field(default_factory=dict)
-    boxes: list[_Box] = field(default_factory=list)
-    arrows: list[_Arrow] = field(default_factory=list)
-    scale: ColourScale | None = None
-
-    def box(self, scope: Scope | None, lines: Sequence[str], style: str, outline: str) -> _Box:
-        """A new box, which stands in that scope."""
-        box = _Box(f"n{len(self.boxes)}", lines, style, outline)
-        self.boxes.append(box)
-        self.members[scope].append(box)
-        return box
-
-    def open(self, scope: Scope | None, said: Container[tuple[Scope | None, str | None]]) -> None:
-        """Frame a scope and those around it, unless that is done. ``said`` are the errors that their members show."""
-        missing = [s for s in (scope.ancestors() if scope is not None else ()) if s not in self.frames]
-        for new in reversed(missing):
-            heading = " · ".join(filter(None, (short_name(new), new.op_type, times(new))))
-            error = new.error if new.error is not None and (new, new.error) not in said else ""
-            self.frames[new] = _Frame(f"s{len(self.frames)}", [heading, error], new.error is not None)
-            self.members[new] = []
-            self.members[new.parent].append(new)
-
-
-def _chart(graph: Graph, initializers: bool, shown: frozenset[str], scale: ColourScale | None) -> _Chart:
-    """The boxes of a graph are its nodes, the tensors that no node made, and its outputs; the arrows are the uses."""
-    chart = _Chart(scale=scale)
-    given = set(graph.inputs)
-    always = given | set(graph.outputs)
-    said = {(n.scope, n.error) for n in graph.nodes} | {(s.parent, s.error) for s in graph.scopes}
-    sources: dict[Node | Value, _Box] = {}
-
-    def source(value: Value) -> _Box:
-        if value.producer is not None:
-            return sources[value.producer]
-        if value not in sources:
-            scope = None if value in given else _scope_around(value)
-            name = "unknown origin" if value.role == "activation" else value.name
-            chart.open(scope, said)
-            sources[value] = chart.box(scope, [name, caption(value)], value_class(value), "value")
-        return sources[value]
-
-    def arrow(value: Value, target: _Box) -> None:
-        # A tensor that has a box of its own says its shape there.
-        words = "" if value.producer is None or target.style == "output" else _on_arrow(value, shown)
-        stored = value.producer is None and value not in given
-        chart.arrows.append(_Arrow(source(value), target, words, stored))
-
-    for value in graph.inputs:
-        if value.producer is None:
-            source(value)
-    for node in graph.nodes:
-        drawn = [v for v in node.inputs if initializers or v in always or v.role not in ("parameter", "buffer")]
-        for value in drawn:
-            source(value)
-        chart.open(node.scope, said)
-        outline = "collapsed" if "collapsed" in node.meta else node.kind
-        sources[node] = chart.box(node.scope, _words(node, shown), _class_of(node, scale), outline)
-        for value in drawn:
-            arrow(value, sources[node])
-    for number, value in enumerate(graph.outputs):
-        name = "output" if len(graph.outputs) == 1 else f"output {number}"
-        source(value)
-        arrow(value, chart.box(None, [name, caption(value)], "output", "value"))
-    return chart
-
-
-def _class_of(node: Node, scale: ColourScale | None) -> str:
-    """The class of a node: its kind, or where it is on the scale."""
-    value = None if scale is None else scale.figure.value(node)
-    if scale is None or node.error is not None:
-        return class_of(node)
-    if value is None:
-        return "unknown"
-    return "broken" if not math.isfinite(value) else f"step{scale.step(value)}" if value > 0 else "zero"
-
-
-def _classes(theme: Theme, scale: ColourScale | None) -> dict[str, Style]:
-    """How each class looks."""
-    if scale is None:
-        return dict(theme.styles)
-    steps = {f"step{number}": scale.style_at(number) for number in range(len(theme.ramp))}
-    others = {"zero": scale.style_of(0.0), "broken": scale.style_of(math.nan), "unknown": scale.style_of(None)}
-    return {**theme.styles, **steps, **others}
-
-
-def _on_arrow(value: Value, shown: frozenset[str]) -> str:
-    return " ".join([shape_of(value)] * ("shape" in shown) + [value.dtype] * ("dtype" in shown))
-
-
-def _default_title(graph: Graph) -> str:
+def _default_title(graph: Graph, note: str) -> str:
     outermost = {scope.op_type for scope in graph.scopes if scope.parent is None}
     known = outermost == {title_of(graph)}
-    return ": ".join(part for part in ("" if known else title_of(graph), left_out(graph)) if part)
+    return ": ".join(part for part in ("" if known else title_of(graph), note) if part)
 
 
-def _scope_around(value: Value) -> Scope | None:
-    """The innermost scope that holds every use."""
-    common: list[Scope] | None = None
-    for user, _ in value.uses:
-        around = [] if user.scope is None else list(user.scope.ancestors())
-        held = set(around)
-        common = around if common is None else [scope for scope in common if scope in held]
-    return common[0] if common else None
-
-
-def _words(node: Node, shown: frozenset[str]) -> list[str]:
-    """What stands on a node, line by line."""
-    arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
-    return [
-        " ".join(filter(None, (node.op_type, arguments, times(node)))),
-        " · ".join(filter(None, (short_name(node) if "name" in shown else "", size_of(node)))),
-        figures_of(node, shown),
-        node.error or "",
-    ]
-
-
-def _write(chart: _Chart, direction: str, title: str, shapes: bool, notes: Sequence[str], theme: Theme) -> str:
-    """The text of a chart."""
-    if chart.scale is not None:
-        title = f"{title} · {chart.scale.range_in_words()}" if title else chart.scale.range_in_words()
+def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequence[str], theme: Theme) -> str:
+    """The text of a flowchart."""
+    if scene.scale is not None:
+        title = f"{title} · {scene.scale.range_in_words()}" if title else scene.scale.range_in_words()
     lines = ["---", *([f"title: {_title(title)}"] if title else []), f"config: {_LAYOUT}", "---"]
     lines += (f"%% {note}" for note in notes)
     lines.append(f"flowchart {direction}")
-    lines += _places(chart, direction)
-    for arrow in chart.arrows:
+    members = _members(scene)
+    frames = {frame: f"s{number}" for number, frame in enumerate(filter(None, members))}
+    boxes = {box: f"n{number}" for number, box in enumerate(scene.boxes)}
+    lines += _places(members, frames, boxes, direction)
+    for arrow in scene.arrows:
         line = "-.->" if arrow.stored else "-->"
-        words = f'|"{_label([arrow.words])}"|' if shapes and arrow.words else ""
-        lines.append(f"  {arrow.source.id} {line}{words} {arrow.target.id}")
-    used = {box.style for box in chart.boxes}
-    for name, style in _classes(theme, chart.scale).items():
+        text = _text(arrow.words) if shapes else ""
+        words = f'|"{_label([text])}"|' if text else ""
+        lines.append(f"  {boxes[arrow.tail]} {line}{words} {boxes[arrow.head]}")
+    used = {box.look for box in scene.boxes}
+    for name, style in scene.styles.items():
         if name in used:
             lines.append(f"  classDef {name} fill:{style.fill},stroke:{style.line},color:{style.text}")
     # Scopes are tinted, not filled: their headings and the arrows have the colours of the page, which may be dark.
     for name, failed, line in (("scope", False, theme.scope_line), ("failed", True, theme.styles["error"].line)):
-        ids = [frame.id for frame in chart.frames.values() if frame.failed == failed]
+        ids = [id for frame, id in frames.items() if (frame.scope.error is not None) == failed]
         if ids:
             lines.append(f"  classDef {name} fill:{line}22,stroke:{line}")
             lines.append(f"  class {','.join(ids)} {name}")
     return "\n".join(lines) + "\n"
 
 
-def _places(chart: _Chart, direction: str) -> Iterator[str]:
-    """Every box, inside its scopes. Not by recursion, as a recursive model may nest deeper than Python does."""
-    stack = [iter(chart.members[None])]
+def _members(scene: Scene) -> dict[Frame | None, list[Box | Frame]]:
+    """What stands directly in a frame, or outside of all, in drawing order. A frame is there if it holds something."""
+    members: dict[Frame | None, list[Box | Frame]] = {None: []}
+    for box in scene.boxes:
+        missing: list[Frame] = []
+        frame = box.frame
+        while frame is not None and frame not in members:
+            missing.append(frame)
+            frame = frame.parent
+        for new in reversed(missing):
+            members[new] = []
+            members[new.parent].append(new)
+        members[box.frame].append(box)
+    return members
+
+
+def _places(
+    members: Mapping[Frame | None, Sequence[Box | Frame]],
+    frames: Mapping[Frame, str],
+    boxes: Mapping[Box, str],
+    direction: str,
+) -> Iterator[str]:
+    """Every box, inside its frames. Not by recursion, as a recursive model may nest deeper than Python does."""
+    stack = [iter(members[None])]
     while stack:
         indent = "  " * min(len(stack), 8)  # spaces are characters, too
         item = next(stack[-1], None)
@@ -327,15 +193,34 @@ def _places(chart: _Chart, direction: str) -> Iterator[str]:
             stack.pop()
             if stack:
                 yield "  " * min(len(stack), 8) + "end"
-        elif isinstance(item, Scope):
-            frame = chart.frames[item]
-            yield f'{indent}subgraph {frame.id}["{_label(frame.lines)}"]'
+        elif isinstance(item, Frame):
+            heading, *others = item.lines
+            yield f'{indent}subgraph {frames[item]}["{_label([_text(heading, " · "), *map(_text, others)])}"]'
             # A subgraph that no edge leaves is drawn turned by a quarter, unless it is told not to.
             yield f"{indent}  direction {direction}"
-            stack.append(iter(chart.members[item]))
+            stack.append(iter(members[item]))
         else:
-            opening, closing = _OUTLINES[item.outline]
-            yield f"{indent}{item.id}{opening}{_label(item.lines)}{closing}:::{item.style}"
+            opening, closing = _OUTLINES[_outline(item)]
+            label = _label([_text(line) for line in _lines(item)])
+            yield f"{indent}{boxes[item]}{opening}{label}{closing}:::{item.look}"
+
+
+def _outline(box: Box) -> str:
+    if not isinstance(box.subject, Node):
+        return "value"
+    return "collapsed" if "collapsed" in box.subject.meta else box.subject.kind
+
+
+def _lines(box: Box) -> Iterator[Line]:
+    """What a box says. How often a tensor stood there is said by what uses it."""
+    for line in box.lines:
+        yield line if box.kind == "operation" else tuple(part for part in line if part.role != "times")
+
+
+def _text(line: Line, between: str = "") -> str:
+    """A line as plain text, its parts with something ``between`` them: a dot if they do not make one phrase."""
+    between = between or (" · " if line and line[0].role in ("name", "size") else " ")
+    return between.join(part.text for part in line if part.text)
 
 
 # All but letters, digits and the few signs that mean nothing to Mermaid, HTML, or Markdown, as which some versions read

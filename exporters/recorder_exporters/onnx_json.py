@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from recorder import ExportError, Graph, Node, Scope, Value, __version__
+from recorder import ExportError, Graph, Node, Scope, Value, __version__, utf8
 from recorder.graph.meta import untimed
 
 __all__ = ["OnnxJsonExporter"]
@@ -340,4 +340,4 @@ def _json(value: Any, whose: object) -> str:
 
 def _text(text: str) -> str:
     """Protobuf's strings are UTF-8, which has no lone surrogates: they are written as their escape."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else utf8(text).decode()

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from recorder import ExportError, Graph, OptionError
+from recorder import ROOM, ExportError, Graph, OptionError
 from recorder_exporters.dot import FONT, DotExporter
-from recorder_exporters.look import ROOM
 
 __all__ = ["PdfExporter", "PngExporter", "SvgExporter"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from recorder import EventStream, Graph, Node, Scope, Value, annotate, assemble, hookimpl
+from recorder import EventStream, Graph, Node, Scope, Value, annotate, assemble, hookimpl, utf8
 
 if TYPE_CHECKING:
     import click
@@ -157,7 +157,7 @@ def graph_def(graph: Graph) -> Any:
             _put_shapes(node.attr["_output_shapes"].list, outputs)
             told = {**told, "dtype": ", ".join(value.dtype for value in outputs)}
         for key, fact in told.items():
-            node.attr[_utf8(key).decode()].s = _utf8(fact if isinstance(fact, str) else json.dumps(fact))
+            node.attr[utf8(key).decode()].s = utf8(fact if isinstance(fact, str) else json.dumps(fact))
 
     added: set[int] = set()
     for value in graph.inputs:
@@ -201,10 +201,6 @@ def _device(device: str) -> str:
     """As TensorFlow writes it, ``/device:CUDA:0``, since TensorBoard's menu of devices reads that."""
     kind, _, index = device.partition(":")
     return f"/device:{escape(kind.upper())}:{escape(index or '0')}"
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
 
 
 # Times, memory and gradients

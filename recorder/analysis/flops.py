@@ -23,8 +23,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.flop_counter import flop_registry
 
-from recorder.capture.tensor_facts import quietly
-
 __all__ = ["COUNTED", "Call", "Facts", "Work", "work_of"]
 
 _LOG = logging.getLogger("torch._subclasses.fake_tensor")
@@ -84,8 +82,8 @@ def _apart() -> Iterator[None]:
         stack.callback(_LOG.setLevel, _LOG.level)
         _LOG.setLevel(logging.CRITICAL)
         for guard in (
-            _disable_current_modes(), quietly(), torch.inference_mode(mode=False), torch.enable_grad(),
-            torch._C._DisableAutocast(), FakeTensorMode(),
+            _disable_current_modes(), torch._C.DisableTorchFunction(), torch.inference_mode(mode=False),
+            torch.enable_grad(), torch._C._DisableAutocast(), FakeTensorMode(),
         ):  # fmt: skip
             stack.enter_context(guard)
         yield

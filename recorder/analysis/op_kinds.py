@@ -1,24 +1,14 @@
-"""Which operations compute nothing, and which make no new memory: known by name, so that it needs no torch.
-
-The tests hold the names of views against the schemas of torch's own operators.
-"""
+"""Which operations compute nothing, and which make no new memory: known by name, so that it needs no torch."""
 
 from recorder.graph.core import Node
+from recorder.graph.tensor_views import SHARE_MEMORY
 
-__all__ = ["VIEWS", "allocates", "computes_nothing"]
+__all__ = ["allocates", "computes_nothing"]
 
 
 def _named(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
-
-VIEWS = _named(
-    "adjoint alias as_strided broadcast_to chunk detach diagonal dsplit expand expand_as flatten H hsplit imag mH mT "
-    "moveaxis movedim narrow permute ravel real reshape reshape_as select split split_with_sizes squeeze swapaxes "
-    "swapdims T t tensor_split transpose unbind unflatten unfold unsafe_chunk unsafe_split unsqueeze view view_as "
-    "view_as_complex view_as_real vsplit"
-)
-"""Functions that look at memory which is there already, at least as a rule: ``reshape`` copies where it has to."""
 
 _MOVES = _named(
     "arange atleast_1d atleast_2d atleast_3d bfloat16 block_diag bool broadcast_tensors cat channel_shuffle clone "
@@ -43,7 +33,7 @@ def computes_nothing(node: Node) -> bool:
     """Whether an operation does no arithmetic on its tensors: views, and what only moves or fills memory."""
     if node.kind == "module":
         return node.op_type in _MODULES and node.target.startswith("torch.nn.")
-    return node.kind == "function" and (node.op_type in VIEWS or node.op_type in _MOVES) and _is_torchs(node)
+    return node.kind == "function" and (node.op_type in SHARE_MEMORY or node.op_type in _MOVES) and _is_torchs(node)
 
 
 def allocates(node: Node) -> bool:
@@ -52,7 +42,9 @@ def allocates(node: Node) -> bool:
         return False
     if node.kind == "module":
         return not (node.op_type in _LOOKING and node.target.startswith("torch.nn."))
-    return not (_is_torchs(node) and (node.op_type in VIEWS or node.op_type.endswith("_") or node.op_type == "setitem"))
+    return not (
+        _is_torchs(node) and (node.op_type in SHARE_MEMORY or node.op_type.endswith("_") or node.op_type == "setitem")
+    )
 
 
 def _is_torchs(node: Node) -> bool:

@@ -2,13 +2,13 @@
 
 Kept apart from `recorder.autograd_graph`, which says more and is drawn by every exporter: here nothing may differ from
 torchviz 0.0.3 where that works. What fails there works here: nested outputs with None among them, graphs of any depth,
-tensors that backward has freed. A leaf tensor that is saved as well, which torchviz draws as one or the other, has a
-double border.
+tensors that backward has freed. What is there is said here, in torchviz's order; how it looks is the matter of the
+installed exporter of DOT.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -16,25 +16,26 @@ from recorder.autograd.graph import SAVED, Named, meta_of, named, some_tensors
 from recorder.capture.autograd_nodes import in_order
 from recorder.capture.tensor_facts import quietly
 from recorder.errors import ExportError
+from recorder.plugins.manager import installed
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
 __all__ = ["make_dot"]
 
-NODE = {
-    "style": "filled",
-    "shape": "box",
-    "align": "left",
-    "fontsize": "10",
-    "ranksep": "0.1",
-    "height": "0.2",
-    "fontname": "monospace",
-}
-LEAF, SAVED_TENSOR, OUTPUT, BASE = "lightblue", "orange", "darkolivegreen1", "darkolivegreen3"
 
-SMALLEST, PER_STATEMENT = 12, 0.15
-"""The size of a drawing in inches, at least and for each node or edge."""
+class _Drawing(Protocol):
+    """What an exporter offers to draw on: a later statement about a thing wins. Things are told apart by numbers."""
+
+    def node(self, number: int, name: str, kept: Sequence[tuple[str, str]]) -> None: ...
+
+    def tensor(
+        self, number: int, role: Literal["leaf", "saved", "output", "base"], name: str, description: str
+    ) -> None: ...
+
+    def arrow(self, tail: int, head: int, role: Literal["uses", "keeps", "shows"]) -> None: ...
+
+    def digraph(self) -> "Digraph": ...
 
 
 def make_dot(
@@ -63,46 +64,28 @@ def make_dot(
 
     Raises:
         ExportError: the ``graphviz`` package is not installed.
+        FormatError: no exporter of DOT is installed.
         TypeError: there is no tensor in ``var``, or ``params`` are no named tensors.
     """
-    try:
-        from graphviz import Digraph
-    except ModuleNotFoundError as error:
-        raise ExportError(
-            "make_dot returns a drawing of the graphviz package, which is not installed: "
-            "pip install 'graph-recorder[torchviz]', or draw autograd_graph(...) with recorder.save"
-        ) from error
+    drawing = _new_drawing(max(max_attr_chars, 3))
     pairs = named(params)
-    drawing = _Drawing({id(tensor): name for name, tensor in pairs}, show_attrs, show_saved, max(max_attr_chars, 3))
+    walk = _Walk(drawing, {id(tensor): name for name, tensor in pairs}, show_attrs, show_saved)
     tensors = some_tensors(var)
     with quietly():
         ends = [*tensors, *(tensor._base for tensor in tensors if tensor._is_view())]
         in_order(end.grad_fn for end in ends if end is not None and end.grad_fn is not None)  # safe to free after that
     for tensor in tensors:
-        drawing.output(tensor, OUTPUT)
-
-    size = max(SMALLEST, len(drawing.statements) * PER_STATEMENT)
-    dot: Digraph = Digraph(node_attr=NODE, graph_attr={"size": f"{size},{size}"})
-    both = drawing.leaves & drawing.saved
-    for statement in drawing.statements:
-        if isinstance(statement, _Arrow):
-            dot.edge(statement.tail, statement.head, **statement.attributes)
-        else:
-            double = {"peripheries": "2"} if statement.key in both else {}
-            dot.node(statement.key, statement.label, **statement.attributes, **double)
-    return dot
+        walk.output(tensor, "output")
+    return drawing.digraph()
 
 
-class _Box(NamedTuple):
-    key: str
-    label: str
-    attributes: dict[str, str]
-
-
-class _Arrow(NamedTuple):
-    tail: str
-    head: str
-    attributes: dict[str, str]
+def _new_drawing(width: int) -> _Drawing:
+    """Whoever draws DOT draws this, too. An exporter of somebody else's may not."""
+    exporter = installed().named("dot")
+    if not hasattr(exporter, "torchviz_drawing"):
+        raise ExportError(f"the installed exporter of DOT, {exporter!r}, does not draw for make_dot")
+    drawing: _Drawing = exporter.torchviz_drawing(width)
+    return drawing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,34 +95,31 @@ class _Gone:
     why: str
 
 
-class _Drawing:
-    """What torchviz would write, in its order: a later statement about a node wins."""
+class _Walk:
+    """What torchviz would say, in its order."""
 
-    def __init__(self, names: dict[int, str], show_attrs: bool, show_saved: bool, width: int) -> None:
-        self.statements: list[_Box | _Arrow] = []
-        self.leaves: set[str] = set()
-        self.saved: set[str] = set()
+    def __init__(self, drawing: _Drawing, names: dict[int, str], show_attrs: bool, show_saved: bool) -> None:
+        self._drawing = drawing
         self._names = names
         self._show_attrs = show_attrs
         self._show_saved = show_saved
-        self._width = width
-        # Saved tensors are made anew on each access, so what has an id here is kept until the drawing is done.
-        self._ids: dict[int, tuple[str, Any]] = {}
+        # Saved tensors are made anew on each access, so what has a number here is kept until the drawing is done.
+        self._numbers: dict[int, tuple[int, Any]] = {}
         self._seen: set[int] = set()
 
-    def output(self, tensor: Tensor, colour: str) -> None:
+    def output(self, tensor: Tensor, role: Literal["output", "base"]) -> None:
         """Draw a tensor with all that leads to it, unless that was done."""
         if id(tensor) in self._seen:
             return
-        self._node(tensor, self._caption(tensor), colour)
+        self._tensor(tensor, role)
         with quietly():
             fn, base = tensor.grad_fn, tensor._base if tensor._is_view() else None
         if fn is not None:
             self._all_before(fn)
-            self._edge(fn, tensor)
+            self._arrow(fn, tensor)
         if base is not None:
-            self.output(base, BASE)  # which is no view itself
-            self._edge(base, tensor, style="dotted")
+            self.output(base, "base")  # which is no view itself
+            self._arrow(base, tensor, "shows")
 
     def _all_before(self, fn: Any) -> None:
         """Draw an autograd node and what it leads to, depth first: a stack of visits in the place of recursion."""
@@ -165,47 +145,51 @@ class _Drawing:
                     self._saved_tensor(fn, value, name)
         leaf = getattr(fn, "variable", None)
         if isinstance(leaf, Tensor):
-            self.leaves.add(self._node(leaf, self._caption(leaf), LEAF))
-            self._edge(leaf, fn)
-        self._node(fn, _table(type(fn).__name__, kept, self._width) if self._show_attrs else type(fn).__name__)
+            self._tensor(leaf, "leaf")
+            self._arrow(leaf, fn)
+        self._seen.add(id(fn))
+        told = [(name, _in_words(value)) for name, value in kept] if self._show_attrs else []
+        self._drawing.node(self._number(fn), type(fn).__name__, told)
         for after, _ in fn.next_functions:
             if after is not None:
-                self._edge(after, fn)
+                self._arrow(after, fn)
                 yield after
         for tensor in _of_custom_function(fn):
             if tensor is not None:
-                self._edge(tensor, fn, dir="none")
-                caption = self._caption(tensor, "saved tensors, if any" if isinstance(tensor, _Gone) else "")
-                self.saved.add(self._node(tensor, caption, SAVED_TENSOR))
+                self._arrow(tensor, fn, "keeps")
+                self._tensor(tensor, "saved", "saved tensors, if any" if isinstance(tensor, _Gone) else "")
 
     def _saved_tensor(self, fn: Any, value: Any, name: str, done: bool = True) -> None:
         if isinstance(value, Tensor | _Gone):
-            self._edge(fn, value, dir="none")
-            self.saved.add(self._node(value, self._caption(value, name), SAVED_TENSOR, done))
+            self._arrow(fn, value, "keeps")
+            self._tensor(value, "saved", name, done)
 
-    def _caption(self, tensor: "Tensor | _Gone", name: str = "") -> str:
+    def _tensor(
+        self,
+        tensor: "Tensor | _Gone",
+        role: Literal["leaf", "saved", "output", "base"],
+        name: str = "",
+        done: bool = True,
+    ) -> None:
+        """Draw a tensor. An output that is ``done`` is not drawn as one; torchviz forgets that of saved lists."""
+        number = self._number(tensor)
+        if done:
+            self._seen.add(id(tensor))
         if isinstance(tensor, _Gone):
-            return f"{name}\n {tensor.why}"
+            self._drawing.tensor(number, role, name, tensor.why)
+            return
         with quietly():
             shape = meta_of(tensor).shape
         sizes = ", ".join("?" if size < 0 else str(size) for size in shape)
-        return f"{name or self._names.get(id(tensor), '')}\n ({sizes})"
+        self._drawing.tensor(number, role, name or self._names.get(id(tensor), ""), f"({sizes})")
 
-    def _node(self, thing: Any, label: str, colour: str | None = None, done: bool = True) -> str:
-        """Draw a node. An output that is ``done`` is not drawn as one; torchviz forgets that of saved lists."""
-        key = self._id(thing)
-        if done:
-            self._seen.add(id(thing))
-        self.statements.append(_Box(key, label, {} if colour is None else {"fillcolor": colour}))
-        return key
+    def _arrow(self, tail: Any, head: Any, role: Literal["uses", "keeps", "shows"] = "uses") -> None:
+        self._drawing.arrow(self._number(tail), self._number(head), role)
 
-    def _edge(self, tail: Any, head: Any, **attributes: str) -> None:
-        self.statements.append(_Arrow(self._id(tail), self._id(head), attributes))
-
-    def _id(self, thing: Any) -> str:
-        if id(thing) not in self._ids:
-            self._ids[id(thing)] = (f"n{len(self._ids)}", thing)
-        return self._ids[id(thing)][0]
+    def _number(self, thing: Any) -> int:
+        if id(thing) not in self._numbers:
+            self._numbers[id(thing)] = (len(self._numbers), thing)
+        return self._numbers[id(thing)][0]
 
 
 def _kept(fn: Any) -> Iterator[tuple[str, Any]]:
@@ -234,18 +218,6 @@ def _why(error: Exception) -> str:
     if "modified by an inplace operation" in words:
         return "changed in place"
     return f"cannot be unpacked: {type(error).__name__}"
-
-
-def _table(title: str, kept: list[tuple[str, Any]], width: int) -> str:
-    """A label with what a node has kept in two aligned columns, the second at most ``width`` characters wide."""
-    rows = [(name, _in_words(value)) for name, value in kept]
-    if not rows:
-        return title
-    left = max(len(name) for name, _ in rows)
-    right = min(max(len(value) for _, value in rows), width)
-    rule = "-" * max(left + right + 2, len(title))
-    shown = [(name, value if len(value) <= right else value[: right - 3] + "...") for name, value in rows]
-    return "\n".join([title, rule, *(f"{name:<{left}}: {value:>{right}}" for name, value in shown)])
 
 
 def _in_words(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import Phase, grad_record, parameter_record
 from recorder.capture.tensor_facts import Facts, Reference, facts, quietly
 from recorder.capture.tensor_stats import Measures
 
@@ -29,8 +29,6 @@ backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside o
 
 _BEGINS_UNSEEN = "has_torch_function" not in torch.autograd.backward.__code__.co_names
 """Whether no function mode sees `torch.autograd.backward` called: so below torch 2.11."""
-
-GRAD, PARAMETER, END = Tag.GRAD, Tag.PARAMETER, Tag.END
 
 _CROWD = 10_000
 """So many hooks on autograd nodes are kept before those of dead graphs are looked for."""
@@ -127,21 +125,16 @@ class Backward:
         if self._measures is not None:
             self._measures.read()
 
-    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(self, key: int, phase: Phase, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         now = clock()
         try:
             backward = backward_id()
             if self._of_parameters:
                 self._passes.add(backward)
             with quietly():
-                record: Log = [GRAD, key, phase, now, backward]
-                for gradient in gradients:
-                    record += _facts_of(gradient)
-                record.append(END)
-                if self._measures is not None:
-                    record += [self._measures.measure(gradient) for gradient in gradients]
-                record.append(END)
-                self._append(record)
+                said = [_facts_of(gradient) for gradient in gradients]
+                measures = () if self._measures is None else map(self._measures.measure, gradients)
+                self._append(grad_record(key, phase, now, backward, said, measures))
         except Exception as ours:
             self._failed(ours)
 
@@ -157,7 +150,7 @@ class Backward:
                     return
                 gradient = parameter.grad
                 measured = None if self._measures is None else self._measures.measure(gradient)
-                self._append((PARAMETER, reference, now, backward, measured, *_facts_of(gradient)))
+                self._append(parameter_record(reference, now, backward, measured, _facts_of(gradient)))
         except Exception as ours:
             self._failed(ours)
 
@@ -172,7 +165,7 @@ class _Announcing(Backward):
         self._begun = begun
         self._announced = -1
 
-    def _record(self, key: int, phase: str, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(self, key: int, phase: Phase, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         if self._announced != (backward := backward_id()):
             self._announced = backward
             try:
@@ -182,5 +175,5 @@ class _Announcing(Backward):
         super()._record(key, phase, gradients)
 
 
-def _facts_of(gradient: Any) -> Facts:
-    return facts(gradient) if isinstance(gradient, Tensor) else (None,)
+def _facts_of(gradient: Any) -> Facts | None:
+    return facts(gradient) if isinstance(gradient, Tensor) else None

@@ -12,12 +12,10 @@ from weakref import ref
 from torch import nn
 
 from recorder.capture.mode_stack import Popped, put_back
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import Log, enter_record, unreturned_record
 from recorder.events.types import UNFINISHED
 
 __all__ = ["NOBODY", "SKIPPED", "Entry", "Frame", "Frames", "Kind"]
-
-ENTER, LEAVE, END = Tag.ENTER, Tag.LEAVE, Tag.END
 
 SKIPPED = -1
 """The flag of a call that is not recorded, nor is what it calls."""
@@ -184,8 +182,8 @@ class Frames:
             return
         entry = frame.entry
         if entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
-            self._log.extend((ENTER, entry, frame.key, frame.flags, frame.start, END))
+            self._log.extend(enter_record(entry, frame.key, frame.flags, frame.start))
         if error is not None:
-            self._log.extend((LEAVE, frame.key, clock(), error, END, END, END))
+            self._log.extend(unreturned_record(frame.key, clock(), error))
         if frame is entry:
             entry.idle = True

@@ -1,25 +1,37 @@
-"""Compiled code runs eagerly while it is recorded: of a compiled region, there would be nothing to see.
+"""What users compiled runs eagerly while it is recorded: of a compiled region, there would be nothing to see.
 
-This goes through the compiler's own switch, ``torch.compiler.set_stance("force_eager")``. What was compiled stays
-compiled, and runs so again after the block; nothing is compiled anew. The stance is one for the whole process, so
-compiled code in other threads runs eagerly as well for as long as a recorder is open.
+torch asks at each call of compiled code how it is to run, and there the answer is given that its own switch,
+``torch.compiler.set_stance("force_eager")``, would give. The switch itself is not touched: it also hits what torch
+builds on its compiler where nobody compiled anything, see `recorder.capture.higher_order`. What was compiled stays
+compiled, and runs so again after the block; nothing is compiled anew. That goes for all threads: compiled code in
+others runs eagerly as well for as long as a recorder is open.
 
 The compiler takes seconds to import. It is not imported here: if nobody did so before, an import hook waits for it.
 """
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock, get_ident
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
-import torch
-from torch import nn
+from torch import _ops, nn
 from torch.nn.modules import module as torch_module
 
+from recorder.capture.higher_order import (
+    GLOBAL_HOOKS,
+    NOT_FOLLOWED,
+    aside,
+    begins,
+    ours_among,
+    step_aside,
+    watched,
+)
 from recorder.capture.module_hooks import Capture
+from recorder.capture.shortfalls import Shortfalls
 
 __all__ = ["Eagerly", "original"]
 
@@ -30,55 +42,77 @@ class Eagerly:
     """One recorder's part in it, from `start` to `stop`; may be started again.
 
     Args:
+        capture: what records.
         meta: where it is noted, under ``"compiled"``, that compiled code was called in the recorder's thread.
+        shortfalls: is told what is recorded otherwise than it runs, and what cannot be followed.
     """
 
-    def __init__(self, meta: dict[str, Any]) -> None:
+    def __init__(self, capture: Capture, meta: dict[str, Any], shortfalls: Shortfalls) -> None:
+        self._capture = capture
         self._meta = meta
+        self._shortfalls = shortfalls
         self._owner = 0
         self._stance: Any = None
 
     def start(self) -> None:
-        """Take the stance, now or as soon as the compiler is imported."""
+        """Have compiled code run eagerly, now or as soon as the compiler is imported."""
         self._owner = get_ident()
         with _lock:
             _open.append(self)
             try:
                 if _COMPILER in sys.modules:
-                    self.take_stance()
+                    self.take_over()
                 elif _waiting not in sys.meta_path:
                     sys.meta_path.insert(0, _waiting)
             except BaseException:
                 _open.remove(self)
                 raise
 
-    def take_stance(self) -> None:
-        """Make compiled code run eagerly from here on."""
-        self._stance = torch.compiler.set_stance("force_eager")
+    def take_over(self) -> None:
+        """Make compiled code run eagerly from here on, unless the user takes another stance from now on."""
+        self._stance = _eval_frame()._stance
         _watch()
 
     def stop(self) -> None:
-        """Put back the stance that was there before. One that the user took inside the block, and kept, stays."""
+        """Have it run as before."""
         with _lock:
             _open.remove(self)
+            self._stance = None
             if not _open:
                 _unwatch()
                 if _waiting in sys.meta_path:
                     sys.meta_path.remove(_waiting)
-            mine, self._stance = self._stance, None
-            if mine is None:
-                return
-            for other in _open:  # recorders may be left in any order: who came after us goes back to before us
-                if other._stance is not None and other._stance.prev is mine.stance:
-                    other._stance.prev = mine.prev
-                    return
-            if sys.modules[f"{_COMPILER}.eval_frame"]._stance is mine.stance:
-                mine.__exit__(None, None, None)
 
-    def note(self) -> None:
-        """Compiled code is being called."""
+    def overrules(self, stance: Any) -> bool:
+        """Whether this stance is not one that was taken, and kept, inside the block."""
+        return self._stance is stance
+
+    def note(self, differs: bool) -> None:
+        """Compiled code is being called. ``differs``: it would not have run eagerly otherwise."""
         if self._owner == get_ident():
             self._meta["compiled"] = "run eagerly while recorded"
+            if differs:
+                self._shortfalls.compiled = True
+
+    def let_go(self) -> None:
+        """Compiled code is being called, and runs as such, since the user says so."""
+        if self._owner == get_ident():
+            self._shortfalls.not_followed(
+                "torch.compile", "a stance that was taken inside the block has it run compiled"
+            )
+
+    def fault(self, error: Exception) -> None:
+        """An error of our own."""
+        if self._owner == get_ident():
+            self._capture.faults.add(error)
+
+    def call(self, operator: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+        """Call ``run()``, an operator whose inside cannot be seen, and record that."""
+        if self._owner != get_ident():
+            return run()
+        name = f"torch.ops.higher_order.{operator.__name__}"
+        noted = partial(self._shortfalls.not_followed, name, NOT_FOLLOWED)
+        return self._capture.record_opaque(operator, args, kwargs, run, noted)
 
 
 _open: list[Eagerly] = []
@@ -112,7 +146,7 @@ class _Waiting(MetaPathFinder):
             execute(module)
             with _lock:
                 for eagerly in _open:
-                    eagerly.take_stance()
+                    eagerly.take_over()
 
         loader.exec_module = exec_module
         return spec
@@ -121,18 +155,18 @@ class _Waiting(MetaPathFinder):
 _waiting = _Waiting()
 
 
-# Two of torch's own functions are watched meanwhile. The one that is asked at each call of something compiled how it is
-# to be run is where such calls can be noticed. The other makes torch warn that a compiled module is called while there
-# are global hooks: ours are no reason to.
+# Three of torch's own functions are watched meanwhile. The one that is asked at each call of something compiled how it
+# is to be run is where such calls can be noticed. Another makes torch warn that a compiled module is called while there
+# are global hooks: ours are no reason to. The third calls operators that take functions.
 
-_watched: dict[tuple[ModuleType, str], Callable[..., Any]] = {}
+_watched: dict[tuple[Any, str], Callable[..., Any]] = {}
 
 
 def _watch() -> None:
-    compiler = sys.modules[f"{_COMPILER}.eval_frame"]
     for where, name, make in (
-        (compiler, "_callback_from_stance", _noting),
+        (_eval_frame(), "_callback_from_stance", _answering),
         (torch_module, "_has_any_global_hook", _not_counting_ours),
+        (_ops.HigherOrderOperator, "__call__", watched(_recorded)),
     ):
         if (where, name) not in _watched and hasattr(where, name):
             _watched[where, name] = getattr(where, name)
@@ -145,27 +179,55 @@ def _unwatch() -> None:
     _watched.clear()
 
 
-def _noting(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _eval_frame() -> Any:
+    return sys.modules[f"{_COMPILER}.eval_frame"]
+
+
+def _answering(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def callback_from_stance(callback: Any) -> Any:
-        if callable(callback):  # not so where `torch.compiler.disable` asks
-            for eagerly in tuple(_open):
-                eagerly.note()
-        return function(callback)
+        answer = function(callback)
+        if not callable(callback) or aside():  # not so where `torch.compiler.disable` asks
+            return answer
+        recorders, frame = tuple(_open), sys._getframe(1)
+        try:
+            if begins(frame):
+                step_aside(frame)
+                return answer
+        except Exception as ours:
+            for eagerly in recorders:
+                eagerly.fault(ours)
+            return answer
+        if not any(eagerly.overrules(_eval_frame()._stance) for eagerly in recorders):
+            if answer is not None:
+                for eagerly in recorders:
+                    eagerly.let_go()
+            return answer
+        if getattr(frame.f_locals.get("self"), "export", None) is not True:  # below torch 2.10, export asks, too
+            for eagerly in recorders:
+                eagerly.note(differs=answer is not None)
+        _excuse(frame)
+        return None
 
     return callback_from_stance
 
 
-def _not_counting_ours(_: Callable[[], Any]) -> Callable[[], bool]:
-    names = "forward_pre_hooks forward_hooks forward_hooks_always_called forward_hooks_with_kwargs"
-    tables = [getattr(torch_module, f"_global_{name}") for name in f"{names} backward_pre_hooks backward_hooks".split()]
+def _excuse(frame: FrameType) -> None:
+    """Where ``fullgraph=True`` was asked for, torch counts what ran compiled, and raises if nothing did."""
+    count = getattr(_eval_frame(), "set_fullgraph_compiled_frame_count", None)
+    if count is not None and frame.f_locals.get("fullgraph_count_enabled") is True:
+        count(-1)  # what is counting already takes no other number
+        count(1)
 
+
+def _recorded(operator: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+    for eagerly in tuple(_open):
+        run = partial(eagerly.call, operator, args, kwargs, run)
+    return run()
+
+
+def _not_counting_ours(_: Callable[[], Any]) -> Callable[[], bool]:
     def has_any_global_hook() -> bool:
-        ours = {
-            number
-            for table in tables
-            for number, hook in table.items()
-            if isinstance(getattr(hook, "__self__", None), Capture)
-        }
-        return any(number not in ours for table in tables for number in table)
+        ours = set().union(*map(ours_among, GLOBAL_HOOKS))
+        return any(number not in ours for table in GLOBAL_HOOKS for number in table)
 
     return has_any_global_hook

@@ -21,17 +21,29 @@ import msgspec
 from recorder import events as ev
 from recorder.capture.call_stack import Entry
 from recorder.capture.describe import name_function, plain
-from recorder.capture.nested import list_from, mapping_from, only_tensors, references_in
-from recorder.capture.raw_records import OUTERMOST, RECOMPUTED, Log, Tag
-from recorder.capture.tensor_facts import SEQUENCE
+from recorder.capture.raw_records import (
+    DERIVED,
+    ENTER,
+    GRAD,
+    LEAF,
+    LEAVE,
+    MEET,
+    MEMBERS,
+    MODULE,
+    OP,
+    OUTERMOST,
+    PARAMETER,
+    RECOMPUTED,
+    SOURCE,
+    Log,
+    Reader,
+    only_tensors,
+)
+from recorder.capture.tensor_facts import SEQUENCE, Facts
 from recorder.capture.tensor_stats import Measure
 
 __all__ = ["Decoder"]
 
-OP, LEAF, MODULE = Tag.OP, Tag.LEAF, Tag.MODULE  # an Enum's members are slow to get
-LIST, MAP, END = Tag.LIST, Tag.MAP, Tag.END
-
-Items = Iterator[Any]
 Attributes = dict[str, Any]
 
 _ROLES: tuple[Literal["parameter", "buffer"], ...] = ("parameter", "buffer")
@@ -44,21 +56,6 @@ _Numbers = defaultdict[int, int]
 
 _NONE: Attributes = {}
 _as_key = msgspec.json.Encoder().encode
-
-
-class _Reader:
-    """A place in a log. ``items`` goes on from there, ``next`` takes one item, the others so many at once, which is
-    faster than one by one.
-    """
-
-    __slots__ = ("five", "four", "items", "next", "seven", "six", "three")
-
-    def __init__(self, log: Log) -> None:
-        self.items = items = iter(log)
-        self.next: Callable[[], Any] = items.__next__
-        self.three, self.four, self.five, self.six, self.seven = (
-            zip(*[items] * n, strict=True).__next__ for n in range(3, 8)
-        )
 
 
 class Decoder:
@@ -85,18 +82,18 @@ class Decoder:
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
-        readers: dict[int, Callable[[_Reader], ev.Event | None]] = {  # by id, since an Enum's hash is slow
-            id(Tag.ENTER): self._enter,
-            id(Tag.LEAVE): self._leave,
-            id(Tag.MEET): self._meet,
-            id(Tag.MEMBERS): self._members,
-            id(Tag.SOURCE): self._place,
-            id(Tag.DERIVED): self._derived,
-            id(Tag.GRAD): self._grad,
-            id(Tag.PARAMETER): self._parameter,
+        readers: dict[Any, Callable[[Reader], ev.Event | None]] = {
+            ENTER: self._enter,
+            LEAVE: self._leave,
+            MEET: self._meet,
+            MEMBERS: self._members,
+            SOURCE: self._place,
+            DERIVED: self._derived,
+            GRAD: self._grad,
+            PARAMETER: self._parameter,
         }
-        reader = _Reader(log)
-        for tag in reader.items:
+        reader = Reader(log, self._tensors, self._number)
+        for tag in reader.tags:
             if tag is OP:
                 yield self._op(reader)
             elif tag is LEAF:
@@ -104,7 +101,7 @@ class Decoder:
             elif tag is MODULE:
                 yield from self._module(reader)
             else:
-                event = readers[id(tag)](reader)
+                event = readers[tag](reader)
                 if event is not None:
                     yield event
 
@@ -143,46 +140,10 @@ class Decoder:
 
     # Parts of a record
 
-    def _numbers(self, items: Items, parts: int = 1) -> tuple[int, ...]:
-        """The tensors in some parts of a record, each up to its END, in order, in any nesting."""
-        numbers: list[int] = []
-        tensors = self._tensors
-        depth = parts
-        for item in items:
-            if type(item) is ref:
-                number = tensors.get(id(item))
-                numbers.append(self._number(item) if number is None else number)
-            elif item is END:
-                depth -= 1
-                if depth == 0:
-                    break
-            elif item is LIST or item is MAP:
-                depth += 1
-        return tuple(numbers)
-
-    def _arguments(self, reader: _Reader) -> tuple[tuple[int, ...], Attributes, list[str]]:
-        """The tensors among positional and keyword arguments; what is no tensor, by name, or as ``arg1`` by position;
-        and the names of the keywords.
-        """
-        numbers: list[int] = []
-        attributes: Attributes = {}
-        tensors = self._tensors
-        items = reader.items
-        for position, item in enumerate(items):
-            if type(item) is ref:
-                number = tensors.get(id(item))
-                numbers.append(self._number(item) if number is None else number)
-            elif item is END:
-                break
-            else:
-                self._argument(f"arg{position}", item, items, numbers, attributes)
-        keywords: list[str] = []
-        for name in items:
-            if name is END:
-                break
-            keywords.append(name)
-            self._argument(name, reader.next(), items, numbers, attributes)
-        return tuple(numbers), self._same(attributes) if attributes else _NONE, keywords
+    def _plain(self, values: Mapping[str, Any]) -> Attributes:
+        """Arguments that are no tensors."""
+        attributes = {name: plain(value) for name, value in values.items() if not only_tensors(value)}
+        return self._same(attributes) if attributes else _NONE
 
     def _same(self, attributes: Attributes) -> Attributes:
         """One object for equal attributes; ``1`` and ``True`` are equal to Python, and not as JSON."""
@@ -191,33 +152,22 @@ class Decoder:
         except UnicodeError:  # a lone surrogate, which JSON cannot hold
             return attributes
 
-    def _argument(self, name: str, item: Any, items: Items, numbers: list[int], attributes: Attributes) -> None:
-        if item is LIST or item is MAP:
-            item = list_from(items) if item is LIST else mapping_from(items)
-            numbers += map(self._number, references_in(item))
-        elif type(item) is ref:
-            numbers.append(self._number(item))
-        if not only_tensors(item):
-            attributes[name] = plain(item)
-
-    def _outputs(self, reader: _Reader, given: tuple[int, ...]) -> tuple[tuple[ev.Output, ...], list[int]]:
+    def _outputs(self, reader: Reader, given: tuple[int, ...]) -> tuple[tuple[ev.Output, ...], list[int]]:
         """What a call returned or wrote to, and the tensors among it that the call was given."""
         outputs: list[ev.Output] = []
         again: list[int] = []
-        for reference in reader.items:
-            if reference is END:
-                break
-            number = self._tensors.get(id(reference))
-            if number is None:
-                number = self._number(reference)
-            elif number in given:
+        metas = self._metas
+        for number, facts in reader.outputs():
+            if number in given:
                 again.append(number)
-            facts = reader.seven()
-            meta = self._same_meta(facts) if facts[SEQUENCE] is None else self._meta(facts)
+            if facts[SEQUENCE] is None:
+                meta = metas.get(facts) or self._same_meta(facts)
+            else:
+                meta = self._meta(facts)
             outputs.append(ev.Output(number, meta))
         return tuple(outputs), again
 
-    def _meta(self, facts: tuple[Any, ...]) -> ev.TensorMeta:
+    def _meta(self, facts: Facts) -> ev.TensorMeta:
         """What facts say."""
         shape, dtype, device, requires_grad, node, sequence, address = facts
         kind = self._kinds.get((shape, dtype, device, node))
@@ -232,26 +182,26 @@ class Decoder:
         storage = None if address is None else self._storages[address]
         return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage)
 
-    def _same_meta(self, facts: tuple[Any, ...]) -> ev.TensorMeta:
+    def _same_meta(self, facts: Facts) -> ev.TensorMeta:
         """The same for facts that are heard again and again: memory is used again, where autograd does not hold it."""
         meta = self._metas.get(facts)
         if meta is None:
             meta = self._metas[facts] = self._meta(facts)
         return meta
 
-    def _gradient(self, shape: Any, reader: _Reader) -> ev.TensorMeta | None:
-        """What facts that begin with this shape say of a gradient, whose memory is not told; None if there is none."""
-        return None if shape is None else self._same_meta((shape, *reader.six()[:-1], None))
+    def _gradient(self, facts: Facts | None) -> ev.TensorMeta | None:
+        return None if facts is None else self._same_meta(facts)
 
     # Records
 
-    def _op(self, reader: _Reader) -> ev.Op:
-        function, start, stop, error = reader.four()
+    def _op(self, reader: Reader) -> ev.Op:
+        function, start, stop, error = reader.op()
         try:
             op_type, target = self._names[function]
         except KeyError:
             op_type, target = self._names[function] = name_function(function)
-        inputs, attributes, keywords = self._arguments(reader)
+        inputs, values, keywords = reader.arguments()
+        attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
         source, self._source = self._source, None
         return ev.Op(
@@ -271,9 +221,9 @@ class Decoder:
             source,
         )
 
-    def _leaf(self, reader: _Reader) -> ev.Op:
-        entry, key, flags, start, stop, error = reader.six()
-        inputs = self._numbers(reader.items, 2)
+    def _leaf(self, reader: Reader) -> ev.Op:
+        entry, key, flags, start, stop, error = reader.leaf()
+        inputs = reader.tensors(2)
         outputs, again = self._outputs(reader, inputs)
         return ev.Op(
             entry.kind.type.__name__,
@@ -291,33 +241,30 @@ class Decoder:
             flags == RECOMPUTED,
         )
 
-    def _enter(self, reader: _Reader) -> ev.Enter:
-        entry, key, flags, start = reader.four()
-        module, inputs = self._modules[id(entry)][0], self._numbers(reader.items)
+    def _enter(self, reader: Reader) -> ev.Enter:
+        entry, key, flags, start = reader.enter()
+        module, inputs = self._modules[id(entry)][0], reader.tensors()
         return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
-    def _leave(self, reader: _Reader) -> ev.Leave:
-        key, stop, error = reader.three()
-        inputs, outputs = self._numbers(reader.items, 2), self._numbers(reader.items)
+    def _leave(self, reader: Reader) -> ev.Leave:
+        key, stop, error = reader.leave()
+        inputs, outputs = reader.tensors(2), reader.tensors()
         return ev.Leave(key, stop - self._origin, inputs, outputs, error)
 
-    def _meet(self, reader: _Reader) -> ev.Tensor | None:
-        reference = reader.next()
+    def _meet(self, reader: Reader) -> ev.Tensor | None:
+        reference, facts = reader.meet()
         new = id(reference) not in self._tensors
-        number, meta = self._number(reference), self._meta(reader.seven())
+        number, meta = self._number(reference), self._meta(facts)
         return ev.Tensor(number, meta) if new else None
 
-    def _module(self, reader: _Reader) -> Iterator[ev.Event]:
-        entry, fqn, root, listed = reader.four()
+    def _module(self, reader: Reader) -> Iterator[ev.Event]:
+        entry, fqn, root, listed = reader.module()
         before = f"{fqn}." if fqn else ""
         members: list[tuple[ev.Member, ...]] = []
         for role in _ROLES:
             held: list[ev.Member] = []
-            for name in reader.items:
-                if name is END:
-                    break
-                reference = reader.next()
-                number, facts = self._tensors.get(id(reference)), reader.seven()
+            for name, reference, facts in reader.held():
+                number = self._tensors.get(id(reference))
                 if number is None:
                     number = self._number(reference)
                     yield ev.Tensor(number, self._meta(facts), role, before + name)
@@ -350,28 +297,25 @@ class Decoder:
             attributes = self._listed[key] = self._same(_named(listed))
         return attributes
 
-    def _place(self, reader: _Reader) -> None:
-        self._source = intern(f"{reader.next()}:{reader.next()}")
+    def _place(self, reader: Reader) -> None:
+        file, line = reader.source()
+        self._source = intern(f"{file}:{line}")
 
-    def _members(self, reader: _Reader) -> ev.Members:
-        return ev.Members(self._modules[id(reader.next())][0], self._numbers(reader.items))
+    def _members(self, reader: Reader) -> ev.Members:
+        return ev.Members(self._modules[id(reader.members())][0], reader.tensors())
 
-    def _derived(self, reader: _Reader) -> ev.Derived:
-        return ev.Derived(self._number(reader.next()), self._numbers(reader.items))
+    def _derived(self, reader: Reader) -> ev.Derived:
+        return ev.Derived(self._number(reader.derived()), reader.tensors())
 
-    def _grad(self, reader: _Reader) -> ev.Grad:
-        key, phase, now, backward = reader.four()
-        gradients: list[ev.TensorMeta | None] = []
-        for shape in reader.items:
-            if shape is END:
-                break
-            gradients.append(self._gradient(shape, reader))
-        stats = tuple([_stats(measure) for measure in list_from(reader.items)])
-        return ev.Grad(key, phase, now - self._origin, self._passes[backward], tuple(gradients), stats)
+    def _grad(self, reader: Reader) -> ev.Grad:
+        key, phase, now, backward = reader.grad()
+        metas = tuple([self._gradient(facts) for facts in reader.gradients()])
+        stats = tuple([_stats(measure) for measure in reader.measures()])
+        return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats)
 
-    def _parameter(self, reader: _Reader) -> ev.ParameterGrad | None:
-        reference, now, backward, measure, shape = reader.five()
-        meta = self._gradient(shape, reader)
+    def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
+        reference, now, backward, measure, facts = reader.parameter()
+        meta = self._gradient(facts)
         number = self.number(reference)
         if number is None:
             return None  # the model no longer has it

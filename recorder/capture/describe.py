@@ -14,12 +14,10 @@ from torch._ops import OpOverload, OpOverloadPacket
 
 from recorder.capture.call_stack import Entry
 from recorder.capture.known_tensors import Known
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import END, Log, module_record
 from recorder.capture.tensor_facts import PLAIN, facts
 
 __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
-
-MODULE, END = Tag.MODULE, Tag.END
 
 _MISSING = object()
 
@@ -41,7 +39,7 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
                 _tell(entry.kind.type.__name__, module, wanted, known, log)
     for entry in met:
         if entry.reference() is None:
-            log += entry.early or (MODULE, entry, entry.kind.type.__name__, False, (), END, END)
+            log += entry.early or [*module_record(entry, entry.kind.type.__name__, False, []), END, END]
     return log
 
 
@@ -74,7 +72,7 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
         entry = wanted.pop(identity, None)
         if entry is not None:
             listed: list[Any] = []
-            extend((MODULE, entry, fqn, entry.root and module is top, listed))
+            extend(module_record(entry, fqn, entry.root and module is top, listed))
             kind, own = entry.kind, module.__dict__
             for name in kind.listed:
                 value = own.get(name, _MISSING)
@@ -85,7 +83,7 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, l
             if children and entry.leaf:  # they are not recorded, so their tensors are its own
                 parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         elif parameters or buffers:
-            extend((MODULE, None, fqn, False, ()))
+            extend(module_record(None, fqn, False, []))
         if entry is not None or parameters or buffers:
             for tensors in (parameters, buffers):
                 for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""What is raised while a hook runs: in words, and whether a signal's handler raised it.
+"""What is raised while a hook runs: noted in words, and whether a signal's handler raised it.
 
 Python runs handlers between any two instructions, so also in the middle of a hook of ours. What a handler raises, such
 as the `TimeoutError` of an alarm, is meant for the user's program, and no failure of the recorder's.
@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from types import CodeType
 from typing import Any
+
+from recorder.errors import describe_error
 
 __all__ = ["Faults", "describe_error"]
 
@@ -54,14 +56,3 @@ def _code(handler: Any) -> CodeType | None:
         handler = handler.func
     code = getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
     return code if isinstance(code, CodeType) else None
-
-
-def describe_error(error: BaseException | None) -> str:
-    """``Type: message``, even where the message cannot be had."""
-    if error is None:
-        return "unknown error"
-    try:
-        text = str(error)
-    except Exception:
-        text = "<its message raised an error>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -21,14 +21,15 @@ from recorder.capture.faults import describe_error
 from recorder.capture.known_tensors import Known
 from recorder.capture.mode_stack import Mode, depth
 from recorder.capture.outside_calls import HELD, KNOWN, UNKNOWN
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.raw_records import END, OP, Log, op_record, source_record
 from recorder.capture.tensor_facts import PLAIN, facts, outputs_of, quietly, tensors_in
 
 __all__ = ["Recording", "Watching"]
 
-OP, SOURCE, END = Tag.OP, Tag.SOURCE, Tag.END
-
-_NOT_THE_USERS = tuple(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, recorder.__file__))
+_NOT_THE_USERS = (
+    *(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, recorder.__file__)),
+    "<eval_with_key>",  # what torch.fx generates
+)
 
 _BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
@@ -84,7 +85,7 @@ class Recording(Mode):
             if type(func) is not MethodWrapperType and found == KNOWN:
                 self._raised(func, args, kwargs, start, error)
             raise
-        record = [OP, func, start, clock(), None]
+        record = [OP, func, start, clock(), None]  # as `op_record` has it, which would be a call more
         try:
             if found == HELD and not _requires_grad(result):
                 return result
@@ -105,6 +106,22 @@ class Recording(Mode):
             self._failed(ours, record)
         return result
 
+    def record_opaque(self, func: Any, args: Any, kwargs: Any, run: Callable[[], Any]) -> Any:
+        """Record ``run()`` as a call of ``func``, whatever modes are on the stack."""
+        start = clock()
+        try:
+            result = run()
+        except BaseException as error:
+            self._raised(func, args, kwargs, start, error)
+            raise
+        record = [OP, func, start, clock(), None]
+        try:
+            with quietly():
+                self._made(func, args, kwargs, result, record)
+        except Exception as ours:
+            self._failed(ours, record)
+        return result
+
     def _made(self, func: Any, args: Any, kwargs: Any, result: Any, record: Log) -> None:
         outputs = outputs_of(func, args, kwargs, result)
         if outputs:
@@ -116,7 +133,7 @@ class Recording(Mode):
 
     def _raised(self, func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:
         try:
-            record = [OP, func, start, clock(), describe_error(error)]
+            record = op_record(func, start, clock(), describe_error(error))
             self._arguments(args, kwargs, record)
             record.append(END)
             self._append(record)
@@ -154,10 +171,10 @@ def _requires_grad(result: Any) -> bool:
 
 
 def _with_source(log: Log, record: Iterable[Any]) -> None:
-    log.extend((SOURCE, *_source(), *record))
+    log.extend((*source_record(*_caller()), *record))
 
 
-def _source() -> tuple[str, int]:
+def _caller() -> tuple[str, int]:
     """File and line of the innermost call of a function that is neither torch's nor ours."""
     frame: Any = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):

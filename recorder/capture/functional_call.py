@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import stateless
 
-__all__ = ["unwatch", "watch"]
+__all__ = ["pause", "resume", "unwatch", "watch"]
 
 Tell = Callable[[nn.Module], None]
 """Is told of a module that it, or its parts, hold other tensors now than before."""
@@ -36,6 +36,19 @@ def unwatch(tell: Tell) -> None:
         _open.remove(tell)
         if not _open:
             stateless._reparametrize_module = _replace
+
+
+def pause() -> None:
+    """Give torch its own function back for a while: where its compiler would look into ours."""
+    with _lock:
+        stateless._reparametrize_module = _replace
+
+
+def resume() -> None:
+    """Go on watching."""
+    with _lock:
+        if _open:
+            stateless._reparametrize_module = _watched
 
 
 @contextmanager

@@ -4,20 +4,18 @@ Tensors are known by weak references: ``id(tensor)`` leads to a reference, and t
 still points at it. So nothing is kept alive, and an ``id`` that is used again is no mistake.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import ref
 
 from torch import Tensor, nn
 
 from recorder.capture.autograd_nodes import in_order
-from recorder.capture.raw_records import Log, Tag
+from recorder.capture.containers import DEEPEST, LISTED, OBJECT, PLAIN, label, look_into, named_tensors
+from recorder.capture.raw_records import END, LIST, MAP, Log, derived_record, meet_record
 from recorder.capture.tensor_facts import (
     ACCUMULATES,
     ADDRESS,
-    DEEPEST,
-    PLAIN,
     SEQUENCE,
     Facts,
     Reference,
@@ -25,13 +23,15 @@ from recorder.capture.tensor_facts import (
     quietly,
     sequence_of,
 )
+from recorder.capture.wrappers import Wrappers
 
 __all__ = ["Known"]
 
-DERIVED, MEET, LIST, MAP, END = Tag.DERIVED, Tag.MEET, Tag.LIST, Tag.MAP, Tag.END  # an Enum's members are slow to get
-
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
+
+_PLAIN_TENSORS = (Tensor, nn.Parameter)
+"""Those that wrap no other."""
 
 _LONGEST = 64
 """So many items of a plain list among the arguments are kept."""
@@ -56,6 +56,7 @@ class Known:
         self._by_sequence: dict[int, Reference] = {}
         self._horizon = 0
         self._seen = 0
+        self._wrappers = Wrappers(self.reference)
 
     def __contains__(self, tensor: Tensor) -> bool:
         reference = self._references.get(id(tensor))
@@ -92,7 +93,8 @@ class Known:
 
     def remembered(self) -> dict[int, int | None]:
         """The tensors that a later record may speak of: the `id` of each one's reference, and its storage's address."""
-        addresses: dict[int, int | None] = {id(reference): None for reference in self._by_sequence.values()}
+        references = (*self._by_sequence.values(), *self._wrappers.references())
+        addresses: dict[int, int | None] = {id(reference): None for reference in references}
         with quietly():
             for reference in self._references.values():
                 tensor = reference()
@@ -112,11 +114,12 @@ class Known:
         old = [n for n, reference in self._by_sequence.items() if n < self._horizon and reference() is None]
         for number in old:
             del self._by_sequence[number]
+        self._wrappers.tidy()
         self._horizon = max(self._by_sequence, default=0)
 
-    def encode(self, values: Iterable[Any], out: Log, depth: int = 0) -> None:
+    def encode(self, values: Iterable[Any], out: Log, around: tuple[int, ...] = ()) -> None:
         """Append arguments as they were given, with references for tensors, and text for what could keep something
-        alive.
+        alive. ``around``: the lists and mappings that they are in.
         """
         references = self._trusted
         for item in values:
@@ -128,33 +131,49 @@ class Known:
                 out.append(reference)
             elif kind in PLAIN:
                 out.append(item)
-            elif isinstance(item, Tensor):
+            elif issubclass(kind, Tensor):
                 out.append(self.refer(item))
-            elif depth > DEEPEST:
-                out.append("…")
-            elif isinstance(item, list | tuple):
-                out.append(LIST)
-                if len(item) > _LONGEST and all(type(i) in PLAIN for i in item):
-                    item = item[:_LONGEST]
-                self.encode(item, out, depth + 1)
-                out.append(END)
-            elif isinstance(item, Mapping):
-                out.append(MAP)
-                self.encode_keywords(item, out, depth + 1)
-                out.append(END)
-            elif is_dataclass(kind):
-                out.append(MAP)
-                self.encode_keywords({f.name: getattr(item, f.name, None) for f in fields(item)}, out, depth + 1)
-                out.append(END)
+            elif (kind is tuple or kind is list) and len(around) <= DEEPEST and id(item) not in around:
+                self._encode_list(item, item, out, around)
             else:
-                out.append(f"<{kind.__name__}>")
+                self._encode_holder(item, kind, out, around)
 
-    def encode_keywords(self, keywords: Mapping[Any, Any], out: Log, depth: int = 0) -> None:
+    def _encode_list(self, items: Any, holder: Any, out: Log, around: tuple[int, ...]) -> None:
+        out.append(LIST)
+        if len(items) > _LONGEST and all(type(i) in PLAIN for i in items):
+            items = items[:_LONGEST]
+        self.encode(items, out, (*around, id(holder)))
+        out.append(END)
+
+    def _encode_holder(self, item: Any, kind: type, out: Log, around: tuple[int, ...]) -> None:
+        """Append a list or a mapping as it is, and of any other object its tensors, by where they are in it."""
+        look = look_into(kind)
+        if look is None or id(item) in around:
+            out.append(f"<{kind.__name__}>" if look is None else "…")
+        elif look.form is OBJECT or len(around) > DEEPEST:
+            found = list(named_tensors(item))
+            if not found:
+                out.append(f"<{kind.__name__}>" if look.form is OBJECT else "…")
+                return
+            out.append(MAP)
+            for name, tensor in found:
+                out += (name, self.of(tensor))
+            out.append(END)
+        elif look.form is LISTED:
+            self._encode_list(list(look.parts(item)[1]), item, out, around)
+        else:
+            out.append(MAP)
+            self._encode_named(zip(*look.parts(item)), out, (*around, id(item)))
+            out.append(END)
+
+    def encode_keywords(self, keywords: Mapping[Any, Any], out: Log) -> None:
         """The same for a mapping: name and value in turn."""
-        for number, (key, value) in enumerate(keywords.items()):
-            # A key that is not plain could keep something alive.
-            out.append(str(key) if type(key) in (str, int) else f"<{type(key).__name__}> {number}")
-            self.encode((value,), out, depth)
+        self._encode_named(keywords.items(), out, ())
+
+    def _encode_named(self, items: Iterable[tuple[Any, Any]], out: Log, around: tuple[int, ...]) -> None:
+        for number, (key, value) in enumerate(items):
+            out.append(label(key, number))
+            self.encode((value,), out, around)
 
     def refer(self, tensor: Tensor) -> Reference:
         """The reference for a tensor; one that is not known is met."""
@@ -175,15 +194,24 @@ class Known:
         """A tensor that was not seen made."""
         reference = ref(tensor)
         with quietly():
-            self._append((MEET, reference, *facts(tensor)))
+            tied = self._wrappers.sources(tensor)
+            for outer in tied:
+                if (source := outer()) is not None:
+                    self.refer(source)  # a parameter may not have been met
+            said = facts(tensor)
+            if type(tensor) not in _PLAIN_TENSORS:
+                said = self._wrappers.add(tensor, reference, said)
+            self._append(meet_record(reference, said))
             self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
-            self._derive(tensor, reference)
+            self._derive(tensor, reference, tied)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
         """Append a tensor that was seen made, with what is to be said of it. Returns its sequence number."""
         said = facts(tensor)
         reference = ref(tensor)
+        if type(tensor) not in _PLAIN_TENSORS:
+            said = self._wrappers.add(tensor, reference, said)
         out += (reference, *said)
         self.now(tensor, reference, said)
         sequence: int | None = said[SEQUENCE]
@@ -200,9 +228,22 @@ class Known:
                 self._seen = 0
                 self.protect()
 
-    def _derive(self, tensor: Any, reference: Reference) -> None:
-        """Ask autograd which known tensors one was computed from that was made unseen."""
+    def hold(self, roots: Iterable[nn.Module]) -> None:
+        """The tensors of these modules may wrap others, which may be used before the tensors themselves are."""
+        for tensor in (t for root in roots for t in (*root.parameters(), *root.buffers())):
+            if type(tensor) not in _PLAIN_TENSORS:
+                self._wrappers.tie(tensor, ref(tensor))
+
+    def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
+        """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that
+        autograd leads to.
+        """
         first = tensor.grad_fn
+        if tied:
+            self._append(derived_record(reference, tied))
+            if first is not None:
+                self._by_sequence.setdefault(sequence_of(first), reference)
+            return
         if first is None or self._by_sequence.get(sequence_of(first)) is reference:
             return
         sources: dict[int, Reference] = {}
@@ -222,4 +263,4 @@ class Known:
         self._by_sequence[sequence_of(first)] = reference
         if sources:
             # An autograd node made later has the higher number: in the order of making.
-            self._append((DERIVED, reference, *(sources[n] for n in sorted(sources)), END))
+            self._append(derived_record(reference, [sources[n] for n in sorted(sources)]))

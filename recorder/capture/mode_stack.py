@@ -7,7 +7,7 @@ of users, so ours alone step aside.
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Mode", "Popped", "depth", "pop_ours", "push", "put_back", "remove"]
+__all__ = ["Mode", "Popped", "depth", "lift", "lower", "pop_ours", "push", "put_back", "remove"]
 
 depth = torch._C._len_torch_function_stack
 push = torch._C._push_on_torch_function_stack
@@ -99,3 +99,26 @@ def remove(mode: Mode) -> None:
         above.append(top)
     for other in reversed(above):
         push(other)
+
+
+def lift() -> list[TorchFunctionMode]:
+    """Take our modes out from wherever they are on the stack. Returns the stack as it was; see `lower`."""
+    whole = [_at(i) for i in range(depth())]
+    if any(isinstance(mode, Mode) for mode in whole):
+        _replace([mode for mode in whole if not isinstance(mode, Mode)])
+    return whole
+
+
+def lower(whole: list[TorchFunctionMode]) -> None:
+    """Put them back to where they were among the modes of users, those that are there still and those that came."""
+    now = [_at(i) for i in range(depth())]
+    kept = [mode for mode in whole if (not mode.gone if isinstance(mode, Mode) else any(mode is m for m in now))]
+    if any(isinstance(mode, Mode) for mode in kept):
+        _replace([*kept, *(mode for mode in now if not any(mode is m for m in kept))])
+
+
+def _replace(modes: list[TorchFunctionMode]) -> None:
+    while depth():
+        _pop()
+    for mode in modes:
+        push(mode)

@@ -36,13 +36,11 @@ from recorder.capture.faults import Faults, describe_error
 from recorder.capture.function_mode import Recording, Watching
 from recorder.capture.known_tensors import Known
 from recorder.capture.mode_stack import Mode, depth, pop_ours, push, remove
-from recorder.capture.outside_calls import KNOWN, Outside
-from recorder.capture.raw_records import OUTERMOST, RECOMPUTED, Log, Tag
+from recorder.capture.outside_calls import KNOWN, UNKNOWN, Outside
+from recorder.capture.raw_records import END, ENTER, LEAF, LEAVE, MEMBERS, OUTERMOST, RECOMPUTED, Log
 from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of, tensors_in
 
 __all__ = ["Capture", "Entry"]
-
-LEAF, ENTER, LEAVE, MEMBERS, END = Tag.LEAF, Tag.ENTER, Tag.LEAVE, Tag.MEMBERS, Tag.END
 
 _CROWD = 10_000
 """So many modules are kept before those that are gone are looked for."""
@@ -112,6 +110,7 @@ class Capture:
         self._frames.owner = get_ident()
         try:
             self.backward.watch_parameters(self.roots())
+            self.known.hold(self.roots().values())
         except Exception as error:
             self.faults.add(error)
         self._handles = [
@@ -139,6 +138,22 @@ class Capture:
         if self._mode is not None:
             remove(self._mode)
             self._mode = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the hooks are installed."""
+        return bool(self._handles)
+
+    def record_opaque(
+        self, function: Any, args: Any, kwargs: Any, run: Callable[[], Any], noted: Callable[[], None]
+    ) -> Any:
+        """Call ``run()`` and record it as a call of a function with these arguments, if it is part of the recording.
+        ``noted`` is called if so, whether functions are recorded or not.
+        """
+        if self._stack[-1].silent if self._stack else self._outside.consumes(args, kwargs) == UNKNOWN:
+            return run()
+        noted()
+        return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
 
     # Module calls
 

@@ -1,40 +1,353 @@
-"""The raw records: what the hot path appends, and `recorder.capture.decode` reads.
+"""The raw records: what the hot path appends, and `recorder.capture.decode` reads. Writers and reader side by side.
 
 They stand in one flat list, one after another, without a tuple or an object for each: what Python's garbage collector
 has to visit again and again costs more than writing it down. A record is appended in one step, since gradients may
 arrive on other threads.
 
-    OP       function, start, stop, error, args … END, kwargs … END, outputs … END
-    LEAF     entry, key, flags, start, stop, error, args … END, kwargs … END, outputs … END
-    ENTER    entry, key, flags, start, args … END
-    LEAVE    key, stop, error, args … END, kwargs … END, references … END
+Each begins with its tag and its head. Parts follow, each up to an END:
+
+    OP       function, start, stop, error; args, kwargs, outputs
+    LEAF     entry, key, flags, start, stop, error; args, kwargs, outputs
+    ENTER    entry, key, flags, start; args
+    LEAVE    key, stop, error; args, kwargs, references
     MEET     reference, facts
-    MODULE   entry or None, qualified name, root, attributes, parameters … END, buffers … END
-    DERIVED  reference, references … END
-    MEMBERS  entry, references … END
+    MODULE   entry or None, qualified name, root, attributes; parameters, buffers
+    DERIVED  reference; references
+    MEMBERS  entry; references
     SOURCE   file, line: where the OP that follows was called
-    GRAD     key, phase, time, backward, gradients … END, measures … END
+    GRAD     key, phase, time, backward; gradients, measures
     PARAMETER  reference, time, backward, measure, gradient
 
 ``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
-… END, a mapping MAP … END. Keyword arguments and the items of mappings are a name and a value in turn; attributes, too,
-in a sequence of their own; parameters and buffers are a name, a reference and facts. A MODULE without an entry was not
-called, and holds tensors. Each output is a reference and facts, each gradient facts, or None. Facts are seven values:
-see `recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
+… END, a mapping MAP … END: `recorder.capture.known_tensors` writes them. Keyword arguments and the items of mappings
+are a name and a value in turn; attributes, too, in a sequence of their own; parameters and buffers are a name, a
+reference and facts. A MODULE without an entry was not called, and holds tensors. Each output is a reference and facts;
+each gradient facts without the address, since its memory is soon used again, or None. Facts are seven values: see
+`recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
+
+Here is a writer for each record, and a method of `Reader` that is called as the record is. Where a call would cost on
+the hot path, the record is written as a list in place; a test takes such records apart and writes them anew with the
+writers.
 """
 
-from enum import Enum
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
+from weakref import ref
 
-__all__ = ["OUTERMOST", "RECOMPUTED", "Log", "Tag"]
+from recorder.capture.tensor_facts import ADDRESS, Facts, Reference
+
+__all__ = [
+    "DERIVED",
+    "END",
+    "ENTER",
+    "GRAD",
+    "LEAF",
+    "LEAVE",
+    "LIST",
+    "MAP",
+    "MEET",
+    "MEMBERS",
+    "MODULE",
+    "OP",
+    "OUTERMOST",
+    "PARAMETER",
+    "RECOMPUTED",
+    "SOURCE",
+    "Log",
+    "Reader",
+    "Tag",
+    "derived_record",
+    "enter_record",
+    "grad_record",
+    "leaf_record",
+    "leave_record",
+    "meet_record",
+    "members_record",
+    "module_record",
+    "only_tensors",
+    "op_record",
+    "parameter_record",
+    "source_record",
+    "unreturned_record",
+]
 
 Log = list[Any]
+
+Phase = Literal["arrive", "leave"]
+"""Of the gradients of a module call."""
 
 OUTERMOST, RECOMPUTED = 1, 2
 """Flags of a module call."""
 
 
-class Tag(Enum):
-    """How a record begins, and what stands between its parts."""
+class Tag:
+    """How a record begins, or what stands among its parts. An object, since any plain value may be an argument: it is
+    compared by identity.
+    """
 
-    OP, LEAF, ENTER, LEAVE, MEET, MODULE, DERIVED, GRAD, PARAMETER, LIST, MAP, END, MEMBERS, SOURCE = range(14)
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+OP, LEAF, ENTER, LEAVE, MEET, MODULE = map(Tag, ("OP", "LEAF", "ENTER", "LEAVE", "MEET", "MODULE"))
+DERIVED, MEMBERS, SOURCE, GRAD, PARAMETER = map(Tag, ("DERIVED", "MEMBERS", "SOURCE", "GRAD", "PARAMETER"))
+LIST, MAP, END = map(Tag, ("LIST", "MAP", "END"))
+
+
+# Writers. Those of calls give the head: whoever has the arguments appends the parts.
+
+
+def op_record(function: Any, start: int, stop: int, error: str | None = None) -> Log:
+    """A function was called."""
+    return [OP, function, start, stop, error]
+
+
+def leaf_record(entry: Any, key: int, flags: int, start: int, stop: int, error: str | None = None) -> Log:
+    """A module without an inside was called."""
+    return [LEAF, entry, key, flags, start, stop, error]
+
+
+def enter_record(entry: Any, key: int, flags: int, start: int, args: Iterable[Any] = ()) -> Log:
+    """A call of a module begins. ``args`` are encoded, and only those of an outermost call."""
+    return [ENTER, entry, key, flags, start, *args, END]
+
+
+def leave_record(key: int, stop: int, error: str | None = None) -> Log:
+    """It has ended."""
+    return [LEAVE, key, stop, error]
+
+
+def unreturned_record(key: int, stop: int, error: str) -> Log:
+    """It has ended, and nobody told with what."""
+    return [*leave_record(key, stop, error), END, END, END]
+
+
+def meet_record(reference: Reference, facts: Facts) -> Log:
+    """A tensor is known from now on, which was not seen made."""
+    return [MEET, reference, *facts]
+
+
+def module_record(entry: Any, fqn: str, root: bool, attributes: Log) -> Log:
+    """A module, of which `MODULE` says what it holds: parameters and buffers follow."""
+    return [MODULE, entry, fqn, root, attributes]
+
+
+def derived_record(reference: Reference, sources: Iterable[Reference]) -> Log:
+    """A tensor was computed from these, unseen."""
+    return [DERIVED, reference, *sources, END]
+
+
+def members_record(entry: Any, references: Iterable[Reference]) -> Log:
+    """A module holds other tensors now."""
+    return [MEMBERS, entry, *references, END]
+
+
+def source_record(file: str, line: int) -> Log:
+    """Where the function was called whose record follows."""
+    return [SOURCE, file, line]
+
+
+def grad_record(
+    key: int, phase: Phase, time: int, backward: int, gradients: Iterable[Facts | None], measures: Iterable[Any]
+) -> Log:
+    """Gradients arrived at a module call, or left it."""
+    record: Log = [GRAD, key, phase, time, backward]
+    for gradient in gradients:
+        if gradient is None:
+            record.append(None)
+        else:
+            record += gradient[:ADDRESS]
+    record.append(END)
+    record += measures
+    record.append(END)
+    return record
+
+
+def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Facts | None) -> Log:
+    """A gradient was accumulated."""
+    return [PARAMETER, reference, time, backward, measure, *((None,) if gradient is None else gradient[:ADDRESS])]
+
+
+class Reader:
+    """A place in a log. ``tags`` goes on from record to record, if of each one all is taken: its head, by the method
+    that has its name, then its parts, in their order.
+
+    Several items at once are read faster than one by one.
+
+    Args:
+        log: where to read.
+        numbers: the numbers of tensors, by the `id` of their references.
+        number: gives the number of one that is not among them.
+    """
+
+    __slots__ = (
+        "_five", "_items", "_next", "_number", "_numbers", "_seven",
+        "enter", "grad", "leaf", "leave", "module", "op", "source", "tags",
+    )  # fmt: skip
+
+    op: Callable[[], tuple[Any, int, int, str | None]]
+    leaf: Callable[[], tuple[Any, int, int, int, int, str | None]]
+    enter: Callable[[], tuple[Any, int, int, int]]
+    leave: Callable[[], tuple[int, int, str | None]]
+    module: Callable[[], tuple[Any, str, bool, Log]]
+    source: Callable[[], tuple[str, int]]
+    grad: Callable[[], tuple[int, Phase, int, int]]
+
+    def __init__(self, log: Log, numbers: Mapping[int, int], number: Callable[[Reference], int]) -> None:
+        self._numbers, self._number = numbers, number
+        self.tags: Iterator[Any] = iter(log)
+        self._items = self.tags
+        self._next: Callable[[], Any] = self._items.__next__
+        two, three, four, five, six, seven = (zip(*[self._items] * n, strict=True).__next__ for n in range(2, 8))
+        self.source, self.leave, self.leaf = two, three, six
+        self.op = self.enter = self.module = self.grad = four
+        self._five, self._seven = five, seven
+
+    # Heads that are one item, and records without parts
+
+    def meet(self) -> tuple[Reference, Facts]:
+        """The tensor, and what is said of it."""
+        return self._next(), self._seven()
+
+    def derived(self) -> Reference:
+        """The tensor; `tensors` are what it was computed from."""
+        reference: Reference = self._next()
+        return reference
+
+    def members(self) -> Any:
+        """The module's entry; `tensors` are what it holds."""
+        return self._next()
+
+    def parameter(self) -> tuple[Reference, int, int, Any, Facts | None]:
+        """The tensor, the time, the backward pass, the measure, the gradient."""
+        reference, time, backward, measure, shape = self._five()
+        return reference, time, backward, measure, self._gradient(shape)
+
+    # Parts
+
+    def tensors(self, parts: int = 1) -> tuple[int, ...]:
+        """The tensors in some parts, in order, in any nesting."""
+        found: list[int] = []
+        numbers = self._numbers
+        depth = parts
+        for item in self._items:
+            if type(item) is ref:
+                number = numbers.get(id(item))
+                found.append(self._number(item) if number is None else number)
+            elif item is END:
+                depth -= 1
+                if depth == 0:
+                    break
+            elif item is LIST or item is MAP:
+                depth += 1
+        return tuple(found)
+
+    def arguments(self) -> tuple[tuple[int, ...], dict[str, Any], list[str]]:
+        """The tensors among positional and keyword arguments, in any nesting; what is no tensor itself, by name, or as
+        ``arg1`` by position, with lists and mappings put together again; the names of the keywords.
+        """
+        found: list[int] = []
+        values: dict[str, Any] = {}
+        items, numbers = self._items, self._numbers
+        for position, item in enumerate(items):
+            if type(item) is ref:
+                number = numbers.get(id(item))
+                found.append(self._number(item) if number is None else number)
+            elif item is END:
+                break
+            else:
+                values[f"arg{position}"] = self._value(item, found)
+        keywords: list[str] = []
+        for name in items:
+            if name is END:
+                break
+            keywords.append(name)
+            item = self._next()
+            if type(item) is ref:
+                found.append(self._number(item))
+            else:
+                values[name] = self._value(item, found)
+        return tuple(found), values, keywords
+
+    def _value(self, item: Any, found: list[int]) -> Any:
+        """An argument that is no tensor. Those in it are added to what was found."""
+        if item is LIST or item is MAP:
+            item = _list(self._items) if item is LIST else _mapping(self._items)
+            found += map(self._number, _references_in(item))
+        return item
+
+    def outputs(self) -> list[tuple[int, Facts]]:
+        """What was returned or written to, and what is said of it."""
+        found: list[tuple[int, Facts]] = []
+        numbers, facts = self._numbers, self._seven
+        for reference in self._items:
+            if reference is END:
+                break
+            number = numbers.get(id(reference))
+            found.append((self._number(reference) if number is None else number, facts()))
+        return found
+
+    def held(self) -> Iterator[tuple[str, Reference, Facts]]:
+        """A module's parameters; the next time, its buffers."""
+        for name in self._items:
+            if name is END:
+                break
+            yield name, self._next(), self._seven()
+
+    def gradients(self) -> list[Facts | None]:
+        """What is said of gradients, but for where they are."""
+        found: list[Facts | None] = []
+        for shape in self._items:
+            if shape is END:
+                break
+            found.append(self._gradient(shape))
+        return found
+
+    def measures(self) -> list[Any]:
+        """What was measured of gradients."""
+        return _list(self._items)
+
+    def _gradient(self, shape: Any) -> Facts | None:
+        return None if shape is None else (shape, *self._five(), None)
+
+
+def _list(items: Iterator[Any]) -> list[Any]:
+    """Everything up to END."""
+    found: list[Any] = []
+    for item in items:
+        if item is END:
+            break
+        found.append(_list(items) if item is LIST else _mapping(items) if item is MAP else item)
+    return found
+
+
+def _mapping(items: Iterator[Any]) -> dict[str, Any]:
+    """The same where names and values take turns."""
+    found: dict[str, Any] = {}
+    for name in items:
+        if name is END:
+            break
+        item = next(items)
+        found[name] = _list(items) if item is LIST else _mapping(items) if item is MAP else item
+    return found
+
+
+def _references_in(value: Any) -> Iterator[Reference]:
+    """The tensors in an argument, in any nesting, in order."""
+    if type(value) is ref:
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value if isinstance(value, list) else value.values():
+            yield from _references_in(item)
+
+
+def only_tensors(value: Any) -> bool:
+    """Whether an argument is a tensor, or a list of nothing else."""
+    if isinstance(value, list):
+        return bool(value) and all(only_tensors(item) for item in value)
+    return type(value) is ref

@@ -1,11 +1,10 @@
-"""Tensors as the hot path sees them: what is said of one, and which ones are in a nest of arguments or results.
+"""Tensors as the hot path sees them: what is said of one, and which ones a function made or wrote.
 
 Nothing here calls an operator or reads data. Call it where no torch function mode is active, or `quietly`: reading a
 shape would call the mode.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from types import MethodWrapperType
 from typing import Any
 from weakref import ref
@@ -13,10 +12,11 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from recorder.capture.containers import PLAIN, tensors_in
+
 __all__ = [
     "ACCUMULATES",
     "ADDRESS",
-    "DEEPEST",
     "PLAIN",
     "SEQUENCE",
     "Facts",
@@ -38,12 +38,6 @@ Facts = tuple[Any, ...]
 
 SEQUENCE, ADDRESS = 5, 6
 """Where the sequence number is among them, and the address of the storage."""
-
-PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), torch.dtype, torch.device, torch.Size, slice})
-"""Types whose values can be kept: they are immutable, and keep nothing alive."""
-
-DEEPEST = 8
-"""So many levels of lists, mappings and dataclasses among arguments and results are looked through."""
 
 ACCUMULATES = 2**64 - 1
 """The sequence number of every AccumulateGrad: nothing was computed there."""
@@ -106,23 +100,6 @@ def _size(tensor: Tensor, dim: int) -> int:
         return -1
 
 
-def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
-    """The tensors in any nesting of lists, tuples, mappings and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif type(value) in PLAIN or depth > DEEPEST:
-        return
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item, depth + 1)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item, depth + 1)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from tensors_in(getattr(value, field.name, None), depth + 1)
-
-
 def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> list[Tensor]:
     """The tensors that a function made or wrote; none if it only looked at them."""
     name = getattr(func, "__name__", "")
@@ -130,7 +107,7 @@ def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, 
         attribute = getattr(func.__self__, "__name__", "")
         if name == "__set__" and attribute == "data":
             return [args[0]]
-        return list(tensors_in(result)) if name == "__get__" and attribute in _TENSOR_GETTERS else []
+        return tensors_in(result) if name == "__get__" and attribute in _TENSOR_GETTERS else []
     if result is None and args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
-        return list(tensors_in(args[0]))
-    return list(tensors_in(result))
+        return tensors_in(args[0])
+    return tensors_in(result)

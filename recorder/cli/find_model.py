@@ -1,6 +1,6 @@
 """From what people type to a model that has run: ``package.module:factory`` and ``1,3,224,224:int64``.
 
-Kept out of `recorder.cli` because it needs torch, which the command line loads only to record.
+A file of its own because it needs torch, which the command line loads only to record.
 """
 
 import importlib
@@ -16,8 +16,9 @@ import click
 import torch
 
 from recorder.capture.tensor_facts import tensors_in
+from recorder.errors import describe_error
 
-__all__ = ["check_call", "describe", "find_model", "make_input", "total"]
+__all__ = ["check_call", "find_model", "make_input", "total"]
 
 
 def find_model(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
@@ -46,7 +47,7 @@ def find_model(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
     try:
         net = found(**{**_no_download(found), **arguments})
     except Exception as error:
-        raise click.UsageError(f"{name} could not be made: {describe(error)}") from error
+        raise click.UsageError(f"{name} could not be made: {describe_error(error, first_line=True)}") from error
     if not isinstance(net, torch.nn.Module):
         raise click.UsageError(f"{name} is no model: it returned a {_kind(net)}")
     return net
@@ -70,7 +71,9 @@ def _import(name: str) -> Any:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise click.UsageError(f"there is no module {missing!r}, here or among what is installed") from error
-        raise click.UsageError(f"the module {name!r} could not be imported: {describe(error)}") from error
+        raise click.UsageError(
+            f"the module {name!r} could not be imported: {describe_error(error, first_line=True)}"
+        ) from error
 
 
 def _attribute(module: Any, path: str, module_name: str) -> Any:
@@ -139,12 +142,6 @@ def total(result: Any) -> torch.Tensor:
     # Complex sums have no gradient of their own; the squared magnitude stands for them.
     sums = [(t.abs().square() if t.is_complex() else t).sum() for t in tensors]
     return torch.stack([s.to(sums[0]) for s in sums]).sum() if len(sums) > 1 else sums[0]
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line: its type, and the first line of its message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _kind(thing: object) -> str:

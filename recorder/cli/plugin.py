@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 import recorder
+from recorder.cli.outputs import STREAM_SUFFIX
 from recorder.plugins.hookspecs import PROJECT
 from recorder.plugins.manager import installed
 
@@ -30,9 +31,6 @@ TEMPLATES = {
     "tests/test_{module}.py": "test_exporter.py.jinja",
 }
 """Each file of the new folder, and what it is made from."""
-
-RECORDING = ".jsonl"
-"""On the command line, a file with this ending is a recording and never an export."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,8 @@ def _taken(names: Names) -> str | None:
     for other in installed().formats():
         if names.format == other.name or names.suffix in other.suffixes:
             return f"the plugin {other.plugin!r} has a format {other.name!r} for {' '.join(other.suffixes)} already"
-    if names.suffix == RECORDING:
-        return f"{RECORDING} files are recordings"
+    if names.suffix == STREAM_SUFFIX:
+        return f"{STREAM_SUFFIX} files are recordings"
     return None
 
 

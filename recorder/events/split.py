@@ -1,16 +1,14 @@
-"""Parts of a recording: one stream for each outermost call, cut out of a long one while it grows or afterwards."""
+"""Parts of a recording: the events of each outermost call, cut out of a long stream while it grows or afterwards."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from recorder.events.stream import EventStream
 from recorder.events.types import (
     Derived,
     Enter,
     Event,
     Grad,
-    Header,
     Leave,
     Members,
     Module,
@@ -20,28 +18,20 @@ from recorder.events.types import (
     TensorMeta,
 )
 
-__all__ = ["Parts", "split"]
+__all__ = ["Parts"]
 
 FORGOTTEN = -1
 """The number of every part that is no longer kept."""
 
 
-def split(stream: EventStream) -> list[EventStream]:
-    """Cut a stream before each outermost call but the first; each part can be assembled by itself."""
-    parts = Parts(stream.header)
-    parts.extend(stream)
-    return parts.streams() if parts.begun else []
-
-
 class Parts:
-    """A stream that is cut while it grows, of which the last parts are kept.
+    """Events that are cut before each outermost call but the first, of which the last parts are kept.
 
     Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts left
     of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that part.
     A parameter's gradient goes to the part whose calls the pass reached last: the accumulation follows them.
 
     Args:
-        header: of every part.
         keep: so many parts are kept, and those before them are forgotten; None for all of them.
         steps: cut only before the calls of the module that was called first, so that a part may hold further
             outermost calls, as a training step of several models does.
@@ -50,9 +40,8 @@ class Parts:
         begun: whether there was an outermost call.
     """
 
-    def __init__(self, header: Header, keep: int | None = None, steps: bool = False) -> None:
+    def __init__(self, keep: int | None = None, steps: bool = False) -> None:
         self.begun = False
-        self._header = header
         self._steps = steps
         self._first: int | None = None
         self._parts: deque[list[Event]] = deque([[]], keep)
@@ -66,13 +55,12 @@ class Parts:
         self._part_of_pass: dict[int, int] = {}
         self._part_of_held: dict[int, int] = {}
 
-    def streams(self) -> list[EventStream]:
-        """One stream for each part that is kept."""
-        return [EventStream(part, self._header) for part in self._parts]
+    def __iter__(self) -> Iterator[list[Event]]:
+        """The events of each part that is kept."""
+        return iter(self._parts)
 
-    def joined(self) -> EventStream:
-        """The parts that are kept as one stream."""
-        whole = EventStream(header=self._header)
+    def joined(self) -> Iterator[Event]:
+        """The parts that are kept as one."""
         modules: set[int] = set()
         tensors: set[int] = set()
         for part in self._parts:
@@ -87,8 +75,7 @@ class Parts:
                     tensors.add(event.tensor)
                 elif isinstance(event, Op):
                     tensors.update(output.tensor for output in event.outputs)
-                whole.append(event)
-        return whole
+                yield event
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
         """Forget what no later event can speak of: all tensors and modules but these."""

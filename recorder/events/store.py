@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from recorder.errors import StreamError
+from recorder.errors import StreamError, describe_error
 from recorder.events.split import Parts
 from recorder.events.stream import STREAMED, TRUNCATED, EventStream, encode_end, encode_events, encode_header
 from recorder.events.types import Event, Header
@@ -77,11 +77,12 @@ class LastParts:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
+        self._header = Header()
         self._parts: Parts | None = None
 
     def begin(self, header: Header) -> None:
         if self._parts is None:
-            self._parts = Parts(header, self._keep, steps=True)
+            self._header, self._parts = header, Parts(self._keep, steps=True)
 
     def extend(self, events: Iterable[Event]) -> None:
         assert self._parts is not None
@@ -95,7 +96,7 @@ class LastParts:
         self._parts.forget(tensors, modules)
 
     def stream(self) -> EventStream:
-        return EventStream() if self._parts is None else self._parts.joined()
+        return EventStream(() if self._parts is None else self._parts.joined(), self._header)
 
 
 class InFile:
@@ -146,7 +147,7 @@ class InFile:
             except (OSError, StreamError) as error:
                 if self.open:
                     raise
-                reason = f"{type(error).__name__}: {error}"
+                reason = describe_error(error)
                 warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=4)
             else:
                 if self.open:  # while it goes on, it lacks its end

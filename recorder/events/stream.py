@@ -13,6 +13,7 @@ from typing import BinaryIO, Literal, TypeVar
 import msgspec
 
 from recorder.errors import StreamError
+from recorder.events.split import Parts
 from recorder.events.types import SCHEMA_VERSION, Event, Header
 from recorder.files import write_atomically
 from recorder.gc_pause import collector_held_back
@@ -140,9 +141,9 @@ class EventStream:
         """One stream for each outermost call, with what followed it until the next: `Recorder.graphs` are assembled of
         them. Each can be assembled by itself. Empty where nothing was called.
         """
-        from recorder.events.split import split  # which makes streams
-
-        return split(self)
+        parts = Parts()
+        parts.extend(self._events)
+        return [EventStream(part, self.header) for part in parts] if parts.begun else []
 
 
 _BATCH = 4096

@@ -3,6 +3,8 @@
 A `Graph` owns its nodes in execution order. Dataflow is held once, in `Node.inputs` and `Node.outputs`;
 `Value.producer`, `Value.uses` and `Graph.edges()` are the same facts seen from the other side, filled in by
 `Graph` itself, so the two sides cannot be written apart. `Graph.lint()` checks all of it.
+
+What a graph says by the help of what stands above it, it asks of the package's face, `recorder`, when it is asked.
 """
 
 from collections import defaultdict
@@ -212,9 +214,9 @@ class Graph:
         """
         if not isinstance(other, Graph):
             return NotImplemented
-        from recorder.graph.document import to_document
+        from recorder import equal
 
-        return to_document(self, timing=False, metrics=False) == to_document(other, timing=False, metrics=False)
+        return equal(self, other)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -225,7 +227,7 @@ class Graph:
         Works on any recording of a backward pass, and tells most of one with ``Recorder(net, gradients="stats")``; what
         a recording cannot tell, the report says.
         """
-        from recorder.analysis.gradient_report import gradient_report
+        from recorder import gradient_report
 
         return gradient_report(self)
 
@@ -234,7 +236,7 @@ class Graph:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """A notebook shows the graph itself."""
-        from recorder.notebook import mimebundle
+        from recorder import mimebundle
 
         return mimebundle(self, repr(self))
 

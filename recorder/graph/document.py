@@ -16,12 +16,13 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from recorder.errors import GraphError, StreamError
+from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
 from recorder.graph.meta import check_told, untimed
 from recorder.limits import DEEPEST, LARGEST, Size, Word
 
-__all__ = ["dumps", "from_document", "json_schema", "loads", "to_document"]
+__all__ = ["dumps", "equal", "from_document", "json_schema", "loads", "to_document"]
 
 _T = TypeVar("_T")
 
@@ -202,6 +203,11 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
     )
 
 
+def equal(graph: Graph, other: Graph) -> bool:
+    """Whether two graphs are written down alike, measured times and metrics left out: what ``==`` says."""
+    return to_document(graph, timing=False, metrics=False) == to_document(other, timing=False, metrics=False)
+
+
 def _kept(meta: dict[str, Any], timing: bool, metrics: bool) -> dict[str, Any]:
     """``meta`` without metrics, or without those that are measured times."""
     if metrics or "metrics" not in meta:
@@ -250,7 +256,7 @@ def _key(key: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else utf8(text).decode()
 
 
 @collector_held_back()

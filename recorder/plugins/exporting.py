@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from recorder.files import write_atomically
+from recorder.files import utf8, write_atomically
 from recorder.graph.core import Graph
 from recorder.plugins.manager import Format, installed
 
@@ -49,7 +49,7 @@ def save(graph: Graph, path: str | os.PathLike[str], format: str | None = None, 
     plugins = installed()
     exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
     result = plugins.export(exporter, graph, options)
-    write_atomically(path, [result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result])
+    write_atomically(path, [utf8(result) if isinstance(result, str) else result])
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from recorder.errors import FormatError, PluginError, RecorderError
+from recorder.errors import FormatError, PluginError, RecorderError, describe_error
 from recorder.events.types import Event
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph
@@ -73,7 +73,7 @@ class Plugins:
         try:
             self.register(entry.load(), entry.name)
         except FAILURES as error:
-            reason = str(error) if isinstance(error, PluginError) else _described(error)
+            reason = str(error) if isinstance(error, PluginError) else describe_error(error)
             self._left_out[entry.name] = reason
             warnings.warn(
                 f"the plugin {entry.name!r} ({entry.value}) is left out: {reason}", RuntimeWarning, stacklevel=3
@@ -116,7 +116,7 @@ class Plugins:
                 self._manager.unregister(plugin)
             if isinstance(error, PluginError):
                 raise
-            raise PluginError(f"the plugin {name!r} failed to register: {_described(error)}") from error
+            raise PluginError(f"the plugin {name!r} failed to register: {describe_error(error)}") from error
         for exporter in offered.values():
             self._exporters[exporter.name] = (exporter, name)
             for suffix in exporter.suffixes:
@@ -180,7 +180,7 @@ class Plugins:
             raise
         except FAILURES as error:
             raise PluginError(
-                f"the exporter {exporter.name!r} of the plugin {plugin!r} failed: {_described(error)}"
+                f"the exporter {exporter.name!r} of the plugin {plugin!r} failed: {describe_error(error)}"
             ) from error
         if not isinstance(result, str | bytes):
             raise PluginError(
@@ -222,7 +222,7 @@ class Plugins:
                 answers.append((hook.plugin_name, _call(hook, arguments)))
             except FAILURES as error:
                 warnings.warn(
-                    f"the plugin {hook.plugin_name!r} raised in {hook_name}: {_described(error)}",
+                    f"the plugin {hook.plugin_name!r} raised in {hook_name}: {describe_error(error)}",
                     RuntimeWarning,
                     stacklevel=4,
                 )
@@ -258,19 +258,12 @@ def _guarded(sink: Sink, plugin: str) -> Sink:
             except FAILURES as error:
                 failed = True
                 warnings.warn(
-                    f"the sink of the plugin {plugin!r} raised, and gets no more events: {_described(error)}",
+                    f"the sink of the plugin {plugin!r} raised, and gets no more events: {describe_error(error)}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     return guarded
-
-
-def _described(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return f"{type(error).__name__}: <its message raised an error>"
 
 
 def _shown(value: object) -> str:

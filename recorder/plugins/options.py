@@ -5,10 +5,13 @@ that declares an option of such a name itself gets it, and does with it what it 
 """
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from recorder.errors import OptionError
 from recorder.graph.core import Graph
@@ -19,15 +22,24 @@ __all__ = ["VIEW_OPTIONS", "Option", "options_of", "parse_options", "viewed"]
 
 
 class Option(typing.NamedTuple):
-    """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated."""
+    """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated; ``about``
+    is what the documentation says of an option that every format has.
+    """
 
     name: str
     type: Any
     default: Any
+    about: str = ""
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The alternatives of its type: those of a union, or the type itself."""
+        union = typing.get_origin(self.type) in (typing.Union, types.UnionType)
+        return typing.get_args(self.type) if union else (self.type,)
 
     def describe(self) -> str:
         """As in a signature: ``depth: int | None = None``."""
-        return f"{self.name}: {' | '.join(map(_written, _parts(self.type)))} = {self.default!r}"
+        return f"{self.name}: {' | '.join(map(_written, self.parts))} = {self.default!r}"
 
     def parse(self, text: str) -> Any:
         """The value that a text from the command line stands for, by this option's type.
@@ -38,10 +50,10 @@ class Option(typing.NamedTuple):
         Raises:
             OptionError: the text fits no part of the type; says what does.
         """
-        for kind in sorted(_parts(self.type), key=lambda kind: kind in (str, Any)):
+        for kind in sorted(self.parts, key=lambda kind: kind in (str, Any)):
             try:
                 return _parse(text, kind)
-            except (ValueError, KeyError):
+            except msgspec.ValidationError:
                 continue
         raise OptionError(f"the option {self.describe()} cannot be {text!r}")
 
@@ -70,7 +82,17 @@ def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
 
 def _of_views() -> tuple[Option, ...]:
     parameters = inspect.signature(arranged).parameters.values()
-    return tuple(Option(p.name, p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY)
+    told = _arguments_in(inspect.getdoc(arranged) or "")
+    return tuple(
+        Option(p.name, p.annotation, p.default, told.get(p.name, "")) for p in parameters if p.kind is p.KEYWORD_ONLY
+    )
+
+
+def _arguments_in(documentation: str) -> dict[str, str]:
+    """What a docstring says under ``Args:``, by the argument's name, each without line ends."""
+    section = documentation.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 VIEW_OPTIONS = _of_views()
@@ -87,7 +109,7 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
     for name, value in options.items():
         if name not in known:
             raise OptionError(_unknown(exporter, name))
-        if not any(_is_a(value, kind) for kind in _parts(known[name].type)):
+        if not any(_is_a(value, kind) for kind in known[name].parts):
             raise OptionError(f"the format {exporter.name!r} takes {known[name].describe()}, and was given {value!r}")
     own = {option.name for option in options_of(exporter)}
     asked = {name: value for name, value in options.items() if name not in own}
@@ -130,21 +152,15 @@ def _unknown(exporter: Exporter, name: str) -> str:
     )
 
 
-def _parts(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of an annotation: those of a union, or itself."""
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return typing.get_args(annotation) if union else (annotation,)
-
-
 def _written(kind: Any) -> str:
-    """One of the `_parts` as people write it."""
+    """One part of a type as people write it."""
     if kind is type(None):
         return "None"
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _is_a(value: object, kind: Any) -> bool:
-    """Whether a value is of one of the `_parts`. What is neither a class nor a Literal is left to the exporter."""
+    """Whether a value is of one part of a type. What is neither a class nor a Literal is left to the exporter."""
     if typing.get_origin(kind) is typing.Literal:
         return any(type(value) is type(one) and value == one for one in typing.get_args(kind))
     if kind is None:
@@ -156,15 +172,13 @@ def _is_a(value: object, kind: Any) -> bool:
     return isinstance(value, kind) if isinstance(kind, type) and kind is not Any else True
 
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false", "none": "null"}
+"""What people write for what msgspec takes for a bool or None."""
 
 
 def _parse(text: str, kind: Any) -> Any:
-    """A text as one of the `_parts`; raises ValueError or KeyError if it is none."""
-    if typing.get_origin(kind) is typing.Literal:
-        return {str(one): one for one in typing.get_args(kind)}[text]
-    if kind is None or kind is type(None):
-        return {"none": None}[text.lower()]
-    if kind is bool:
-        return _WORDS[text.lower()]
-    return kind(text) if kind in (int, float) else text
+    """A text as one part of a type; raises msgspec.ValidationError if it is none."""
+    if kind in (bool, None, type(None)):
+        return msgspec.convert(_WORDS.get(text.lower(), text), kind, strict=False)
+    plain = kind in (int, float) or typing.get_origin(kind) is typing.Literal
+    return msgspec.convert(text, kind, strict=False) if plain else text

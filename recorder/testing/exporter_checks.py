@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from recorder.assembly.assembler import assemble
 from recorder.errors import PluginError, RecorderError
 from recorder.events.types import Grad, GradStats, TensorMeta
+from recorder.files import utf8
 from recorder.graph.core import Graph
 from recorder.graph.document import dumps
 from recorder.plugins.hookspecs import Exporter, Register, hookimpl
@@ -108,7 +109,7 @@ def _trained() -> Graph:
 
 def _as_bytes(result: str | bytes) -> bytes:
     """What `recorder.save` writes."""
-    return result.encode("utf-8", "backslashreplace") if isinstance(result, str) else result
+    return utf8(result) if isinstance(result, str) else result
 
 
 def _check_documentation(exporter: Exporter) -> None:

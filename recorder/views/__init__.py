@@ -2,7 +2,8 @@
 
 * `collapse` shows module calls as single nodes, `expand` opens some of them again.
 * `fold` shows what repeats once, as "× 12", `unfold` shows all of it again.
-* `select` shows a part, `hide` leaves out what only hands tensors on.
+* `select` shows a part, `hide` leaves out what only hands tensors on, `without_accumulation` what only adds a
+  parameter's gradient to the others.
 * `readable` and `collapse_to_fit` choose by themselves how much there is room for.
 
 They compose in any order. Each node of a view stands for one or more nodes of the original, and there is an edge
@@ -17,9 +18,21 @@ repetition to the next is not drawn, which "× 12" says. What a node or scope st
 A view remembers the graph that it was made of, which is how `expand` and `unfold` find back. A saved view does not.
 """
 
+from recorder.views.accumulation import without_accumulation
 from recorder.views.collapse import collapse, collapse_to_fit, expand
 from recorder.views.fit import readable
 from recorder.views.fold import fold, unfold
-from recorder.views.select import hide, select
+from recorder.views.hide import hide
+from recorder.views.select import select
 
-__all__ = ["collapse", "collapse_to_fit", "expand", "fold", "hide", "readable", "select", "unfold"]
+__all__ = [
+    "collapse",
+    "collapse_to_fit",
+    "expand",
+    "fold",
+    "hide",
+    "readable",
+    "select",
+    "unfold",
+    "without_accumulation",
+]

@@ -10,7 +10,7 @@ from recorder.views.matching import Where, is_module, levels
 __all__ = ["ROOM", "drawn", "narrowed", "readable"]
 
 ROOM = 50
-"""Nodes that a reader takes in, by looking at drawings of many models."""
+"""Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
 
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:

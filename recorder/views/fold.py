@@ -91,7 +91,7 @@ def _input(value: Value, runs: Runs) -> Value:
     """The input of the graph that stands for one: what enters the block that stands for the block it enters."""
     if value.producer is not None or not value.uses:
         return value
-    number, position = min((runs.blocks.number(node), position) for node, position in value.uses)
+    number, position = min((runs.blocks.ranges.number(node), position) for node, position in value.uses)
     stand_in = runs.graph.nodes[runs.blocks.shown(number)]
     return stand_in.inputs[position]
 

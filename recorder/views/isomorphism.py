@@ -5,11 +5,11 @@ operations with the same arguments on tensors of the same shapes, wired in the s
 does what was measured. Each scope is looked at once, with what is in it as so many numbers, so the time is linear.
 """
 
-from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.graph.regions import Ranges
 
 __all__ = ["Block", "Blocks", "Wiring"]
 
@@ -53,29 +53,15 @@ class Blocks:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.stand_in = list(range(len(graph.nodes)))
+        self.ranges = Ranges(graph)
         self._symbols: dict[Hashable, int] = {}
-        self._number = {id(node): i for i, node in enumerate(graph.nodes)}
-        self._made = {id(v): (i, k) for i, node in enumerate(graph.nodes) for k, v in enumerate(node.outputs)}
-        self._returned = {id(value) for value in graph.outputs}
-        self._users: dict[int, list[int]] = {}  # of a value, the numbers of the nodes that use it, in order
-        for i, node in enumerate(graph.nodes):
-            for value in node.inputs:
-                self._users.setdefault(id(value), []).append(i)
 
     # Where values come from and go to
 
     def made(self, value: Value) -> Key | None:
         """The node that shows it, by its number, and which of its outputs it is."""
-        key = self._made.get(id(value))
+        key = self.ranges.made(value)
         return None if key is None else (self.shown(key[0]), key[1])
-
-    def number(self, node: Node) -> int:
-        """Where a node stands in execution order."""
-        return self._number[id(node)]
-
-    def made_at(self, value: Value) -> int:
-        """The number of the node that made it, -1 if none did."""
-        return self._made.get(id(value), (-1, 0))[0]
 
     def shown(self, number: int) -> int:
         """The number of the node that stands for that one, itself if it is there."""
@@ -83,27 +69,9 @@ class Blocks:
             number = self.stand_in[number]
         return number
 
-    def is_returned(self, value: Value) -> bool:
-        return id(value) in self._returned
-
     def users(self, value: Value, start: int, end: int) -> set[int]:
         """The nodes that use a value, without those in a range; by the numbers of those that stand for them."""
-        numbers = self._users.get(id(value), [])
-        return {self.shown(number) for number in numbers if not start <= number < end}
-
-    def is_private(self, value: Value, start: int, end: int, among: tuple[int, int] | None = None) -> bool:
-        """Whether a range of nodes alone uses a value that no node made: a parameter of its own, say. Another call of
-        the same module uses that again; so ``among`` may say in which larger range nobody else may use it.
-        """
-        if id(value) in self._made or id(value) in self._returned:
-            return False
-        users = self._users[id(value)]
-        before, after = (0, len(users)) if among is None else (bisect_left(users, at) for at in among)
-        return before < after and start <= users[before] and users[after - 1] < end
-
-    def leaving(self, values: Iterable[Value], end: int) -> list[Value]:
-        """Those of the values that are used from a node on, or returned."""
-        return [v for v in values if id(v) in self._returned or self._users.get(id(v), [-1])[-1] >= end]
+        return set(map(self.shown, self.ranges.users_outside(value, start, end)))
 
     # Blocks
 
@@ -118,10 +86,10 @@ class Blocks:
         for inputs, rest in parts:
             pattern.append(rest)
             for value in inputs:
-                if start <= self.made_at(value) < end:
+                if start <= self.ranges.made_at(value) < end:
                     number, output = self.made(value) or (0, 0)
                     pattern.append((number - start, output))
-                elif value.role in ("parameter", "buffer") and self.is_private(value, start, end):
+                elif value.role in ("parameter", "buffer") and self.ranges.is_private(value, start, end):
                     number = own.setdefault(id(value), len(own))
                     pattern.append(("own", number, value.role, value.shape, value.dtype, value.requires_grad))
                 else:
@@ -134,11 +102,11 @@ class Blocks:
         return self._symbols.setdefault(what, len(self._symbols))
 
     def node(self, node: Node) -> Block:
-        number = self._number[id(node)]
+        number = self.ranges.number(node)
         wiring = self.wiring([(node.inputs, None)], number, number + 1)
         made = tuple((value.shape, value.dtype) for value in node.outputs)
         symbol = self.symbol(node.kind, *_told(node), made, wiring.pattern)
-        exits = self.leaving(node.outputs, number + 1)
+        exits = self.ranges.leaving(node.outputs, number + 1)
         collapsed = "collapsed" in node.meta
         return Block(node, symbol, number, number + 1, wiring.entries, exits, node.kind == "module", collapsed)
 
@@ -146,7 +114,7 @@ class Blocks:
         """A scope from what is in it, repetitions folded."""
         start, end = inside[0].start, inside[-1].end
         wiring = self.together(inside)
-        exits = self.leaving((value for block in inside for value in block.exits), end)
+        exits = self.ranges.leaving((value for block in inside for value in block.exits), end)
         symbol = self.symbol("scope", *_told(scope), wiring.pattern)
         return Block(scope, symbol, start, end, wiring.entries, exits, True, True)
 

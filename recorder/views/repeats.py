@@ -168,16 +168,16 @@ class Runs:
         first, where it is the same tensor for all, or another one of the same node; or from nowhere, and none of the
         siblings ``among`` which the block is uses it as well. None if it does neither.
         """
-        made = self.blocks.made_at(value)
+        made = self.blocks.ranges.made_at(value)
         if last[0].start <= made < last[-1].end:
             number, output = self.blocks.made(value) or (0, 0)
             return number - last[0].start, output
         if value is once:
             return "same"
-        if 0 <= made < first[0].start and made == self.blocks.made_at(once):
+        if 0 <= made < first[0].start and made == self.blocks.ranges.made_at(once):
             return "split"
-        own = value.role == once.role and self.blocks.is_private(value, block[0].start, block[-1].end, among)
-        return "own" if own and self.blocks.is_private(once, first[0].start, first[-1].end, among) else None
+        own = value.role == once.role and self.blocks.ranges.is_private(value, block[0].start, block[-1].end, among)
+        return "own" if own and self.blocks.ranges.is_private(once, first[0].start, first[-1].end, among) else None
 
     def _leaving(self, sequence: Sequence[Block], end: int) -> set[tuple[Key, int]]:
         """What is used from ``end`` on, or returned: which of a sequence's values, and by which node, -1 for nobody."""
@@ -188,7 +188,7 @@ class Runs:
                 number, output = self.blocks.made(value) or (0, 0)
                 key = (number - start, output)
                 found |= {(key, user) for user in self.blocks.users(value, start, end)}
-                if self.blocks.is_returned(value):
+                if self.blocks.ranges.is_returned(value):
                     found.add((key, -1))
         return found
 
@@ -210,7 +210,7 @@ class Runs:
             self.groups |= {id(block.place): place for block in first}
         self.told[id(place)] = Repetition(how.length, names)
         symbol = blocks.symbol("run", wiring.pattern, how)
-        exits = blocks.leaving((value for block in run for value in block.exits), run[-1].end)
+        exits = blocks.ranges.leaving((value for block in run for value in block.exits), run[-1].end)
         return Block(place, symbol, start, run[-1].end, wiring.entries, exits, True, True, how.length)
 
 

@@ -6,7 +6,7 @@ from recorder.graph.core import Graph
 from recorder.views.collapse import collapse
 from recorder.views.fit import drawn, narrowed
 from recorder.views.fold import fold as folded
-from recorder.views.select import hide as hidden
+from recorder.views.hide import hide as hidden
 from recorder.views.select import select
 
 __all__ = ["arranged"]
@@ -29,13 +29,13 @@ def arranged(
     Args:
         graph: any graph.
         room: how many nodes there is room for; None if it does not matter.
-        depth: how many levels of scopes stay open; all if None. If ``"auto"``, as many as there is room for.
+        depth: how many levels of scopes stay open, every one if None. If ``"auto"``, as many as there is room for.
         fold: whether blocks that repeat are shown once. If ``"auto"``, where there is no room for all of them, unless
-            everything is asked for by a depth of None.
+            ``depth`` asks for everything.
         hide: kinds of nodes to leave out, with commas: ``identities,views,constants``.
         scope: the name of a module call, of which nothing else is shown.
         around: the name of a node or module call, of which only the neighbourhood is shown.
-        radius: how many edges that reaches.
+        radius: how many edges the neighbourhood of ``around`` reaches.
 
     Raises:
         ValueError: there is no such scope, place or kind, or a number is negative.

@@ -57,6 +57,7 @@ OTHERS = ["bert", "gpt2", "llama", "t5", "transformer", "vit"]
 UNSEEN = pytest.mark.xfail(LINEAR_IS_A_VIEW, reason="nobody sees what comes back to a view that was written in place")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=UNSEEN if n == "swin_v2_t" else ()) for n in SAMPLE + OTHERS])
 def test_models(name: str) -> None:
     check(ZOO[name])

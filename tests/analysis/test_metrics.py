@@ -15,7 +15,6 @@ from torch import nn
 import recorder
 from recorder import EventStream, Graph, Recorder, Value, annotate, assemble, collapse, dumps, loads
 from recorder.analysis.metrics import bytes_of, measured
-from recorder.analysis.op_kinds import VIEWS
 from recorder.testing import sample_graphs
 
 
@@ -67,22 +66,6 @@ def test_bytes_are_those_of_torch(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float²", "none", "float1024", "9" * 200])
 def test_a_dtype_that_nobody_knows_takes_some_bytes_or_none(dtype: str) -> None:
     assert 0 <= bytes_of(Value("x", (2,), dtype, "cpu")) < 1_000
-
-
-def test_views_are_those_of_torchs_schemas() -> None:
-    """An operator that returns a view says so in its schema. Some of our names are none of ATen's."""
-
-    def looks(name: str) -> bool | None:
-        packet = getattr(torch.ops.aten, name, None)
-        if packet is None:
-            return None
-        schemas = [getattr(packet, overload)._schema for overload in packet.overloads()]
-        return any(r.alias_info is not None and not r.alias_info.is_write for s in schemas for r in s.returns)
-
-    known = {name: looks(name) for name in VIEWS}
-    composite = {"flatten", "broadcast_to", "unsafe_chunk", "unsafe_split"}
-    assert {name for name, view in known.items() if view is False} <= composite
-    assert sum(view is True for view in known.values()) > 30
 
 
 def test_shares_of_time() -> None:

@@ -361,6 +361,7 @@ def test_tensor_subclasses(monkeypatch: pytest.MonkeyPatch) -> None:
 # Size, and what stays behind
 
 
+@pytest.mark.slow
 def test_a_long_chain() -> None:
     y = leaf()
     for _ in range(100_000):
@@ -395,6 +396,7 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("look", "step"),
     [
@@ -425,6 +427,7 @@ def test_nothing_is_kept_alive() -> None:
     assert len(graph.nodes) == 5
 
 
+@pytest.mark.slow
 def test_deep_graphs_keep_no_part_alive_either() -> None:
     y = Scale.apply(leaf(), 2.0)
     node = weakref.ref(y.grad_fn)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
-from recorder import ExportError, Recorder, make_dot
+from recorder import ExportError, FormatError, Graph, Recorder, Register, hookimpl, make_dot
+from recorder.plugins.manager import Plugins
 
 SWITCHES = [{"show_attrs": a, "show_saved": s} for a, s in product((False, True), repeat=2)]
 STATEMENT = re.compile(r"\t(\w+)(?: -> (\w+))?(?: (\[.*\]))?\n", re.DOTALL)
@@ -165,6 +167,7 @@ def test_same_as_torchviz(case: str, options: dict[str, bool]) -> None:
     check(CASES[case](), **options)
 
 
+@pytest.mark.slow
 def test_same_as_torchviz_in_full_size() -> None:
     net = torchvision.models.vit_b_16()
     y = net(torch.rand(1, 3, 224, 224))
@@ -234,6 +237,27 @@ def test_grows_with_the_graph() -> None:
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "graphviz", None)
     with pytest.raises(ExportError, match=r"pip install 'graph-recorder\[torchviz\]'"):
+        make_dot(leaf() * 2)
+
+
+def test_the_installed_exporter_of_dot_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = Plugins([])
+    monkeypatch.setattr("recorder.autograd.make_dot.installed", lambda: plugins)
+    with pytest.raises(FormatError, match="there is no format 'dot'"):
+        make_dot(leaf() * 2)
+
+    class Other:
+        name, suffixes, media_type = "dot", (".dot",), "text/plain"
+
+        def export(self, graph: Graph) -> str:
+            return graph.name
+
+    @hookimpl
+    def recorder_register_exporters(register: Register) -> None:
+        register(Other())
+
+    plugins.register(SimpleNamespace(recorder_register_exporters=recorder_register_exporters), "other")
+    with pytest.raises(ExportError, match="does not draw for make_dot"):
         make_dot(leaf() * 2)
 
 

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from support.command import runner
 
 import recorder
 from recorder.cli import main
@@ -33,7 +33,7 @@ def visited(monkeypatch):
 
 
 def view(*arguments, status=0):
-    result = CliRunner().invoke(main, ["view", *map(str, arguments)], catch_exceptions=False)
+    result = runner().invoke(main, ["view", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == status, result.stderr
     assert result.stdout == ""
     return result.stderr
@@ -78,6 +78,7 @@ def test_without_a_desktop_it_says_what_to_open(saved, monkeypatch):
     assert last == f"there is no browser to open it in: open {(saved / 'run.html').as_uri()} in yours"
 
 
+@pytest.mark.slow
 def test_torch_is_not_needed(saved):
     code = (
         "import sys; sys.modules['torch'] = None; from recorder.cli import main\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from click.testing import CliRunner
+from support.command import runner
 
 from recorder import Recorder
 from recorder.cli import main
@@ -34,7 +34,7 @@ def python(*arguments: str | Path, path: Path | None = None, cwd: Path) -> str:
 
 def new(name: str) -> tuple[int, str]:
     """Exit status and standard error of the command."""
-    result = CliRunner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
+    result = runner().invoke(main, ["plugin", "new", name], catch_exceptions=False)
     return result.exit_code, result.stderr
 
 
@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return empty
 
 
+@pytest.mark.slow
 def test_what_it_writes_installs_passes_its_tests_and_exports_a_resnet18(folder: Path, tmp_path: Path) -> None:
     status, told = new("my-exporter")
     assert status == 0, told
@@ -85,6 +86,7 @@ def test_what_it_writes_installs_passes_its_tests_and_exports_a_resnet18(folder:
     assert {call["name"]: call["after"] for call in calls}["layer1.0.add_"] == ["layer1.0.bn2", "maxpool"]
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_as_tidy_as_what_is_here(folder: Path) -> None:
     assert new("my-exporter")[0] == 0
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff"
@@ -180,11 +182,12 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(folder: Path) -> None:
 
 
 def test_without_a_command_help_is_printed() -> None:
-    result = CliRunner().invoke(main, ["plugin"], catch_exceptions=False)
+    result = runner().invoke(main, ["plugin"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "new  Write a distribution" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_templates_and_can_use_them(tmp_path: Path) -> None:
     python("-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")

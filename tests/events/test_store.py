@@ -123,6 +123,7 @@ def test_an_error_in_the_run_is_in_the_file(tmp_path: Path) -> None:
     assert assemble(stream).nodes[0].error == r.graph.nodes[0].error == "KeyboardInterrupt"
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_what_it_had_finished(tmp_path: Path) -> None:
     script = Path(killed.__file__)
     command = [sys.executable, str(script), str(tmp_path), "50", "0"]
@@ -387,6 +388,7 @@ def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> Non
         Recorder(mlp(), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["every and keep", "keep", "stream"])
 def test_a_long_run_takes_no_more_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for crowd in ("recorder.recorder._CROWD", "recorder.capture.backward_hooks._CROWD"):

@@ -211,6 +211,7 @@ def mutate(data: bytes, kind: str, at: tuple[float, int], new: bytes) -> bytes:
     return data[:start] + new + data[end if kind == "delete" else start :]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(name=st.sampled_from(sorted(SAVED)), changes=mutations)
 def test_damaged_files_raise_our_errors_only(

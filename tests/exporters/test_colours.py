@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorder_exporters.colour_scale import FIGURES, ColourScale, scale_of
-from recorder_exporters.look import STYLES, Style
-from recorder_exporters.shown import FIELDS
-from recorder_exporters.themes import THEMES, Theme, luminance, told_apart
+from recorder_exporters.drawing.colour_scale import FIGURES, ColourScale, scale_of
+from recorder_exporters.drawing.fields import FIELDS
+from recorder_exporters.drawing.styles import STYLES, Style
+from recorder_exporters.drawing.themes import THEMES, Theme, luminance, told_apart
 from support.models import Block, Net, linear, record, x
 from torch import nn
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.look import STYLES, class_of, shape_of, short_name, shortened, visible
+from recorder_exporters.drawing.styles import STYLES, class_of
+from recorder_exporters.drawing.words import shape_of, short_name, shortened, visible
 from support.strategies import blocks
 
 import recorder
@@ -197,6 +198,7 @@ def test_dot_draws_the_words_and_colours(name: str) -> None:
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
 
 
+@pytest.mark.slow
 @needs_dot
 @example([("]", "]", "]"), ("\\N", "\\G\\", "\\"), ("&amp;", "<b>", '"')], "]")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from recorder_exporters import html as exporter
-from recorder_exporters.look import STYLES
+from recorder_exporters.drawing.styles import STYLES
 
 import recorder
 from recorder import OptionError
@@ -95,6 +95,7 @@ def test_every_script_is_in_the_page_after_what_it_imports() -> None:
     assert not re.search(r"(?m)^(import|export) ", page.rsplit("<script>", 1)[1])
 
 
+@pytest.mark.slow
 def test_scripts_by_themselves() -> None:
     """What needs no browser, under Node.js."""
     if shutil.which("node") is None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.look import caption, hints, short_name, shortened, visible
+from recorder_exporters.drawing.words import caption, hints, short_name, shortened, visible
 from recorder_exporters.mermaid import MAX_CHARACTERS, MAX_EDGES
 from support.strategies import blocks, graphs
 
@@ -166,6 +166,7 @@ def test_mermaid_reads_every_sample_as_it_is(read: Read, name: str, options: dic
     assert answer.get("direction") == options.get("direction", "TB")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=graphs(), initializers=st.booleans())
 def test_mermaid_reads_any_graph_as_it_is(read: Read, graph: Graph, initializers: bool) -> None:
@@ -185,6 +186,7 @@ def test_depth_closes_scopes(read: Read) -> None:
     assert [v["shape"] for v in answer["vertices"] if v["classes"] == ["collapsed"]] == ["subroutine"] * 2
 
 
+@pytest.mark.slow
 def test_what_repeats_says_how_often(read: Read, draw: Draw) -> None:
     graph = assemble(blocks(12, pairs=3))
     view = fold(graph)
@@ -254,6 +256,7 @@ def wide_chain(length: int) -> Graph:
     return assemble(build.stream)
 
 
+@pytest.mark.slow
 def test_the_limits_are_mermaids_own(read: Read, draw: Draw) -> None:
     loops = 'flowchart TB\n  n0["a"]\n' + "  n0 --> n0\n" * MAX_EDGES
     assert len(read(loops)["edges"]) == MAX_EDGES
@@ -319,6 +322,7 @@ def seen(label: str) -> list[str]:
     return [line for line in (" ".join(line.split()) for line in label.split("\n")) if line]
 
 
+@pytest.mark.slow
 def test_a_browser_draws_what_mermaid_reads(read: Read, draw: Draw) -> None:
     samples = sample_graphs()
     texts = [str(export(graph, "mermaid", title=f"a {name}")) for name, graph in samples.items()]
@@ -331,6 +335,7 @@ def test_a_browser_draws_what_mermaid_reads(read: Read, draw: Draw) -> None:
         assert drawing["arrows"] == len(answer["edges"])
 
 
+@pytest.mark.slow
 def test_no_character_is_taken_for_markup(draw: Draw) -> None:
     places = ("{}", "{}a", "a{}", "a{}b", "a {} b", "{} a", "{0}{0}a{0}{0}", "1{} a", "#{};", "www{}c.d")
     names = [place.format(sign) for sign in string.punctuation + "é漢😀\u0301\u202e\xa0ﬂ°¶ß" for place in places]
@@ -349,6 +354,7 @@ def test_no_character_is_taken_for_markup(draw: Draw) -> None:
     assert [" ".join(d["title"].split()) for d in titled] == [" ".join(shown(title).split()) for title in titles]
 
 
+@pytest.mark.slow
 def test_signs_that_a_title_cannot_have_are_replaced(draw: Draw) -> None:
     (drawing,) = draw([str(export(Graph(), "mermaid", title="Vec<int> & ﬂ°°35¶ß"))])
     assert drawing["title"] == "Vec‹int› ＆ fl°°35⁋ß"

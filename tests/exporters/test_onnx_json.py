@@ -128,6 +128,7 @@ def test_any_view_is_accepted(graph: Graph, depth: int) -> None:
     assert_same_dataflow(load(text), recorder.collapse(graph, depth))
 
 
+@pytest.mark.slow
 def test_resnet18_as_recorded() -> None:
     torch = pytest.importorskip("torch")
     models = pytest.importorskip("torchvision.models")
@@ -217,6 +218,12 @@ def test_every_dtype_of_torch() -> None:
     by_name = {name.replace("FLOAT8E8M0", "FLOAT8E8M0FNU"): n for name, n in onnx.TensorProto.DataType.items()}
     dtypes = sorted({str(d) for d in vars(torch).values() if isinstance(d, torch.dtype)})
     assert "torch.qint8" in dtypes
+    newest = "torch.uint2", "torch.int2"
+    if onnx.IR_VERSION < 13:  # this onnx is older than they are, and its checker refuses what has them
+        of_newest = tensor("x", 1, dtype="uint2")
+        with pytest.raises(onnx.checker.ValidationError, match="ir_version 13 is higher"):
+            exported(Graph([Node("n", "function", "f", "torch.f", inputs=(of_newest,))]))
+        dtypes = [dtype for dtype in dtypes if dtype not in newest]
     inputs = tuple(tensor(d, 1, dtype=d.removeprefix("torch.")) for d in dtypes)
     model = exported(Graph([Node("n", "function", "f", "torch.f", inputs=inputs)]))
     for dtype, entry in zip(dtypes, model.graph.input, strict=True):
@@ -422,6 +429,7 @@ def test_indent_changes_the_layout_only() -> None:
     assert json.loads(line) == json.loads(recorder.export(graph, "onnx-json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx-json", "json"])
 def test_the_same_text_in_another_process(format: str) -> None:
     script = (
@@ -434,6 +442,7 @@ def test_the_same_text_in_another_process(format: str) -> None:
     assert other == b"".join(str(recorder.export(graph, format)).encode() for graph in SAMPLES.values())
 
 
+@pytest.mark.slow
 def test_a_large_graph_takes_seconds() -> None:
     graph = chain(20_000, blocks=20)
     model = onnx.load_model_from_string(recorder.export(graph, "onnx-json"), format="json")

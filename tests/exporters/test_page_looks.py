@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from recorder_exporters.look import STYLES
+from recorder_exporters.drawing.styles import STYLES
 from support.browser import Show
 
 import recorder

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from recorder_exporters import dot_markup, mermaid
-from recorder_exporters.look import legible
+from recorder_exporters import mermaid
+from recorder_exporters.drawing import dot_markup
+from recorder_exporters.drawing.words import legible
 
 import recorder
 from recorder import (

@@ -311,6 +311,7 @@ def test_graphs_of_different_streams_differ() -> None:
         assert [other for other, it in graphs.items() if it == graph] == [name]
 
 
+@pytest.mark.slow
 def test_lint_of_a_large_graph_takes_no_time() -> None:
     for graph in (chain(20_000), chain(20_000, blocks=1_000)):
         start = time.process_time()
@@ -318,6 +319,7 @@ def test_lint_of_a_large_graph_takes_no_time() -> None:
         assert time.process_time() - start < 4  # it takes 0.2; anything quadratic takes minutes
 
 
+@pytest.mark.slow
 def test_lint_of_one_value_that_everyone_uses_takes_no_time() -> None:
     x = value("x", "input")
     nodes = [

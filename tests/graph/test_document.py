@@ -358,6 +358,7 @@ def test_what_loads_is_not_too_deep_to_be_written_again(levels: int, loads: bool
     assert survives(nested) == loads
 
 
+@pytest.mark.slow
 def test_a_large_graph_takes_seconds() -> None:
     graph = chain(20_000, blocks=20)
     assert recorder.loads(recorder.export(graph, "json")) == graph

@@ -219,12 +219,14 @@ print("after")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_stdout_is_written_to_through_a_pipe(name):
     result = subprocess.run([sys.executable, "-c", SAVE_TO_STDOUT, name], capture_output=True, text=True, check=True)
     assert result.stdout == "before\nTinyafter\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["/dev/fd/1", "/proc/self/fd/1"])
 def test_stdout_is_written_to_when_it_is_a_file(tmp_path, name):
     # Replacing it would take the file away from the shell that opened it, and whatever was in it before. (/dev/stdout

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
+from support.command import runner
 
 import recorder.plugins.hookspecs
 from recorder import Graph, PluginError, assemble, hookimpl
@@ -194,7 +194,7 @@ def test_the_code_of_the_page_is_a_plugin_that_does_what_it_says(
     cli = click.Group()
     plugins.register_commands(cli)
     path = stream.save(tmp_path / "run.jsonl")
-    assert CliRunner().invoke(cli, ["count", str(path)]).output == "2\n"
+    assert runner().invoke(cli, ["count", str(path)]).output == "2\n"
 
 
 # How a hook or an argument is deprecated
@@ -251,6 +251,7 @@ def test_who_implements_what_is_deprecated_is_warned_with_the_place_and_it_works
     assert len(plugins.open_sinks(None)) == 2
 
 
+@pytest.mark.slow
 def test_users_of_a_deprecated_plugin_see_no_warning(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text(
         "from recorder import hookimpl\n@hookimpl\ndef recorder_annotate_graph(graph): print('works')", "utf-8"

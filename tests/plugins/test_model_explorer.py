@@ -20,6 +20,8 @@ from torchvision.models import resnet18
 
 from recorder import Graph, Recorder
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

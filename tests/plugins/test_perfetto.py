@@ -16,6 +16,8 @@ from torchvision.models import resnet18
 
 from recorder import Recorder
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 needs_perfetto = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 

@@ -20,6 +20,8 @@ from torchvision.models import VisionTransformer, resnet18
 from recorder import Graph, Recorder
 from recorder.testing import HOSTILE_NAMES, bearing
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 
 NAMES = (*HOSTILE_NAMES, "valueOf", "hasOwnProperty")

@@ -46,6 +46,7 @@ def test_what_is_not_changed_is_accepted(target: str, tmp_path: Path) -> None:
         targets.TARGETS[target](data)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(target=st.sampled_from(sorted(SEEDS)), number=st.integers(0, 2**32))
 def test_changed_recordings_and_graphs(target: str, number: int) -> None:

@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 
 import onnx
 import pytest
-from click.testing import CliRunner
 from fuzz import targets
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from recorder_exporters.dot_markup import LABEL_LIMIT
-from recorder_exporters.look import legible, shortened, visible
+from recorder_exporters.drawing.dot_markup import LABEL_LIMIT
+from recorder_exporters.drawing.words import legible, shortened, visible
+from support.command import runner
 
 import recorder
 from recorder import Graph, Node, Scope, Value
@@ -87,6 +87,7 @@ def test_legible_looks_at_no_more_than_it_shows(text: str, limit: int) -> None:
         assert legible(text, limit) == shortened(visible(text), limit)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300))
 @example(LONG)
@@ -127,7 +128,7 @@ def test_the_gradient_report_is_printed_line_by_line() -> None:
 
 def told(*arguments: object) -> str:
     """What the command line says about what went wrong: one line that a terminal only shows."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    result = runner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit)
     (line,) = result.stderr.splitlines()
@@ -161,11 +162,12 @@ def test_messages_of_the_command_line(tmp_path: Path, monkeypatch: pytest.Monkey
         assert r"\x1b[2J" in told(*arguments)
     assert r"\x1b" in told("export", "run.jsonl", "-o", "no\x1bfolder/a.dot")
     assert r"\u202e" in told("record", f"{SPOOF}:x")
-    done = CliRunner().invoke(main, ["export", "run.jsonl", "-o", "\x1b[2J.dot"])
+    done = runner().invoke(main, ["export", "run.jsonl", "-o", "\x1b[2J.dot"])
     assert done.exit_code == 0
     assert done.stderr == "wrote \\x1b[2J.dot (dot)\n"
 
 
+@pytest.mark.slow
 def test_what_is_exported_to_a_terminal_is_harmless_and_to_a_pipe_whole(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_bytes(recorder.dumps(everywhere(SPOOF + "\x9b31m")))
     command = [sys.executable, "-m", "recorder.cli", "export", str(tmp_path / "net.json"), "-f", "json"]
@@ -190,6 +192,7 @@ def test_what_is_exported_to_a_terminal_is_harmless_and_to_a_pipe_whole(tmp_path
     targets._is_safe(text.replace("\r\n", ""))
 
 
+@pytest.mark.slow
 def test_a_folder_cannot_stand_in_for_what_is_installed(tmp_path: Path) -> None:
     """Only what was named is imported, and what is installed goes before what lies around."""
     for name in ("torch", "torchvision", "onnx", "pydot", "rich", "numpy"):

@@ -24,6 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recorder import Recorder
 from recorder.events import Grad
 
+pytestmark = pytest.mark.slow
+
 Block = Callable[[nn.Module], AbstractContextManager[Any]]
 
 NAMES = ["resnet18", "bert", "llama", "t5", "lstm", "transformer"]

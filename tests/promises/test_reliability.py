@@ -6,6 +6,8 @@ import pytest
 from support import reliability
 from support.untouched import ASPECTS, ways
 
+pytestmark = pytest.mark.slow
+
 
 def test_models_are_counted() -> None:
     assert reliability.models(["lstm", "squeezenet1_1"]) == (
@@ -23,7 +25,8 @@ def test_a_difference_is_counted_and_told(monkeypatch: pytest.MonkeyPatch, capsy
     assert "bert, train, modules alone: loss" in capsys.readouterr().err
 
 
-def test_tests_are_counted(tmp_path: Path) -> None:
+def test_tests_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # these need none, and some take seconds to import
     good, bad = tmp_path / "test_good.py", tmp_path / "test_bad.py"
     good.write_text("def test_one(): ...\n\n\ndef test_two(): ...\n")
     bad.write_text("import pytest\n\n\ndef test_one(): assert False\n\n\ndef test_two(): pytest.skip('no')\n")

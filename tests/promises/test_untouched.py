@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 from recorder import Recorder
 
+pytestmark = pytest.mark.slow
+
 both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 

@@ -25,6 +25,8 @@ from support.oracles import (
 )
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 Case = tuple[nn.Module, dict[str, Any]]
 
 IDS = torch.tensor([[1, 5, 2, 7, 9, 3], [4, 4, 8, 1, 0, 0]])

@@ -31,6 +31,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.regnet import BlockParams
 
+pytestmark = pytest.mark.slow
+
 MODES = pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 
 

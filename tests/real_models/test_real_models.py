@@ -17,6 +17,8 @@ from torchvision.models import detection, optical_flow, quantization, segmentati
 
 from recorder import Recorder
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[[nn.Module], Any]
 
 CLASSES = 3

@@ -17,6 +17,8 @@ from torchvision import models
 
 from recorder import Graph, Recorder, collapse, export, fold, readable, unfold
 
+pytestmark = pytest.mark.slow
+
 WORDS = torch.arange(10)[None]
 
 

@@ -26,6 +26,8 @@ from benchmarks.scale import VIEWS, sizes, synthetic
 from benchmarks.workload import Workload
 from recorder import assemble
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # tests run side by side, and torch's threads wait for each other
 

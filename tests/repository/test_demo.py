@@ -11,6 +11,8 @@ import pytest
 
 from recorder import EventStream, assemble, loads
 
+pytestmark = pytest.mark.slow
+
 TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial.py"
 
 

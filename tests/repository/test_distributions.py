@@ -20,6 +20,8 @@ import recorder.events
 import recorder.testing
 from recorder.hookspecs import Hooks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 NAMES = [folder.name for folder in FOLDERS]

@@ -14,6 +14,7 @@ from recorder.testing import sample_graphs, sample_streams
 
 def test_exported_names() -> None:
     assert recorder.__all__ == [
+        "ROOM",
         "Edge",
         "EventStream",
         "ExportError",
@@ -51,6 +52,8 @@ def test_exported_names() -> None:
         "save",
         "select",
         "unfold",
+        "utf8",
+        "without_accumulation",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
     assert recorder.testing.__all__ == [
@@ -128,6 +131,7 @@ def test_signatures() -> None:
     assert parameters(recorder.fold) == ["graph"]
     assert parameters(recorder.unfold) == ["view", "fqn", "op_type"]
     assert parameters(recorder.hide) == ["graph", "kinds", "fqn", "op_type"]
+    assert parameters(recorder.without_accumulation) == ["graph"]
     assert parameters(recorder.readable) == ["graph", "nodes"]
     assert parameters(recorder.select) == "graph scope around radius between ancestors descendants".split()  # noqa: SIM905
     assert parameters(recorder.collapse_to_fit) == ["graph", "fits"]

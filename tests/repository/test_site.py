@@ -12,6 +12,8 @@ import recorder
 import recorder.events
 import recorder.testing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -21,7 +21,19 @@ from torch import Tensor, nn
 
 from recorder import Graph, Recorder
 
-__all__ = ["Block", "Net", "in_words", "linear", "record", "same", "tensors", "written", "x"]
+__all__ = [
+    "ONE_CALL",
+    "Block",
+    "Net",
+    "in_words",
+    "linear",
+    "net_with_relu",
+    "record",
+    "same",
+    "tensors",
+    "written",
+    "x",
+]
 
 
 class Net(nn.Module):
@@ -134,3 +146,17 @@ def record(net: nn.Module, *args: Any, **kwargs: Any) -> Graph:
 
 def _leaf(node: Any) -> bool:
     return bool(node.kind == "module" and node.target.startswith("torch.nn"))
+
+
+def net_with_relu() -> Net:
+    """One linear layer, and a function."""
+    return Net(lambda net, x: net.fc(x).relu(), fc=linear())
+
+
+ONE_CALL = """
+    inputs: input
+    Net: fc = Linear(input, fc.weight)
+    Net: relu = relu(fc:0)
+    outputs: relu:0
+"""
+"""What one call of it is, in words."""

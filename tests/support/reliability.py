@@ -89,6 +89,12 @@ def fuzzed() -> tuple[bool, str]:
     return done.returncode == 0, "; ".join(done.stdout.splitlines())
 
 
+RUN = [f"tests/promises/test_{what}.py" for what in ("faults", "interrupts", "finalizers")]
+"""What may go wrong with the run."""
+
+PLUGINS = [f"tests/plugins/test_{what}.py" for what in ("manager", "hooks", "options", "installed_plugins")]
+"""What plugins may do wrong without harm to the run."""
+
 SECTIONS: dict[str, Section] = {
     "models": models,
     "compared": compared,
@@ -96,7 +102,7 @@ SECTIONS: dict[str, Section] = {
     "hooks and modes of the user": partial(passed, "tests/capture/test_user_hooks.py"),
     "memory": partial(passed, "tests/promises/test_memory.py"),
     "what works with what": partial(passed, *glob("tests/supported/test_*.py")),
-    "faults": partial(passed, "tests/promises/test_faults.py", "tests/plugins/test_manager.py"),
+    "faults": partial(passed, *RUN, *PLUGINS),
     "faults of our own": partial(passed, "tests/promises/test_guard.py"),
     "several recorders": partial(passed, "tests/capture/test_several_recorders.py"),
     "long and killed runs": partial(passed, "tests/events/test_store.py"),

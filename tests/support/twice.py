@@ -1,7 +1,8 @@
 """The same program unrecorded and recorded, compared to the bit: for what `models.record` cannot copy or compare."""
 
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,32 +35,36 @@ def both(net: nn.Module, *args: Any) -> Any:
     return results
 
 
-def run_twice(make: Callable[[], tuple[Any, ...]], step: Callable[..., Any] = both) -> Graph:
+def run_twice(
+    make: Callable[[], tuple[Any, ...]], step: Callable[..., Any] = both, said: Sequence[str] = (), **options: Any
+) -> Graph:
     """The graph of ``step(net, *args)``, where ``make()`` gives ``net, *args``.
 
     On the way: results, gradients, random state and warnings are the same unrecorded, recorded, and with modules alone;
-    the graphs lint, and export.
+    the graphs lint, and export. ``said``: patterns of the warnings that the recorder gives besides, in order; options
+    are the recorder's.
     """
     _run(make, step)  # what torch warns of but once is over with
     plain = _run(make, step)
     for functions in (False, True):
-        recorded = _run(make, step, recorded=True, functions=functions)
+        recorded = _run(make, step, recorded=True, functions=functions, **options)
         assert recorded.found == plain.found
-        assert recorded.warnings == plain.warnings
+        theirs, ours = recorded.warnings[: len(plain.warnings)], recorded.warnings[len(plain.warnings) :]
+        assert theirs == plain.warnings
+        assert len(ours) == len(said)
+        assert all(map(re.search, said, ours))
     assert recorded.graph is not None
     return recorded.graph
 
 
-def _run(
-    make: Callable[[], tuple[Any, ...]], step: Callable[..., Any], recorded: bool = False, functions: bool = True
-) -> Run:
+def _run(make: Callable[[], tuple[Any, ...]], step: Callable[..., Any], recorded: bool = False, **options: Any) -> Run:
     torch.manual_seed(0)
     net, *args = make()
     run = Run()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         if recorded:
-            with Recorder(net, functions=functions) as r:
+            with Recorder(net, **options) as r:
                 results = step(net, *args)
             run.graph = r.graph
         else:

@@ -7,7 +7,7 @@ from itertools import count
 from typing import NamedTuple
 
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from support import strategies
 
@@ -110,6 +110,7 @@ def check(graph: Graph, view: Graph) -> None:
 any_graph = st.one_of(strategies.graphs(), strategies.streams().map(assemble), strategies.repetitive())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(any_graph)
 def test_dataflow_is_kept(graph: Graph) -> None:
@@ -124,6 +125,7 @@ def test_dataflow_is_kept(graph: Graph) -> None:
         assert view == graph
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(strategies.repetitive(), st.integers(0, 3))
 def test_views_compose(graph: Graph, depth: int) -> None:
@@ -145,9 +147,13 @@ def represented(view: Graph) -> int:
     return total
 
 
+@pytest.mark.slow
 def test_the_strategy_makes_what_has_to_be_tried() -> None:
+    # Whether there is one is all that is asked, so no time goes into making it smaller.
+    found_as_it_is = settings(max_examples=2_000, database=None, phases=[Phase.generate])
+
     def has(condition: Callable[[Graph], bool]) -> bool:
-        find(strategies.repetitive(), condition, settings=settings(max_examples=2_000, database=None))
+        find(strategies.repetitive(), condition, settings=found_as_it_is)
         return True  # else it raises
 
     def runs(graph: Graph) -> list[Run]:

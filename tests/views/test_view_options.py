@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 import pytest
-from click.testing import CliRunner
+from support.command import runner
 from support.strategies import blocks
 
 import recorder
@@ -132,7 +132,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     whole = recorder.save(GRAPH, "whole.json")
 
     def made(*arguments: str) -> Graph:
-        result = CliRunner().invoke(main, ["export", str(whole), "-o", "view.json", *arguments])
+        result = runner().invoke(main, ["export", str(whole), "-o", "view.json", *arguments])
         assert result.exit_code == 0, result.output
         return loads(Path("view.json").read_bytes())
 
@@ -143,15 +143,15 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert made("--hide", "views,identities") == hide(GRAPH, ["views", "identities"])
     assert made("--scope", "pairs.3") == select(GRAPH, scope="pairs.3")
     assert made("--around", "pairs.3", "--option", "radius=2") == select(GRAPH, around="pairs.3", radius=2)
-    result = CliRunner().invoke(main, ["export", str(whole), "-f", "json", "--depth", "deep"])
+    result = runner().invoke(main, ["export", str(whole), "-f", "json", "--depth", "deep"])
     assert (result.exit_code, "depth" in result.output) == (2, True)
-    listed = CliRunner().invoke(main, ["formats", "--verbose"]).output
+    listed = runner().invoke(main, ["formats", "--verbose"]).output
     assert "depth: int | Literal['auto'] | None = 'auto'" in listed
 
 
 def test_a_recording_is_drawn_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["record", "torch.nn:Linear", "--kwargs", '{"in_features": 4, "out_features": 4}', "--input", "2,4"]
-    result = CliRunner().invoke(main, [*arguments, "-o", "net.json", "--depth", "0", "--fold"])
+    result = runner().invoke(main, [*arguments, "-o", "net.json", "--depth", "0", "--fold"])
     assert result.exit_code == 0, result.output
     assert [node.op_type for node in loads(Path("net.json").read_bytes()).nodes] == ["Linear"]

@@ -263,6 +263,7 @@ def test_a_view_of_views_is_opened_where_it_was_closed() -> None:
 # What there is room for
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_graph, st.integers(1, 12))
 def test_a_readable_view_is_as_small_as_it_can_be(graph: Graph, nodes: int) -> None:
@@ -295,6 +296,7 @@ def test_modules_that_only_call_functions_are_closed_first() -> None:
     assert [node.op_type for node in readable(graph, 2).nodes] == ["Net"]
 
 
+@pytest.mark.slow
 def test_collapsing_a_large_graph_takes_no_time() -> None:
     view = collapse(chain(20_000, blocks=1_000), 1)
     view.lint()

@@ -1,27 +1,16 @@
-"""What every drawing shares: the words on a node or an edge, and the colours by kind.
-
-Colours are Okabe and Ito's, chosen to stay apart for colour-blind readers and in print, lightened for fills
-(https://jfly.uni-koeln.de/color/).
-"""
+"""The words that every drawing shares: what names, tensors, arguments and what a view leaves out are written as."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from recorder import Graph, Node, Scope, Value
 
 __all__ = [
-    "ROOM",
-    "SCOPE_FILLS",
-    "SCOPE_LINE",
-    "STYLES",
-    "Style",
     "caption",
-    "class_of",
+    "details_of",
     "hints",
     "left_out",
-    "legend",
     "legible",
     "shape_of",
     "short_name",
@@ -29,110 +18,8 @@ __all__ = [
     "size_of",
     "times",
     "title_of",
-    "value_class",
     "visible",
-    "without_accumulation",
 ]
-
-
-ROOM = 50
-"""Nodes for which a drawing has room by default, found by looking at drawings of many models."""
-
-
-class Style(NamedTuple):
-    """Fill, line and text colour as ``#rrggbb``, and what the legend calls it."""
-
-    fill: str
-    line: str
-    text: str
-    meaning: str
-
-
-STYLES: dict[str, Style] = {
-    "input": Style("#d9ead9", "#2f7d4f", "#14361f", "input"),
-    "output": Style("#fbe3cf", "#c2571a", "#4a1f05", "output"),
-    "module": Style("#dce9f7", "#2f6da8", "#10304f", "module call"),
-    "collapsed": Style("#bcd4ee", "#2f6da8", "#10304f", "module call, collapsed"),
-    "function": Style("#ffffff", "#6e6e69", "#2b2b29", "function call"),
-    "autograd": Style("#efe3f3", "#8a4f9e", "#3a1c45", "autograd node"),
-    "parameter": Style("#fdf3c7", "#b8930b", "#4a3b04", "parameter"),
-    "buffer": Style("#f8edd9", "#b8930b", "#4a3b04", "buffer"),
-    "constant": Style("#ececea", "#9a9a94", "#2b2b29", "constant"),
-    "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
-    "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
-    "gradient": Style("#f5dcea", "#b8427f", "#4f1533", "gradient"),
-}
-"""By class: what `class_of` and `value_class` return, ``"output"``, and for arrows ``"gradient"``."""
-
-SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
-"""Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last
-two, so that neighbours always differ."""
-
-SCOPE_LINE = "#b9c0cb"
-
-
-def class_of(node: Node) -> str:
-    """The key into `STYLES` for a node."""
-    if node.error is not None:
-        return "error"
-    if "collapsed" in node.meta:
-        return "collapsed"
-    return node.kind
-
-
-def value_class(value: Value) -> str:
-    """The key into `STYLES` for a value that no node made."""
-    return value.role
-
-
-def without_accumulation(graph: Graph) -> Graph:
-    """The graph without the autograd nodes that only accumulate a parameter's gradient: what used such a node uses the
-    parameter itself. They outnumber all other autograd nodes, and say nothing that the parameter's name does not.
-
-    The graph itself if it has none.
-    """
-    returned = {id(value) for value in graph.outputs}
-    stand_in: dict[int, Value] = {}  # for the output of a folded node, its parameter
-    for node in graph.nodes:
-        if node.kind == "autograd" and node.op_type == "AccumulateGrad" and len(node.inputs) == 1:
-            used = any(value.uses for value in node.outputs)
-            if node.inputs[0].role == "parameter" and used and not any(id(v) in returned for v in node.outputs):
-                stand_in |= {id(value): node.inputs[0] for value in node.outputs}
-    if not stand_in:
-        return graph
-    copies: dict[int, Value] = {}  # a graph is built from fresh values
-
-    def copy(value: Value) -> Value:
-        value = stand_in.get(id(value), value)
-        return copies.setdefault(id(value), replace(value))
-
-    nodes = [
-        replace(node, inputs=tuple(map(copy, node.inputs)), outputs=tuple(map(copy, node.outputs)))
-        for node in graph.nodes
-        if not any(id(value) in stand_in for value in node.outputs)
-    ]
-    held, holding = (
-        {id(scope) for node in some if node.scope is not None for scope in node.scope.ancestors()}
-        for some in (graph.nodes, nodes)
-    )
-    return Graph(
-        nodes,
-        inputs=list(map(copy, graph.inputs)),
-        outputs=list(map(copy, graph.outputs)),
-        initializers=list(map(copy, graph.initializers)),
-        scopes=[scope for scope in graph.scopes if id(scope) in holding or id(scope) not in held],
-        name=graph.name,
-        meta=graph.meta,
-    )
-
-
-def legend(graph: Graph) -> list[str]:
-    """The classes that a drawing of this graph shows, in the order of `STYLES`."""
-    shown = {class_of(node) for node in graph.nodes}
-    shown |= {value_class(v) for node in graph.nodes for v in node.inputs if v.producer is None}
-    shown |= {value_class(v) for v in graph.inputs} | ({"output"} if graph.outputs else set())
-    return [name for name in STYLES if name in shown]
-
 
 _SIZES = 12
 """Dimensions that are written."""
@@ -208,6 +95,21 @@ def left_out(graph: Graph) -> str:
         return ""
     folded = any(map(times, graph.nodes)) or any(map(times, graph.scopes))
     return f"{len(graph.nodes)} boxes for {total:,} operations" + (" · × n: n alike, drawn once" if folded else "")
+
+
+def details_of(subject: Node | Scope | Value) -> list[str]:
+    """All that there is to say of something drawn, line by line, for where a reader asks for it; some may be empty."""
+    if isinstance(subject, Value):
+        return [subject.name, f"{subject.role}, {caption(subject)} on {subject.device}"]
+    lines = [subject.name, subject.target]
+    if isinstance(subject, Node):
+        lines += [f"called in {subject.meta['source']}"] if "source" in subject.meta else []
+        lines += [f"{name}: {value!r}" for name, value in subject.attributes.items()]
+    names = subject.meta.get("repeated")
+    lines += [f"stands for {', '.join(names)}"] if names else []
+    if isinstance(subject, Node):
+        lines += [f"→ {caption(value)} on {value.device}" for value in subject.outputs]
+    return lines if subject.error is None else [*lines, subject.error]
 
 
 def _sizes(value: Any) -> str:

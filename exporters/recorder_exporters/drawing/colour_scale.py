@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 from recorder import Graph, Node, OptionError
 from recorder.analysis.metrics import arrived_norm
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
-from recorder_exporters.look import Style
-from recorder_exporters.themes import Theme, letters_on
+from recorder_exporters.drawing.styles import Style
+from recorder_exporters.drawing.themes import Theme, letters_on
 
 __all__ = ["FIGURES", "ColourBy", "ColourScale", "Figure", "scale_of"]
 

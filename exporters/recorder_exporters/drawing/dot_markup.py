@@ -6,28 +6,81 @@ A name may hold any characters. What is meant to be read passes `legible` first,
 import textwrap
 from collections.abc import Sequence
 
-from recorder import Value
-from recorder_exporters.look import Style, legible, shape_of, visible
+from recorder import Node
+from recorder_exporters.drawing.scene import Box, Frame, Line, Part
+from recorder_exporters.drawing.styles import Style
+from recorder_exporters.drawing.words import legible, visible
 
-__all__ = ["escaped", "heading", "line_of", "shape_and_dtype", "shape_over_dtype", "small", "tooltip", "wrapped"]
+__all__ = ["escaped", "heading", "is_prominent", "label_of_arrow", "label_of_box", "label_of_frame", "tooltip"]
 
 LABEL_LIMIT = 48
 """Characters of a name that are drawn; the tooltip has all of them."""
 
 
-def shape_and_dtype(value: Value, faint: str) -> str:
-    """Markup for a tensor on one line, the dtype in a fainter colour."""
-    return f"{escaped(shape_of(value))} {_dtype(value, faint)}"
+NAMES = ("operation", "tensor", "name", "member", "dtype")
+"""What may be long, or empty."""
+
+SMALLEST = ("shape", "member", "more")
+"""The lines that begin so matter least."""
 
 
-def shape_over_dtype(value: Value, shape: bool, dtype: bool, faint: str) -> str:
-    """The same on two lines, or the one that is wanted, with spaces around that keep it off an edge."""
-    lines = [*([escaped(shape_of(value))] if shape else []), *([_dtype(value, faint)] if dtype else [])]
-    return "".join(f'&#160;{line}&#160;<br align="left"/>' for line in lines)
+def label_of_box(box: Box, faint: str) -> str:
+    """The lines of a box, a dtype in a fainter colour. The name of a module's call is bold, and so is that of a tensor
+    which does not just lie in the model.
+    """
+    made = box.subject.kind == "module" if isinstance(box.subject, Node) else is_prominent(box)
+    lines = [_first(box.lines[0], bold=made), *(text for line in box.lines[1:] for text in _further(line, faint))]
+    return f"<{'<br/>'.join(lines)}>"
 
 
-def _dtype(value: Value, faint: str) -> str:
-    return f'<font color="{faint}">{line_of(value.dtype)}</font>'
+def is_prominent(box: Box) -> bool:
+    """Whether a tensor's box is as large as an operation's."""
+    return box.look in ("input", "output", "activation")
+
+
+def label_of_frame(frame: Frame, nameless: bool) -> str:
+    """The lines of a cluster, at its right side, without its heading if that is said elsewhere."""
+    heading, *others = frame.lines
+    lines = [] if nameless else ["  ".join(map(_in_heading, heading))]
+    lines += [text for line in others for text in _further(line, "")]
+    return "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""'
+
+
+def label_of_arrow(words: Line, faint: str) -> str:
+    """The words on an edge, one below the other, with spaces around that keep them off it."""
+    return "<" + "".join(f'&#160;{_part(part, faint)}&#160;<br align="left"/>' for part in words) + ">"
+
+
+def _first(line: Line, bold: bool) -> str:
+    markup = ""
+    for part in line:
+        if part.role == "times":
+            markup += f"  <b>{escaped(part.text)}</b>"
+        elif part.role == "arguments":
+            markup += small(f"  {escaped(part.text)}")
+        elif part.role in NAMES:
+            markup += f"<b>{line_of(part.text)}</b>" if bold else line_of(part.text)
+    return markup
+
+
+def _in_heading(part: Part) -> str:
+    if part.role == "times":
+        return f"<b>{small(escaped(part.text), 12)}</b>"
+    return f"<b>{line_of(part.text)}</b>" if part.role == "name" else line_of(part.text)
+
+
+def _further(line: Line, faint: str) -> list[str]:
+    """Any line but the first, as one of markup, or as some."""
+    kind = line[0].role
+    if kind == "error":
+        return _wrapped(line[0].text)
+    between = " · " if kind in ("name", "size") else " "
+    return [small(between.join(_part(part, faint) for part in line), 8 if kind in SMALLEST else 9)]
+
+
+def _part(part: Part, faint: str) -> str:
+    markup = line_of(part.text) if part.role in NAMES else escaped(part.text)
+    return f'<font color="{faint}">{markup}</font>' if part.role == "dtype" else markup
 
 
 def small(markup: str, size: int = 9) -> str:
@@ -35,7 +88,7 @@ def small(markup: str, size: int = 9) -> str:
     return f'<font point-size="{size}">{markup}</font>'
 
 
-def heading(title: str, kinds: list[Style], columns: int, scale: Sequence[Style | str] = (), less: str = "") -> str:
+def heading(title: str, kinds: Sequence[Style], columns: int, scale: Sequence[Style | str] = (), less: str = "") -> str:
     """A label of title and legend, any part of which may be empty. ``scale`` has colours and words in order; ``less``
     says what is not drawn.
     """
@@ -78,7 +131,7 @@ def _swatch(style: Style) -> str:
     return f'<td width="14" height="9" fixedsize="true" border="1" color="{style.line}" bgcolor="{style.fill}"></td>'
 
 
-def wrapped(error: str) -> list[str]:
+def _wrapped(error: str) -> list[str]:
     """The beginning of an error's words, in a few short lines of markup."""
     lines = textwrap.wrap(visible(" ".join(error[:1_000].split())), 44, max_lines=4, placeholder=" …")
     return [small(escaped(line)) for line in lines]

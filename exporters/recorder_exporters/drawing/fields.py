@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from recorder import Node, OptionError
-from recorder_exporters.colour_scale import FIGURES
+from recorder_exporters.drawing.colour_scale import FIGURES
 
 __all__ = ["DEFAULT", "FIELDS", "fields", "figures_of"]
 

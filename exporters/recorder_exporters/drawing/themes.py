@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from recorder_exporters.look import SCOPE_FILLS, SCOPE_LINE, STYLES, Style
+from recorder_exporters.drawing.styles import SCOPE_FILLS, SCOPE_LINE, STYLES, Style
 
 __all__ = ["THEMES", "Theme", "ThemeName", "letters_on", "luminance", "told_apart"]
 

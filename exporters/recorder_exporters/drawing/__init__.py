@@ -1,0 +1,1 @@
+"""What all drawings share: which words stand where, in which colours, and what is drawn at all, before any format."""

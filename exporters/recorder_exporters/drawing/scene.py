@@ -1,0 +1,338 @@
+"""What is drawn, before any format: graph → scene → text.
+
+A scene has boxes in frames, arrows between them, a legend and a note, all of it in words and without markup. Which
+tensors have a box, what a box says and in which colour, and where an error is told, is decided here, once for all
+drawings. A format writes that down in its own language, within its own limits.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from recorder import Graph, Node, Scope, Value
+from recorder.analysis.gradient_flow import reached
+from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
+from recorder_exporters.drawing.fields import figures_of
+from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
+from recorder_exporters.drawing.themes import Theme, told_apart
+from recorder_exporters.drawing.words import (
+    caption,
+    details_of,
+    hints,
+    left_out,
+    shape_of,
+    short_name,
+    size_of,
+    times,
+)
+
+__all__ = ["Arrow", "Box", "Frame", "Line", "Part", "Role", "Scene", "scene_of"]
+
+MEMBERS = 8
+"""Parameters and buffers that are written in one box."""
+
+Role: TypeAlias = Literal[
+    "operation", "arguments", "times",  # what ran, with which arguments, and how often
+    "name", "size",  # what it is called where it stands, and how much it stands for
+    "figures",
+    "member", "shape", "dtype",  # a parameter of its own; how large and of what it, or any tensor, is
+    "more",  # how many members are not written
+    "tensor", "number",  # what a tensor is called, and which one of several outputs it is
+    "error",
+]  # fmt: skip
+"""What a part of a line says. A format may write some parts in another type, or not at all."""
+
+
+class Part(NamedTuple):
+    """A piece of text of any characters, as long as it is, and what it says."""
+
+    role: Role
+    text: str
+
+
+Line: TypeAlias = tuple[Part, ...]
+"""The first part tells what kind of line it is. It may be empty, as a name may be; others are there if they say
+something.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A scope, drawn around what it holds: its heading and then, if it is the innermost to know of it, an error."""
+
+    scope: Scope
+    parent: "Frame | None"
+    depth: int
+    lines: Sequence[Line]
+
+    @property
+    def details(self) -> list[str]:
+        """What there is to say beyond the lines, in lines of plain text."""
+        return details_of(self.scope)
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """A node, a tensor that no node made, or one of the graph's outputs. ``look`` is a key into `Scene.styles`."""
+
+    kind: Literal["operation", "tensor", "output"]
+    subject: Node | Value
+    frame: Frame | None
+    look: str
+    lines: Sequence[Line]
+
+    @property
+    def details(self) -> list[str]:
+        """What there is to say beyond the lines, in lines of plain text."""
+        return details_of(self.subject)
+
+
+@dataclass(slots=True, eq=False)
+class Arrow:
+    """A use of a tensor. ``stored`` tells that the tensor was there before and was not given, ``gradient`` that one
+    came back; there are no ``words`` where the box at an end has them.
+    """
+
+    tail: Box
+    head: Box
+    value: Value
+    words: Line
+    stored: bool
+    gradient: bool
+
+    @property
+    def details(self) -> list[str]:
+        """What there is to say beyond the words, in lines of plain text."""
+        return [f"{self.value.name}: {caption(self.value)} on {self.value.device}"]
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """All that is drawn. Boxes and arrows are in reading order, a tensor just before its first use; frames come after
+    those around them, and one may be empty.
+
+    ``legend`` explains the kinds that occur, ``scale`` the colours of figures, if such were asked for; ``note`` says
+    what is not shown, "" if nothing.
+    """
+
+    boxes: Sequence[Box]
+    frames: Sequence[Frame]
+    arrows: Sequence[Arrow]
+    styles: Mapping[str, Style]
+    legend: Sequence[Style]
+    scale: ColourScale | None
+    note: str
+
+
+def scene_of(
+    graph: Graph,
+    *,
+    shown: frozenset[str],
+    theme: Theme,
+    colour_by: ColourBy = "kind",
+    initializers: bool = False,
+    lists: bool = False,
+    backward: bool = False,
+) -> Scene:
+    """What is drawn of a graph.
+
+    Args:
+        graph: what to draw.
+        shown: what boxes and arrows say, as `recorder_exporters.drawing.fields.fields` has it.
+        theme: the colours.
+        colour_by: what the colour of a call says.
+        initializers: whether to draw parameters and buffers that are used. One that is given or returned always is.
+        lists: whether a parameter that one module alone uses is a line in the boxes of that module, and not a box.
+        backward: whether to tell along which arrows a gradient came back, as far as the recording tells.
+
+    Raises:
+        OptionError: no node has the figure to colour by.
+    """
+    scale = scale_of(graph, colour_by, theme)
+    frames = {frame.scope: frame for frame in _frames(graph)}
+    boxes = list(_boxes(graph, frames, _boxed(graph, initializers, lists), shown, scale, initializers))
+    arrows = list(_arrows(graph, boxes, shown, reached(graph) if backward else set()))
+    kinds = {box.look for box in boxes}
+    kinds |= {"error"} if any(scope.error for scope in graph.scopes) else set()
+    kinds |= {"gradient"} if any(arrow.gradient for arrow in arrows) else set()
+    return Scene(
+        boxes,
+        list(frames.values()),
+        arrows,
+        _styles(theme, scale),
+        told_apart(theme.styles[kind] for kind in STYLES if kind in kinds),
+        scale,
+        left_out(graph),
+    )
+
+
+def _frames(graph: Graph) -> Iterator[Frame]:
+    """Every scope. Of an error that passed through several, the innermost alone has the words."""
+    told: dict[Scope, set[str]] = {}
+    for node in graph.nodes:
+        if node.error is not None and node.scope is not None:
+            for scope in node.scope.ancestors():
+                told.setdefault(scope, set()).add(node.error)
+    tells: set[Scope] = set()
+    for scope in reversed(graph.scopes):
+        if scope.error is not None and scope.error not in told.get(scope, ()):
+            tells.add(scope)
+            for ancestor in scope.ancestors():
+                told.setdefault(ancestor, set()).add(scope.error)
+    frames: dict[Scope, Frame] = {}
+    for scope in graph.scopes:
+        parent = None if scope.parent is None else frames[scope.parent]
+        error = [(Part("error", scope.error),)] if scope in tells and scope.error is not None else []
+        depth = 0 if parent is None else parent.depth + 1
+        frames[scope] = Frame(scope, parent, depth, [_heading(scope), *error])
+        yield frames[scope]
+
+
+def _heading(scope: Scope) -> Line:
+    """A scope that no module made, as one around a group of blocks, has no type: it says how often it was there."""
+    often = times(scope)
+    operation = [Part("operation", scope.op_type)] if scope.op_type or not often else []
+    return (*_part("name", short_name(scope)), *operation, *_part("times", often))
+
+
+def _boxed(graph: Graph, initializers: bool, lists: bool) -> Callable[[Value], bool]:
+    """Which tensors have a box of their own, and are not the arrow from the node that made them."""
+    always = {*graph.inputs, *graph.outputs}
+
+    def boxed(value: Value) -> bool:
+        if value.producer is not None:
+            return False
+        if value in always or value.role not in ("parameter", "buffer"):
+            return True
+        return initializers and bool(value.uses) and not (lists and _is_private(value))
+
+    return boxed
+
+
+def _is_private(value: Value) -> bool:
+    """Whether one module, or one autograd node, alone uses a parameter or buffer: then it can be written in the box.
+    Boxes of their own would outnumber the operations and pull the layout apart; they are left to what is shared.
+    """
+    owners = {node.name if node.kind == "autograd" else node.fqn for node, _ in value.uses}
+    return len(owners) == 1 and None not in owners
+
+
+def _boxes(
+    graph: Graph,
+    frames: Mapping[Scope, Frame],
+    boxed: Callable[[Value], bool],
+    shown: frozenset[str],
+    scale: ColourScale | None,
+    members: bool,
+) -> Iterator[Box]:
+    """Each tensor that no node made before its first use, the graph's inputs before all."""
+    given = set(graph.inputs)
+    drawn: set[Value] = set()
+
+    def tensors(values: Sequence[Value]) -> Iterator[Box]:
+        for value in values:
+            if value not in drawn and boxed(value):
+                drawn.add(value)
+                scope = None if value in given else _scope_around(value)
+                name = "unknown origin" if value.role == "activation" else value.name
+                frame = None if scope is None else frames[scope]
+                yield Box("tensor", value, frame, value_class(value), _tensor((Part("tensor", name),), value))
+
+    yield from tensors(graph.inputs)
+    for node in graph.nodes:
+        yield from tensors(node.inputs)
+        own = [v for v in node.inputs if v.role in ("parameter", "buffer") and not boxed(v)] if members else []
+        frame = None if node.scope is None else frames[node.scope]
+        yield Box("operation", node, frame, _look(node, scale), _operation(node, own, shown))
+    for number, value in enumerate(graph.outputs):
+        yield from tensors([value])
+        which = _part("number", str(number) if len(graph.outputs) > 1 else "")
+        yield Box("output", value, None, "output", _tensor((Part("tensor", "output"), *which), value))
+
+
+def _scope_around(value: Value) -> Scope | None:
+    """The innermost scope that holds every use."""
+    common: list[Scope] | None = None
+    for node, _ in value.uses:
+        around = [] if node.scope is None else list(node.scope.ancestors())
+        held = set(around)
+        common = around if common is None else [scope for scope in common if scope in held]
+    return common[0] if common else None
+
+
+def _part(role: Role, text: str) -> Line:
+    """A part, if it says something."""
+    return (Part(role, text),) if text else ()
+
+
+def _tensor(name: Line, value: Value) -> list[Line]:
+    return [(*name, *_part("times", times(value))), (Part("shape", shape_of(value)), Part("dtype", value.dtype))]
+
+
+def _operation(node: Node, own: Sequence[Value], shown: frozenset[str]) -> list[Line]:
+    """What stands on a node."""
+    arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
+    name = short_name(node) if "name" in shown else ""
+    lines = [
+        (Part("operation", node.op_type), *_part("arguments", arguments), *_part("times", times(node))),
+        (*_part("name", name), *_part("size", size_of(node))),
+        _part("figures", figures_of(node, shown)),
+        *((Part("member", _member(node, value)), Part("shape", shape_of(value))) for value in own[:MEMBERS]),
+        _part("more", f"… and {len(own) - MEMBERS} more" if len(own) > MEMBERS else ""),
+        _part("error", node.error or ""),
+    ]
+    return [line for line in lines if line]
+
+
+def _member(node: Node, value: Value) -> str:
+    """What a parameter is called in the box of the module, or of what the module's call made, that uses it."""
+    owner = node.fqn if node.kind == "module" else node.meta.get("forward")
+    return value.name.removeprefix(f"{owner}.") if owner else value.name
+
+
+def _arrows(graph: Graph, boxes: Sequence[Box], shown: frozenset[str], there: set[int]) -> Iterator[Arrow]:
+    """Every use of a tensor, by a node or as the graph's output, where both ends are drawn. ``there`` has the nodes
+    that a gradient came to.
+    """
+    ends = {box.subject: box for box in boxes if box.kind != "output"}
+    outputs = [box for box in boxes if box.kind == "output"]
+
+    def arrow(value: Value, head: Box) -> Iterator[Arrow]:
+        maker = value.producer
+        tail = ends.get(value if maker is None else maker)
+        if tail is not None:
+            words = () if maker is None or head.kind == "output" else _words(value, shown)
+            gradient = bool(value.requires_grad) and id(maker) in there and id(head.subject) in there
+            yield Arrow(tail, head, value, words, maker is None and value.role != "input", gradient)
+
+    for node in graph.nodes:
+        for value in node.inputs:
+            yield from arrow(value, ends[node])
+    for value, box in zip(graph.outputs, outputs, strict=True):
+        yield from arrow(value, box)
+
+
+def _words(value: Value, shown: frozenset[str]) -> Line:
+    """What stands on an arrow."""
+    parts = (Part("shape", shape_of(value)), Part("dtype", value.dtype))
+    return tuple(part for part in parts if part.role in shown)
+
+
+def _look(node: Node, scale: ColourScale | None) -> str:
+    """The kind of a node or, unless an error is to be seen, where it is on the scale."""
+    if scale is None or node.error is not None:
+        return class_of(node)
+    value = scale.figure.value(node)
+    if value is None:
+        return "unknown"
+    return "broken" if not math.isfinite(value) else f"step{scale.step(value)}" if value > 0 else "zero"
+
+
+def _styles(theme: Theme, scale: ColourScale | None) -> dict[str, Style]:
+    """How each look looks."""
+    if scale is None:
+        return dict(theme.styles)
+    steps = {f"step{number}": scale.style_at(number) for number in range(len(theme.ramp))}
+    others = {"zero": scale.style_of(0.0), "broken": scale.style_of(math.nan), "unknown": scale.style_of(None)}
+    return {**theme.styles, **steps, **others}

@@ -1,0 +1,57 @@
+"""The colours of what is drawn, by kind.
+
+They are Okabe and Ito's, chosen to stay apart for colour-blind readers and in print, lightened for fills
+(https://jfly.uni-koeln.de/color/).
+"""
+
+from typing import NamedTuple
+
+from recorder import Node, Value
+
+__all__ = ["SCOPE_FILLS", "SCOPE_LINE", "STYLES", "Style", "class_of", "value_class"]
+
+
+class Style(NamedTuple):
+    """Fill, line and text colour as ``#rrggbb``, and what the legend calls it."""
+
+    fill: str
+    line: str
+    text: str
+    meaning: str
+
+
+STYLES: dict[str, Style] = {
+    "input": Style("#d9ead9", "#2f7d4f", "#14361f", "input"),
+    "output": Style("#fbe3cf", "#c2571a", "#4a1f05", "output"),
+    "module": Style("#dce9f7", "#2f6da8", "#10304f", "module call"),
+    "collapsed": Style("#bcd4ee", "#2f6da8", "#10304f", "module call, collapsed"),
+    "function": Style("#ffffff", "#6e6e69", "#2b2b29", "function call"),
+    "autograd": Style("#efe3f3", "#8a4f9e", "#3a1c45", "autograd node"),
+    "parameter": Style("#fdf3c7", "#b8930b", "#4a3b04", "parameter"),
+    "buffer": Style("#f8edd9", "#b8930b", "#4a3b04", "buffer"),
+    "constant": Style("#ececea", "#9a9a94", "#2b2b29", "constant"),
+    "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
+    "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
+    "gradient": Style("#f5dcea", "#b8427f", "#4f1533", "gradient"),
+}
+"""By class: what `class_of` and `value_class` return, ``"output"``, and for arrows ``"gradient"``."""
+
+SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
+"""Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last
+two, so that neighbours always differ."""
+
+SCOPE_LINE = "#b9c0cb"
+
+
+def class_of(node: Node) -> str:
+    """The key into `STYLES` for a node."""
+    if node.error is not None:
+        return "error"
+    if "collapsed" in node.meta:
+        return "collapsed"
+    return node.kind
+
+
+def value_class(value: Value) -> str:
+    """The key into `STYLES` for a value that no node made."""
+    return value.role

@@ -1,0 +1,65 @@
+"""``recorder summary``: a table of module calls."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recorder.cli.outputs import STREAM_SUFFIX
+from recorder.cli.run_model import model_flags, run_model
+from recorder.cli.source import GRAPH_SUFFIX, load
+from recorder.summary import Summary
+
+__all__ = ["print_summary", "summary"]
+
+
+@click.command()
+@click.argument("source")
+@click.option("--depth", type=click.IntRange(0), help="Show calls down to this depth alone, 0 for the outermost.")
+@click.option("--columns", metavar="NAMES", help="Separated by commas, or 'all'.")
+@click.option("--rows-of-functions", is_flag=True, help="Show calls of functions too.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["text", "markdown", "csv"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@model_flags
+def summary(
+    source: str, depth: int | None, columns: str | None, rows_of_functions: bool, form: str, **how_to_run: Any
+) -> None:
+    """Print a table of module calls with parameters, FLOPs and times.
+
+    SOURCE is a recording (.jsonl), a graph (.json), or a model to run once, as for `recorder record`.
+    """
+    failure = None
+    if source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX)):
+        if how_to_run["inputs"]:
+            raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
+        if not Path(source).is_file():
+            raise click.UsageError(f"there is no file {source}")
+        graph, _ = load(Path(source))
+    else:
+        run, failure = run_model(source, **how_to_run)
+        graph = run.graph
+    chosen = columns if columns in (None, "all") else columns.split(",")
+    table = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
+    if form == "text":
+        print_summary(table)
+    else:
+        click.echo(table.to_markdown() if form == "markdown" else table.to_csv(), nl=False)
+    if failure:
+        raise click.ClickException(failure)
+
+
+def print_summary(table: Summary) -> None:
+    """In colour and as wide as the terminal, if there is one."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+    else:
+        click.echo(table.to_text(), nl=False)

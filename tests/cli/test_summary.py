@@ -1,0 +1,45 @@
+"""``recorder summary``."""
+
+from pathlib import Path
+
+import pytest
+from support.command_line import fails, run, works
+
+import recorder
+from recorder.summary import Summary
+from recorder.testing import sample_graphs
+
+
+@pytest.mark.parametrize("source", ["run.jsonl", "graph.json"])
+def test_summary_of_a_file(saved, source):
+    graph = (
+        sample_graphs()["residual"] if source == "run.jsonl" else recorder.loads(Path(source).read_bytes())
+    )  # without times
+    expected = Summary(graph)
+    assert works("summary", source).stdout == expected.to_text()
+    expected = Summary(graph, 0, columns=["module", "parameters"], functions=True)
+    chosen = ("--depth", 0, "--columns", "module,parameters", "--rows-of-functions")
+    assert works("summary", source, *chosen).stdout == expected.to_text()
+    assert works("summary", source, *chosen, "--as", "markdown").stdout == expected.to_markdown()
+    assert works("summary", source, *chosen, "--as", "csv").stdout == expected.to_csv()
+    assert len(works("summary", source, "--columns", "all", "--as", "csv").stdout.splitlines()[0].split(",")) > 20
+
+
+def test_summary_of_a_model_runs_it_as_record_does(project):
+    result = works("summary", "mynet:Net", "--input", "1,4", "--backward", "--columns", "module,flops_backward")
+    assert result.stdout.startswith("Net\n\nmodule")
+    assert result.stderr.splitlines()[1] == "recording Net on 1,4, forward and backward"
+
+
+def test_summary_says_what_is_wrong(saved):
+    assert fails("summary", "nothing.jsonl") == "there is no file nothing.jsonl"
+    assert fails("summary", "run.jsonl", "--input", "1,4").startswith("run.jsonl is recorded already")
+    assert fails("summary", "run.jsonl", "--columns", "module,size").startswith("there is no column 'size'; there are:")
+    assert "-1 is not in the range" in fails("summary", "run.jsonl", "--depth", -1)
+
+
+def test_summary_shows_what_there_is_of_a_model_that_fails(project):
+    result = run("summary", "mynet:Net", "--input", "1,5")
+    assert result.exit_code == 1
+    assert "RuntimeError" in result.stdout
+    assert "the model failed, and the recording ends there" in result.stderr
