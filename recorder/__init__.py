@@ -13,6 +13,7 @@ on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from recorder.analysis.gradient_flow import backward_reached
 from recorder.analysis.metrics import add_metrics
 from recorder.assembly.assembler import assemble
 from recorder.errors import (
@@ -27,7 +28,8 @@ from recorder.errors import (
 from recorder.events.stream import EventStream
 from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
-from recorder.graph.document import dumps, json_schema, loads
+from recorder.graph.document import dumps, loads
+from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
@@ -40,6 +42,7 @@ from recorder.views.select import select
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import gradient_report as gradient_report
+    from recorder.analysis.metrics import metrics_of as metrics_of
     from recorder.autograd.graph import autograd_graph
     from recorder.autograd.make_dot import make_dot
     from recorder.graph.document import equal as equal
@@ -71,6 +74,7 @@ __all__ = [
     "annotate",
     "assemble",
     "autograd_graph",
+    "backward_reached",
     "collapse",
     "collapse_to_fit",
     "dumps",
@@ -102,6 +106,7 @@ _LAZY = {
 _FROM_BELOW = {
     "equal": "recorder.graph.document",
     "gradient_report": "recorder.analysis.gradient_report",
+    "metrics_of": "recorder.analysis.metrics",
     "mimebundle": "recorder.notebook",
 }
 """Not public: what a `Graph` asks for that stands above it. Imports go down only, so it asks here, by name."""

@@ -1,8 +1,38 @@
-"""Figures as people read them: three digits and a unit."""
+"""Every figure of a call, once: its name, heading, value, unit, words, and how to colour by it. Tables, drawings,
+labels and the page read `FIGURES`, and so may any exporter.
+
+The values come from the recording itself, or from `Graph.metrics`, where `recorder.analysis.metrics` says what each of
+them counts. In words a figure has three digits and a unit.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from recorder.limits import LARGEST
 
-__all__ = ["bytes_in_words", "count_in_words", "norm_in_words", "share_in_words", "time_in_words"]
+if TYPE_CHECKING:
+    from recorder.graph.core import Graph, Node, Scope
+
+__all__ = [
+    "FIGURES",
+    "WORDS",
+    "Figure",
+    "Words",
+    "arrived_norm",
+    "bytes_in_words",
+    "count_in_words",
+    "meta_of",
+    "norm_in_words",
+    "share_in_words",
+    "time_in_words",
+]
+
+Words: TypeAlias = Literal["count", "bytes", "time", "share", "norm"]
+"""What a figure is, which says how people read it: a key into `WORDS`."""
 
 
 def _in_units(figure: float, units: tuple[str, ...]) -> str:
@@ -40,3 +70,141 @@ def share_in_words(share: float) -> str:
 def norm_in_words(norm: float) -> str:
     """``0.00123``; ``NaN or Inf`` for what is not finite."""
     return f"{norm:.3g}" if abs(norm) < float("inf") else "NaN or Inf"
+
+
+WORDS: dict[Words, Callable[[float], str]] = {
+    "count": count_in_words,
+    "bytes": bytes_in_words,
+    "time": time_in_words,
+    "share": share_in_words,
+    "norm": norm_in_words,
+}
+"""How people read a figure, by what it is: elements and operations, bytes, nanoseconds, parts of one, 2-norms."""
+
+
+# What is said of a call
+
+
+def arrived_norm(place: "Node | Scope") -> float | None:
+    """The norm of all gradients together that arrived at a module call; NaN if one is not finite, None if it was not
+    measured.
+    """
+    told = place.meta.get("backward", {}).get("arrived", ())
+    parts = [caption for caption in told if caption is not None and "norm" in caption]
+    if not parts:
+        return None
+    if any(part["nan"] or part["inf"] for part in parts):
+        return math.nan
+    return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One thing that can be said of a call in a number.
+
+    ``heading`` stands over a column, ``called`` in a sentence or a menu, and ``after`` follows the words on a label.
+    ``unit`` is that of the value: ``"ns"``, ``"bytes"``, or nothing. ``scale`` is how drawings colour by it, if they
+    do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run.
+    """
+
+    name: str
+    heading: str
+    called: str
+    words: Words
+    unit: str = ""
+    after: str = ""
+    scale: Literal["logarithmic"] | None = "logarithmic"
+    missing: str = ""
+    varies: bool = False
+    fact: "Callable[[Node | Scope], float | None] | None" = None
+    absent: float | None = None
+
+    def value(self, graph: "Graph", place: "Node | Scope") -> float | None:
+        """What is known of a node or scope of a graph: by its ``fact``, or by the metric of its name. ``absent`` is
+        what it means that of some metrics this one is not there.
+        """
+        if self.fact is not None:
+            return self.fact(place)
+        metrics = graph.metrics.get(place)
+        return metrics.get(self.name, self.absent) if metrics else None
+
+    def in_words(self, value: float) -> str:
+        """A value as people read it."""
+        return WORDS[self.words](value)
+
+    def label(self, value: float) -> str:
+        """In words, where nothing else says what it is: ``9.41 k parameters``."""
+        return f"{self.in_words(value)}{self.after}"
+
+
+_NO_METRICS = "the graph has no such metrics, which calls have, and autograd nodes have not"
+_NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula of it for any of the operations"
+_NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
+_NO_BACKWARD = "no backward was recorded"
+_NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
+
+_ALL = (
+    Figure(
+        name="gradient", heading="gradient", called="gradient norm", words="norm", fact=arrived_norm,
+        missing=_NO_GRADIENTS,
+    ),
+    Figure(
+        name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,
+        fact=lambda place: place.duration_ns, missing=_NO_TIMES,
+    ),
+    Figure(
+        name="backward_time", heading="backward", called="backward time", words="time", unit="ns", after=" back",
+        varies=True, fact=lambda place: place.backward_ns, missing=_NO_BACKWARD,
+    ),
+    # Of parameters, no figure means that there are none.
+    Figure(
+        name="parameters", heading="parameters", called="parameters", words="count", after=" parameters", absent=0,
+        missing=_NO_METRICS,
+    ),
+    Figure(
+        name="trainable", heading="trainable", called="trainable parameters", words="count", after=" trainable",
+        absent=0, missing=_NO_METRICS,
+    ),
+    Figure(
+        name="parameter_bytes", heading="size", called="size of parameters", words="bytes", unit="bytes", absent=0,
+        missing=_NO_METRICS,
+    ),
+    Figure(
+        name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
+        missing=_NO_METRICS,
+    ),
+    Figure(name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS),
+    Figure(
+        name="macs", heading="mult-adds", called="multiply-adds", words="count", after=" multiply-adds",
+        missing=_NO_FLOPS,
+    ),
+    Figure(
+        name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
+        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}",
+    ),
+    Figure(
+        name="flops_unknown", heading="no formula", called="operations without a formula", words="count", scale=None,
+    ),
+    Figure(
+        name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,
+    ),
+    Figure(
+        name="backward_share", heading="of backward", called="share of backward time", words="share", scale=None,
+        varies=True,
+    ),
+)  # fmt: skip
+
+FIGURES: MappingProxyType[str, Figure] = MappingProxyType({figure.name: figure for figure in _ALL})
+"""Every figure by its name, in the order in which a label has them. In what programs read, times are in nanoseconds and
+sizes in bytes."""
+
+
+def meta_of(graph: "Graph", place: "Node | Scope", *, timing: bool = True) -> dict[str, Any]:
+    """``meta`` of a node or scope as documents have it: with its metrics, where `recorder.add_metrics` asked for them,
+    and without those that are measured times if ``timing`` is False.
+    """
+    told = graph.metrics.get(place) if graph._metrics_in_documents else None
+    if not told:
+        return place.meta
+    kept = {name: n for name, n in told.items() if timing or name not in FIGURES or not FIGURES[name].varies}
+    return {**place.meta, "metrics": kept}

@@ -1,49 +1,32 @@
-"""`Recorder`, the context manager: what users touch. It starts and stops the capture, and hands out what was seen."""
+"""`Recorder`, the context manager: what users touch. It begins and ends a session, and hands out what was seen."""
 
 import os
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, get_args
-from weakref import WeakSet
 
-import msgspec
 import torch
 from torch import nn
 
 from recorder.assembly.assembler import assemble, assemble_with_origins
-from recorder.autograd.of_run import Reading, read, tie
+from recorder.autograd.of_run import LatestReading, tie
 from recorder.capture.backward_hooks import Gradients
-from recorder.capture.compiled_models import Eagerly, original
-from recorder.capture.decode import Decoder
-from recorder.capture.describe import by_prefix, describe, describe_early
-from recorder.capture.functional_call import unwatch, watch
-from recorder.capture.module_hooks import Capture
-from recorder.capture.raw_records import Log
-from recorder.capture.shortfalls import Shortfalls
+from recorder.capture.compiled_models import original
+from recorder.capture.describe import by_prefix
+from recorder.capture.session import Session
 from recorder.errors import RecorderError
 from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Header
-from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph
 from recorder.notebook import mimebundle
 from recorder.plugins.exporting import export, save
-from recorder.plugins.hookspecs import Sink
 from recorder.plugins.manager import installed
 from recorder.summary import Summary
 
 __all__ = ["Recorder"]
-
-_CROWD = 10_000
-"""So many tensors are remembered, where memory is not to grow, before those that are gone are looked for."""
-
-
-_recording: "WeakSet[Recorder]" = WeakSet()
-"""Those that are inside their blocks."""
 
 
 class Recorder:
@@ -102,81 +85,38 @@ class Recorder:
         keep: int | None = None,
         source: bool = False,
     ) -> None:
-        for module in (net, *more_modules):
-            if not isinstance(module, nn.Module):
-                raise TypeError(
-                    f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
-                    "pass the model itself, before it is called"
-                )
-        if gradients not in get_args(Gradients):
-            raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
-        for name, number in (("every", every), ("keep", keep)):
-            if number is not None and (type(number) is not int or number < 1):
-                raise ValueError(f"{name}={number!r}: it is a number of steps, 1 or more")
-        if stream is not None and keep is not None:
-            raise ValueError("stream= and keep= exclude each other: a file keeps everything that is recorded")
-        roots = by_prefix((net, *more_modules))
-        before_backward = self._read_autograd if autograd and functions else None
-        self._capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source)
-        self._functions = functions
-        self._autograd = autograd
-        self._reading: Reading | None = None
-        self._recording = False
-        self._decoder: Decoder | None = None
-        self._pending: list[Log] = []
-        self._ready = 0
-        self._sinks: list[Sink] = []
-        self._store: Store = InMemory() if keep is None else LastParts(keep)
+        _check((net, *more_modules), gradients, every, keep, stream)
+        store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
-            self._store = InFile(stream)
+            store = InFile(stream)
         kind = type(original(net))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
-        self._header = Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta)
-        self._shortfalls = Shortfalls(meta)
-        self._eagerly = Eagerly(self._capture, meta, self._shortfalls)
-        self._crowded = _CROWD
-        self._changes = 0
+        self._functions = functions
+        self._autograd = autograd
+        self._reading = LatestReading()
+        self._session = Session(
+            by_prefix((net, *more_modules)),
+            store,
+            Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta),
+            functions=functions,
+            gradients=gradients,
+            every=every,
+            source=source,
+            read_autograd=self._reading.read if autograd else None,
+        )
         self._graph: tuple[int, Graph] | None = None
 
     def __enter__(self) -> "Recorder":
-        if self._recording:
+        if self._session.recording:
             raise RecorderError("this Recorder is recording already: leave its block first, or make another Recorder")
-        if self._decoder is None:
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._header = msgspec.structs.replace(self._header, created=created)
-            self._decoder = Decoder(perf_counter_ns())
-        self._sinks = installed().open_sinks(self)
-        self._store.begin(self._header)
-        self._eagerly.start()
-        watch(self._capture.replaced)
-        self._recording = True
-        _recording.add(self)
-        if self._store.live or self._sinks:
-            self._capture.after_call = self._hand_on
-        elif self._autograd and not self._functions:
-            self._capture.after_call = self._read_autograd
-        if self._store.open:
-            self._capture.start()
+        self._session.begin(installed().open_sinks(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stop(error)
-        whole = False
-        try:
-            if self._autograd:
-                self._read_autograd()
-            self._take()
-            if self._store.live or self._sinks:
-                self._decode()
-            whole = True
-        except Exception as ours:
-            self._capture.faults.add(ours)
-        finally:
-            self._store.end(whole)
-        faults, self._capture.faults.said = self._capture.faults.said, []
+        faults = self._session.end(error)
         if faults:
             warnings.warn(
                 f"graph-recorder failed at {len(faults)} places of this recording, which are missing from it; the run "
@@ -184,71 +124,8 @@ class Recorder:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        for said in self._shortfalls.warnings():
+        for said in self._session.shortfalls.warnings():
             warnings.warn(said, RuntimeWarning, stacklevel=2)
-
-    def _stop(self, error: BaseException | None = None) -> None:
-        if not self._recording:
-            return
-        self._capture.stop(error)
-        unwatch(self._capture.replaced)
-        self._eagerly.stop()
-        self._recording = False
-        _recording.discard(self)
-
-    def _leave_to_parent(self) -> None:
-        """In a process that was forked off inside the block, as a data loader's workers are: what it does is no part of
-        the recording, and the file is not its own.
-        """
-        self._stop()
-        self._store.open = False
-        self._sinks = []
-
-    def _hand_on(self) -> None:
-        """A call from outside has returned: what is recorded goes where it is to be, and out of memory."""
-        if self._autograd and not self._functions:
-            self._read_autograd()
-        with torch._C.DisableTorchFunction():
-            self._take()
-        self._decode()
-        if self._store.live and len(self._decoder or ()) > self._crowded:
-            self._forget()
-        if not self._store.open:
-            self._capture.stop()
-
-    def _forget(self) -> None:
-        assert self._decoder is not None
-        self._capture.known.tidy()
-        self._store.forget(*self._decoder.forget(self._capture.known.remembered()))
-        self._crowded = max(_CROWD, 2 * len(self._decoder))
-
-    def _take(self) -> None:
-        """Say what there is to decode. Modules are described now: they may be gone when somebody asks."""
-        capture = self._capture
-        with torch._C.DisableTorchFunction():
-            described = describe(capture.roots(), capture.met, capture.known)
-        capture.backward.read()
-        capture.met.clear()
-        self._pending.append(described)
-        self._ready = len(capture.log)
-
-    def _decode(self) -> None:
-        if self._ready:
-            log = self._capture.log
-            self._pending.append(log[: self._ready])
-            del log[: self._ready]
-            self._ready = 0
-        while self._pending:
-            assert self._decoder is not None
-            with collector_held_back():
-                events = list(self._decoder.decode(self._pending[0]))
-            # Before the sinks get it: one may be interrupted, or ask for the recording.
-            del self._pending[0]
-            self._changes += len(events)
-            self._store.extend(events)
-            for sink in self._sinks:
-                for event in events:
-                    sink(event)
 
     @property
     def events(self) -> EventStream:
@@ -256,21 +133,16 @@ class Recorder:
 
         With ``stream=`` it is read from the file.
         """
-        if self._recording:
-            self._take()
-        self._decode()
-        return EventStream(header=self._header) if self._decoder is None else self._store.stream()
+        return self._session.stream()
 
     @property
     def graph(self) -> Graph:
         """Everything recorded so far, assembled into one DAG."""
-        if self._recording:
-            self._take()
-        self._decode()
-        if self._graph is None or self._graph[0] != self._changes:
+        self._session.catch_up()
+        if self._graph is None or self._graph[0] != self._session.changes:
             graph = assemble(self.events)
             installed().annotate(graph)
-            self._graph = (self._changes, graph)
+            self._graph = (self._session.changes, graph)
         return self._graph[1]
 
     @property
@@ -296,21 +168,16 @@ class Recorder:
             RecorderError: no recorded tensor with an autograd graph is alive, or ever was.
         """
         events = self.events
-        if self._recording or not self._autograd:
-            self._read_autograd()
-        if self._reading is None or self._decoder is None:
+        if self._session.recording or not self._autograd:
+            self._reading.read(self._session.capture.known)
+        reading = self._reading.reading
+        if reading is None:
             advice = "Keep the loss or the output until you have asked for it, or use Recorder(net, autograd=True); "
             raise RecorderError(
                 "there is no autograd graph to read: none of the recorded tensors that are alive has one, or had one "
                 f"when a backward began. {'' if self._autograd else advice}record with gradients on"
             )
-        return tie(self._reading, *assemble_with_origins(events), self._decoder.number, self._functions)
-
-    def _read_autograd(self) -> None:
-        """What is left after a backward may be less than the graph that it began with: only a later one counts."""
-        found = read(self._capture.known)
-        if found is not None and (self._reading is None or found.latest > self._reading.latest):
-            self._reading = found
+        return tie(reading, *assemble_with_origins(events), self._session.number, self._functions)
 
     def export(self, format: str, **options: Any) -> str | bytes:
         """The graph in one format; see `recorder.export`."""
@@ -335,18 +202,28 @@ class Recorder:
         return Summary(self.graph, depth, columns=columns, functions=functions)
 
     def __repr__(self) -> str:
-        state = "recording" if self._recording else "recorded"
-        return f"<Recorder of {self._header.model}, {state}>"
+        state = "recording" if self._session.recording else "recorded"
+        return f"<Recorder of {self._session.header.model}, {state}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """A notebook shows the graph of what was recorded so far."""
         return mimebundle(self.graph, repr(self))
 
 
-def _forked() -> None:
-    for r in list(_recording):
-        r._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forked)
+def _check(
+    modules: Sequence[Any], gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None
+) -> None:
+    """Raise what `Recorder` says that it raises."""
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
+                "pass the model itself, before it is called"
+            )
+    if gradients not in get_args(Gradients):
+        raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
+    for name, number in (("every", every), ("keep", keep)):
+        if number is not None and (type(number) is not int or number < 1):
+            raise ValueError(f"{name}={number!r}: it is a number of steps, 1 or more")
+    if stream is not None and keep is not None:
+        raise ValueError("stream= and keep= exclude each other: a file keeps everything that is recorded")

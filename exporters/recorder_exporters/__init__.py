@@ -1,4 +1,4 @@
-"""The plugin that comes with graph-recorder: the exporters, one format a file, and the metrics on every graph.
+"""The plugin that comes with graph-recorder: the exporters, one format a file, and metrics in what they write.
 
 Exporters know no torch, and of the core only its public names: each is written as a third party would write it.
 """
@@ -30,5 +30,5 @@ def recorder_register_exporters(register: Register) -> None:
 
 @hookimpl
 def recorder_annotate_graph(graph: Graph) -> None:
-    """Put parameters, FLOPs, bytes and shares of time on every node and scope."""
+    """Have documents of a recording say what each call cost."""
     add_metrics(graph)

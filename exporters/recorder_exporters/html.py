@@ -9,14 +9,17 @@ and a Content-Security-Policy lets nothing run but these two scripts, and nothin
 import base64
 import hashlib
 import json
+import math
 import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import Graph, OptionError, __version__, dumps, without_accumulation
-from recorder.analysis.gradient_flow import reached
+from recorder import Graph, Node, OptionError, Scope, __version__, backward_reached, dumps, without_accumulation
+from recorder.figures import FIGURES
+from recorder_exporters.drawing.colour_scale import colours_of
 from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
+from recorder_exporters.drawing.themes import THEMES
 from recorder_exporters.drawing.words import hints, legible, short_name, title_of
 
 if TYPE_CHECKING:
@@ -64,7 +67,14 @@ class HtmlExporter:
             raise OptionError(f"depth is {depth}: it counts the levels of scopes that are open at first, from 0")
         graph = without_accumulation(graph)
         title = title_of(graph) if title is None else title
-        settings = {"title": title, "depth": depth, "backward": backward, **_words(graph)}
+        settings = {
+            "title": title,
+            "depth": depth,
+            "backward": backward,
+            **_words(graph),
+            "figures": _figures(graph, timing),
+            "scales": {name: colours_of(THEMES[name]) for name in ("light", "dark")},
+        }
         parts = _parts()
         return parts.template.render(
             dagre=parts.dagre,
@@ -83,14 +93,27 @@ class HtmlExporter:
 
 def _words(graph: Graph) -> dict[str, Any]:
     """What every drawing says in the same words, in the order of the graph's nodes and scopes."""
-    there = reached(graph)
+    there = backward_reached(graph)
     return {
         "hints": [hints(node.attributes) for node in graph.nodes],
         "names": [short_name(node) for node in graph.nodes],
         "scopes": [short_name(scope) for scope in graph.scopes],
-        "reached": [i for i, node in enumerate(graph.nodes) if id(node) in there],
+        "reached": [i for i, node in enumerate(graph.nodes) if node in there],
         "styles": {look: style.meaning for look, style in STYLES.items()},
     }
+
+
+def _figures(graph: Graph, timing: bool) -> list[dict[str, Any]]:
+    """What any place has some of, with its numbers in the order of the graph's nodes and scopes; times come first."""
+    places: list[Node | Scope] = [*graph.nodes, *graph.scopes]
+    found = []
+    for figure in sorted(FIGURES.values(), key=lambda figure: figure.unit != "ns"):
+        values = [figure.value(graph, place) for place in places] if timing or not figure.varies else []
+        if any(values):
+            told = [value if value is None or math.isfinite(value) else str(value) for value in values]
+            said = {"name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent}
+            found.append({**said, "values": told})
+    return found
 
 
 _MARKUP = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})

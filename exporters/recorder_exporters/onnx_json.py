@@ -25,7 +25,7 @@ from typing import Any, Literal
 import msgspec
 
 from recorder import ExportError, Graph, Node, Scope, Value, __version__, utf8
-from recorder.graph.meta import untimed
+from recorder.figures import meta_of
 
 __all__ = ["OnnxJsonExporter"]
 
@@ -151,7 +151,7 @@ def _model(graph: Graph, timing: bool) -> _Model:
     names = _value_names(values)
     paths = _scope_paths(graph)
     returned = {id(value) for value in graph.outputs}
-    nodes = [_node(node, names, paths, timing) for node in graph.nodes]
+    nodes = [_node(node, names, paths, timing, meta_of(graph, node, timing=timing)) for node in graph.nodes]
     domains = sorted({node.domain for node in nodes}) or ["torch"]  # ONNX demands one
     return _Model(
         ir_version=str(max([IR_VERSION, *(NEWER_DTYPES.get(value.dtype, 0) for value in values)])),
@@ -166,7 +166,7 @@ def _model(graph: Graph, timing: bool) -> _Model:
             value_info=[_value_info(v, names) for v in values if v.producer is not None and id(v) not in returned],
             metadata_props=_metadata(
                 inputs=_json([names[id(v)] for v in graph.inputs], graph),
-                scopes=_json([_scope(scope, timing) for scope in graph.scopes], graph),
+                scopes=_json([_scope(s, timing, meta_of(graph, s, timing=timing)) for s in graph.scopes], graph),
                 meta=_json(graph.meta, graph) if graph.meta else None,
             ),
         ),
@@ -174,7 +174,9 @@ def _model(graph: Graph, timing: bool) -> _Model:
     )
 
 
-def _node(node: Node, names: dict[int, str], paths: "dict[int, list[tuple[str, str]]]", timing: bool) -> _Node:
+def _node(
+    node: Node, names: dict[int, str], paths: "dict[int, list[tuple[str, str]]]", timing: bool, meta: dict[str, Any]
+) -> _Node:
     path = [*([] if node.scope is None else paths[id(node.scope)]), (node.name, node.target)]
     inputs, outputs = [names[id(v)] for v in node.inputs], [names[id(v)] for v in node.outputs]
     keys = _unique(_text(str(key)) or "attribute" for key in node.attributes)
@@ -199,7 +201,7 @@ def _node(node: Node, names: dict[int, str], paths: "dict[int, list[tuple[str, s
                 error=node.error,
                 duration_ns=str(node.duration_ns) if timing and node.duration_ns is not None else None,
                 backward_ns=str(node.backward_ns) if timing and node.backward_ns is not None else None,
-                meta=_json(node.meta if timing else untimed(node.meta), node) if node.meta else None,
+                meta=_json(meta, node) if meta else None,
             ),
         ],
     )
@@ -275,7 +277,7 @@ def _value_info(value: Value, names: dict[int, str]) -> _ValueInfo:
     )
 
 
-def _scope(scope: Scope, timing: bool) -> dict[str, Any]:
+def _scope(scope: Scope, timing: bool, meta: dict[str, Any]) -> dict[str, Any]:
     """A module call that holds nodes: ONNX has no place for it, so all of them are one JSON list in the metadata."""
     times = {"duration_ns": scope.duration_ns, "backward_ns": scope.backward_ns} if timing else {}
     return {
@@ -287,7 +289,7 @@ def _scope(scope: Scope, timing: bool) -> dict[str, Any]:
         "parent": None if scope.parent is None else scope.parent.name,
         "error": scope.error,
         "attributes": scope.attributes,
-        "meta": scope.meta if timing else untimed(scope.meta),
+        "meta": meta,
         **times,
     }
 

@@ -207,7 +207,7 @@ def _device(device: str) -> str:
 
 
 def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
-    """What each node took, as ``RunMetadata``; in forward the bytes of its results, too, where the graph has metrics.
+    """What each node took, as ``RunMetadata``; in forward the bytes of its results, too.
 
     TensorBoard says of a scope that it took from the first beginning to the last end of what is in it. A graph knows
     how long a call took and not when it was, so here one begins as soon as the one before it ends: then a scope takes
@@ -221,7 +221,7 @@ def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
     now = 1000  # nanoseconds
     for node in reversed(graph.nodes) if backward else graph.nodes:
         took = node.backward_ns if backward else node.duration_ns
-        memory = None if backward else node.meta.get("metrics", {}).get("activation_bytes")
+        memory = None if backward or not node.outputs else graph.metrics[node].get("activation_bytes")
         if took is None and memory is None:
             continue
         device = _device(next((value.device for value in (*node.outputs, *node.inputs)), "cpu"))

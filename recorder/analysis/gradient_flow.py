@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from recorder.graph.core import Graph, Node
 
-__all__ = ["reached"]
+__all__ = ["backward_reached"]
 
 
-def reached(graph: Graph) -> set[int]:
-    """The `id` of each node that backward reached, as far as a recording tells.
+def backward_reached(graph: Graph) -> set[Node]:
+    """The nodes that backward reached, as far as a recording tells.
 
     A function was reached if something that it gave its results to was; if it is at the end, as a loss is, all calls
     before it have to be. Of functions with no module call around them nothing is known, and they are left out.
@@ -20,7 +20,7 @@ def reached(graph: Graph) -> set[int]:
     behind: dict[int, bool | None] = {}  # whether all calls before a node were reached; None if there are none
     for node in graph.nodes:
         behind[id(node)] = _seen(node) if node.kind == "module" else _all(behind[id(maker)] for maker in _makers(node))
-    found: set[int] = set()
+    found: set[Node] = set()
     for node in reversed(graph.nodes):
         if node.kind == "module":
             got = _seen(node)
@@ -28,9 +28,9 @@ def reached(graph: Graph) -> set[int]:
             got = False
         else:
             after = [user for v in node.outputs if v.requires_grad for user, _ in v.uses if _differentiable(user)]
-            got = any(id(user) in found for user in after) if after else bool(behind[id(node)])
+            got = any(user in found for user in after) if after else bool(behind[id(node)])
         if got:
-            found.add(id(node))
+            found.add(node)
     return found
 
 

@@ -1,6 +1,6 @@
-"""What a call costs, in figures: the facts that `recorder.annotate` puts on a graph in our own name.
+"""What a call costs, in figures: what `Graph.metrics` says of each node and scope.
 
-``meta["metrics"]`` of a node or scope is a flat dict of numbers:
+They are flat dicts of numbers:
 
     parameters        elements of its parameters; of one that is used twice, once
     trainable         those of them that require a gradient
@@ -18,33 +18,32 @@ A scope has the sums over everything inside it, shared parameters counted once. 
 ``flops`` where torch has no formula, and a zero where there is nothing to compute. An operation without parameters has
 no figures for them. Without torch there are no figures of FLOPs.
 
-Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once.
+Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once. How
+people read them, `recorder.figures` says.
 """
 
 import math
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from recorder.analysis.gradient_flow import reached
+from recorder.analysis.gradient_flow import backward_reached
 from recorder.analysis.op_kinds import allocates, computes_nothing
-from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.figures import arrived_norm
+from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.limits import LARGEST
 
 if TYPE_CHECKING:
     from recorder.analysis.flops import Call, Work
 
-__all__ = ["Measured", "Metrics", "add_metrics", "arrived_norm", "bytes_of", "elements", "measured"]
-
-Metrics = dict[str, int | float]
+__all__ = ["Measured", "add_metrics", "bytes_of", "elements", "measured", "metrics_of"]
 
 
 @dataclass(frozen=True)
@@ -59,33 +58,49 @@ class Measured:
 
 
 def add_metrics(graph: Graph) -> None:
-    """Put ``meta["metrics"]`` on every node and scope: dicts that are filled when first looked at."""
-    whole = _Whole(graph)
+    """Have what is written of a graph, its JSON and its ONNX, hold the metrics: as ``meta["metrics"]`` of nodes and
+    scopes, in the document alone. Nothing is computed before one is written.
+
+    Graphs of a `Recorder` have it so already, and so do views of a graph that has it.
+    """
+    graph._metrics_in_documents = True
+
+
+def metrics_of(graph: Graph) -> dict[Node | Scope, Metrics]:
+    """The metrics of every node and scope. In a view, a place has those of what it shows, and none if that is no single
+    call; autograd nodes have none.
+    """
     places: Iterable[Node | Scope] = chain(graph.nodes, graph.scopes)
-    for place in places:
-        place.meta["metrics"] = whole.part(place)
+    if graph._shown is not None:
+        shown, whole = graph._shown.places, graph._shown.graph.metrics
+        return {place: whole.get(shown[place], {}) if place in shown else {} for place in places}
+    found = measured(graph).of
+    return {place: {} if isinstance(place, Node) and place.kind == "autograd" else found[id(place)] for place in places}
 
 
 def measured(graph: Graph) -> Measured:
     """The metrics of a graph, which is not changed. Of nodes that stand for more than one call, as in a view, those
     that they have already.
     """
-    parameters_of, backward = _parameters(graph), reached(graph)
+    parameters_of, backward = _parameters(graph), backward_reached(graph)
     returned = {id(value) for value in graph.outputs}
     work = _work_of()
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
+    # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
+    known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
     of: dict[int, Metrics] = {}
     sums: dict[int, _Sum] = defaultdict(_Sum)
     whole = _Sum()
     whole.parameters |= {id(v): v for v in graph.initializers if v.role == "parameter"}
     for node in graph.nodes:
-        told = node.meta.get("metrics") if "collapsed" in node.meta else None
+        told = known.get(node) or None if "collapsed" in node.meta else None
         parameters = parameters_of(node)
         if told is None:
             told = _of_parameters(parameters.values())
-            told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
+            if "collapsed" not in node.meta:  # of one that is, what is inside is not known
+                told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
             if work is not None:
-                told |= _flops(node, parameters, id(node) in backward, returned, work)
+                told |= _flops(node, parameters, node in backward, returned, work)
             told |= _observed(node, *times)
             told = _possible(told)
         of[id(node)] = told
@@ -277,81 +292,3 @@ def _observed(place: Node | Scope, forward: int, backward: int) -> Metrics:
     if norm is not None and math.isfinite(norm):
         shares["gradient_norm"] = norm
     return shares
-
-
-def arrived_norm(place: Node | Scope) -> float | None:
-    """The norm of all gradients together that arrived at a module call; NaN if one is not finite, None if it was not
-    measured.
-    """
-    told = place.meta.get("backward", {}).get("arrived", ())
-    parts = [caption for caption in told if caption is not None and "norm" in caption]
-    if not parts:
-        return None
-    if any(part["nan"] or part["inf"] for part in parts):
-        return math.nan
-    return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
-
-
-# Later
-
-
-class _Whole:
-    """The metrics of a graph, not computed yet. The graph is let go of as soon as they are."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph: Graph | None = graph
-        self._parts: list[tuple[Node | Scope, _Later]] = []
-
-    def part(self, place: Node | Scope) -> "_Later":
-        part = _Later(self)
-        self._parts.append((place, part))
-        return part
-
-    def compute(self) -> None:
-        graph, parts = self._graph, self._parts
-        if graph is not None:
-            found = measured(graph).of
-            for place, part in parts:
-                dict.clear(part)
-                dict.update(part, found[id(place)])
-            self._graph, self._parts = None, []
-
-
-_UNFILLED = {"": 0}
-
-
-class _Later(dict[str, int | float]):
-    """A dict that is filled when first looked at. A copy of it is an ordinary one.
-
-    Until then it holds something: what has no items is empty to the encoder of `json`, which does not ask further.
-    """
-
-    __slots__ = ("_whole",)
-
-    def __init__(self, whole: _Whole) -> None:
-        super().__init__(_UNFILLED)
-        self._whole: _Whole | None = whole
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(self),)
-
-
-def _after_filling(name: str) -> Callable[..., Any]:
-    method = getattr(dict, name)
-
-    def looked_at(*args: Any, **kwargs: Any) -> Any:
-        for one in args:  # two may be compared, or joined
-            if isinstance(one, _Later) and one._whole is not None:
-                one._whole.compute()
-                one._whole = None
-        return method(*args, **kwargs)
-
-    return looked_at
-
-
-for _name in (
-    "__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__", "__ne__", "__or__",
-    "__repr__", "__reversed__", "__ror__", "__setitem__", "clear", "copy", "get", "items", "keys", "pop", "popitem",
-    "setdefault", "update", "values",
-):  # fmt: skip
-    setattr(_Later, _name, _after_filling(_name))

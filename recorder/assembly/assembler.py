@@ -12,14 +12,14 @@ Three things are worked out here and nowhere else:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
 
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
-from recorder.assembly.tensor_versions import Absurd, State, Versions
+from recorder.assembly.open_calls import OpenCall, call_name
+from recorder.assembly.tensor_versions import Absurd, Versions
 from recorder.errors import StreamError
 from recorder.events.stream import EventStream
 from recorder.events.types import (
@@ -73,22 +73,6 @@ def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
         return assembler.graph(), assembler.origins
 
 
-@dataclass(slots=True, eq=False)
-class _Frame:
-    """A module call in progress. ``begin`` counts the nodes before it. ``handed_on`` keeps the states of tensors that a
-    call inside returned as they were given: to the caller, who uses the same object, nothing has happened to it.
-    """
-
-    event: Enter
-    module: Module
-    parent: "_Frame | None"
-    ignored: bool
-    depth: int
-    begin: int
-    scope: Scope | None = None
-    handed_on: dict[int, State] = field(default_factory=dict)
-
-
 class _Assembler:
     """The state of one pass; `graph` runs it."""
 
@@ -104,8 +88,8 @@ class _Assembler:
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.versions = Versions(self.nodes, len(stream))
-        self.frame: _Frame | None = None
-        self.called: dict[int, Node | Scope | _Frame] = {}
+        self.frame: OpenCall | None = None
+        self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
@@ -236,7 +220,7 @@ class _Assembler:
         names += names_for(tuple([member.name for member in own]), len(members))
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
-        name = self.names.unique(_call_name(module, call))
+        name = self.names.unique(call_name(module, call))
         return Node(
             name, "module", module.op_type, module.target, module.fqn, call, scope, tuple(inputs), (),
             dict(module.attributes), {"arguments": dict(arguments)} if arguments else {}, event.error, duration, None,
@@ -296,23 +280,23 @@ class _Assembler:
         if event.call in self.called:
             raise Absurd(f"call {event.call} is entered a second time")
         self.module_of[event.call] = module
-        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth, len(self.nodes))
+        self.frame = self.called[event.call] = OpenCall(event, module, parent, ignored, depth, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:
         frame = self.called[event.call]
-        if not isinstance(frame, _Frame):
+        if not isinstance(frame, OpenCall):
             raise KeyError(f"call {event.call}")
         self._abandon(event.stop_ns, frame)
         self._close(frame, event)
 
-    def _abandon(self, now: int, until: _Frame | None = None) -> None:
+    def _abandon(self, now: int, until: OpenCall | None = None) -> None:
         """The calls in progress inside ``until``, or all of them, never returned: a call around them did, or a new
         outermost one began.
         """
         while self.frame is not None and self.frame is not until:
             self._close(self.frame, Leave(self.frame.event.call, now, error=UNFINISHED))
 
-    def _close(self, frame: _Frame, event: Leave) -> None:
+    def _close(self, frame: OpenCall, event: Leave) -> None:
         self.frame = frame.parent
         if frame.ignored:
             del self.called[event.call]
@@ -340,7 +324,7 @@ class _Assembler:
         if frame.event.outermost:
             self.ends.returned([versions.read(tensor).value for tensor in event.outputs], event.output_names)
 
-    def _describe(self, frame: _Frame, scope: Scope, event: Leave) -> None:
+    def _describe(self, frame: OpenCall, scope: Scope, event: Leave) -> None:
         """What a call was given is what was current when it began, and what it returned is what is now."""
         versions, given = self.versions, event.inputs or frame.event.inputs
         versions.use(len(given) + len(event.outputs))
@@ -376,7 +360,7 @@ class _Assembler:
         for frame in reversed(missing):
             module = frame.module
             call = self._count(module)
-            name = self.names.unique(_call_name(module, call))
+            name = self.names.unique(call_name(module, call))
             parent = frame.scope = Scope(module.fqn, call, module.op_type, parent, name, module.target)
             parent.attributes = dict(module.attributes)
             self.scopes.append(parent)
@@ -405,8 +389,3 @@ class _Assembler:
         if event.tensor not in self.versions.states:
             raise KeyError(f"tensor {event.tensor}")
         self.reached.parameter(event)
-
-
-def _call_name(module: Module, call: int) -> str:
-    name = module.fqn or module.op_type
-    return f"{name}#{call}" if call else name

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from recorder.assembly.assembler import Origins
 from recorder.autograd.graph import Step, Walk, build, walk
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.tensor_facts import ACCUMULATES, Reference, quietly
 from recorder.graph.core import Graph, Node, Scope
 
-__all__ = ["Reading", "read", "tie"]
+__all__ = ["LatestReading", "Reading", "tie"]
 
 
 class Reading(NamedTuple):
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     latest: int
 
 
-def read(known: Known) -> Reading | None:
+def _read(known: KnownTensors) -> Reading | None:
     """What autograd can reach from the known tensors that are alive; None if it has made none of them."""
     with quietly():
         tensors = [tensor for tensor in known.alive() if tensor.grad_fn is not None]
@@ -44,6 +44,21 @@ def read(known: Known) -> Reading | None:
         leaves = {i: reference for i in identities if (reference := known.reference(i)) is not None}
         latest = max((step.sequence for step in steps if step.sequence != ACCUMULATES), default=0)
         return Reading(Walk(steps, [*ends]), leaves, latest)
+
+
+class LatestReading:
+    """The reading that counts of those of a run: what is left after a backward may be less than the graph that it began
+    with, so a later one takes the place of the last only if the graph has grown.
+    """
+
+    def __init__(self) -> None:
+        self.reading: Reading | None = None
+
+    def read(self, known: KnownTensors) -> None:
+        """Read what autograd can reach now."""
+        found = _read(known)
+        if found is not None and (self.reading is None or found.latest > self.reading.latest):
+            self.reading = found
 
 
 def tie(

@@ -12,10 +12,11 @@ from weakref import ref
 from torch import nn
 
 from recorder.capture.mode_stack import Popped, put_back
+from recorder.capture.modules import Entry
 from recorder.capture.raw_records import Log, enter_record, unreturned_record
 from recorder.events.types import UNFINISHED
 
-__all__ = ["NOBODY", "SKIPPED", "Entry", "Frame", "Frames", "Kind"]
+__all__ = ["NOBODY", "SKIPPED", "CallStack", "OpenCall"]
 
 SKIPPED = -1
 """The flag of a call that is not recorded, nor is what it calls."""
@@ -23,45 +24,15 @@ SKIPPED = -1
 NOBODY = 0
 """No thread."""
 
-_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
-"""Modules with children that look for an active mode, and run other kernels if there is one."""
 
-_UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
-}
-"""Hyper-parameters that a module of torch's does not list in ``__constants__``, as the others do."""
-
-
-class Kind:
-    """What is asked once for all modules of one class.
-
-    Attributes:
-        torchs: it is torch's own.
-        attention: it has one child, which it never calls.
-        fused: it has children, and looks for an active mode before it calls them.
-        listed: its hyper-parameters.
-        shows: it lists none, and prints some.
-    """
-
-    __slots__ = ("attention", "fused", "listed", "shows", "torchs", "type")
-
-    def __init__(self, kind: type[nn.Module]) -> None:
-        self.type = kind
-        self.torchs = kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
-        self.attention = issubclass(kind, nn.MultiheadAttention)
-        self.fused = issubclass(kind, _FUSED)
-        self.listed: tuple[str, ...] = (*getattr(kind, "__constants__", ()), *_UNLISTED.get(kind, ()))
-        self.shows = not self.listed and kind.extra_repr is not nn.Module.extra_repr
-
-
-class Frame:
+class OpenCall:
     """A module call in progress. ``popped``: the modes that have to be put back when it ends; ``silent``: nothing in it
     is recorded.
     """
 
     __slots__ = ("entry", "flags", "key", "popped", "reference", "silent", "start")
 
-    def __init__(self, entry: "Entry", start: int, key: int, flags: int) -> None:
+    def __init__(self, entry: Entry, start: int, key: int, flags: int) -> None:
         self.entry = entry
         self.reference = entry.reference
         self.start = start
@@ -71,44 +42,8 @@ class Frame:
         self.silent = entry.leaf or flags == SKIPPED
 
 
-class Entry:
-    """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
-    the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
-    ``inplace``: it writes its input; ``early``: its description, if it may be gone when the others are described.
-
-    Most calls are those of leaves, one after another: the entry of a leaf is the frame of its call as well. ``idle``:
-    it is none at present.
-    """
-
-    __slots__ = (
-        "early", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
-        "silent", "start",
-    )  # fmt: skip
-
-    key: int
-    start: int
-    flags = 0
-
-    def __init__(self, module: nn.Module, kind: Kind, root: bool) -> None:
-        self.kind = kind
-        self.reference = ref(module)
-        self.root = root
-        self.own: bool | None = root or None
-        self.met = False
-        self.early: Any = None
-        self.inplace = module.__dict__.get("inplace") is True
-        self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
-        self.fused = kind.fused
-        self.idle = self.leaf and not root
-        self.popped: Popped = ()
-
-    @property
-    def entry(self) -> "Entry":
-        return self
-
-
-class Frames:
-    """The stack of them.
+class CallStack:
+    """Those calls, one in another.
 
     Args:
         log: where ends are recorded.
@@ -120,7 +55,7 @@ class Frames:
     """
 
     def __init__(self, log: Log) -> None:
-        self.stack: list[Frame | Entry] = []
+        self.stack: list[OpenCall | Entry] = []
         self.owner = self.skipper = NOBODY
         self._log = log
         self._end: ref[Any] | None = None
@@ -166,24 +101,24 @@ class Frames:
 
     def unwind_to(self, module: nn.Module) -> bool:
         """Forget the calls above this module's; False if it is not in progress at all."""
-        if all(frame.reference() is not module for frame in self.stack):
+        if all(call.reference() is not module for call in self.stack):
             return False
         while self.stack[-1].reference() is not module:
             self.abandon(self.stack.pop(), None)
         return True
 
-    def abandon(self, frame: Frame | Entry, error: str | None) -> None:
+    def abandon(self, call: OpenCall | Entry, error: str | None) -> None:
         """End a call that was taken off the stack, as one that did not return."""
-        put_back(frame.popped)
-        frame.popped = ()
-        if frame.flags == SKIPPED:
+        put_back(call.popped)
+        call.popped = ()
+        if call.flags == SKIPPED:
             if not self.stack:
                 self.owner, self.skipper = self.skipper, NOBODY
             return
-        entry = frame.entry
+        entry = call.entry
         if entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
-            self._log.extend(enter_record(entry, frame.key, frame.flags, frame.start))
+            self._log.extend(enter_record(entry, call.key, call.flags, call.start))
         if error is not None:
-            self._log.extend(unreturned_record(frame.key, clock(), error))
-        if frame is entry:
+            self._log.extend(unreturned_record(call.key, clock(), error))
+        if call is entry:
             entry.idle = True

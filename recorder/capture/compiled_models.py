@@ -24,6 +24,7 @@ from torch.nn.modules import module as torch_module
 from recorder.capture.higher_order import (
     GLOBAL_HOOKS,
     NOT_FOLLOWED,
+    WRITTEN,
     aside,
     begins,
     ours_among,
@@ -32,6 +33,7 @@ from recorder.capture.higher_order import (
 )
 from recorder.capture.module_hooks import Capture
 from recorder.capture.shortfalls import Shortfalls
+from recorder.capture.tensor_facts import quietly, tensors_in
 
 __all__ = ["Eagerly", "original"]
 
@@ -111,8 +113,22 @@ class Eagerly:
         if self._owner != get_ident():
             return run()
         name = f"torch.ops.higher_order.{operator.__name__}"
-        noted = partial(self._shortfalls.not_followed, name, NOT_FOLLOWED)
-        return self._capture.record_opaque(operator, args, kwargs, run, noted)
+        seen: list[list[int]] = []
+
+        def noted() -> None:
+            self._shortfalls.not_followed(name, NOT_FOLLOWED)
+            seen.append(_versions(args))
+
+        result = self._capture.record_opaque(operator, args, kwargs, run, noted)
+        if seen and seen[0] != _versions(args):
+            self._shortfalls.not_followed(name, WRITTEN)
+        return result
+
+
+def _versions(args: Any) -> list[int]:
+    """How often each tensor among these was written."""
+    with quietly():
+        return [tensor._version for tensor in tensors_in(args) if not tensor.is_inference()]
 
 
 _open: list[Eagerly] = []

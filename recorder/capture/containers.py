@@ -66,13 +66,28 @@ class Look(NamedTuple):
 def tensors_in(value: Any) -> list[Tensor]:
     """The tensors in anything, in order; one that is returned twice is there twice."""
     kind = type(value)
-    if kind is Tensor or kind is nn.Parameter:
+    if kind is Tensor:
         return [value]
-    if kind in PLAIN:
-        return []
+    tensors: list[Tensor] = []
+    if _all_in((value,), tensors, 0):
+        return tensors
     found: list[tuple[Path, Tensor]] = []
     _look_through(value, kind, None, (), found)
     return [tensor for _, tensor in found]
+
+
+def _all_in(items: Iterable[Any], tensors: list[Tensor], depth: int) -> bool:
+    """Find tensors where there are but lists and mappings of them, as most often. False if there is anything else."""
+    for item in items:
+        kind = type(item)
+        if kind is Tensor:
+            tensors.append(item)
+        elif kind is tuple or kind is list or kind is dict:
+            if depth == DEEPEST or not _all_in(item.values() if kind is dict else item, tensors, depth + 1):
+                return False
+        elif kind not in PLAIN:
+            return False
+    return True
 
 
 def named_tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
@@ -137,14 +152,10 @@ def _search(value: Any, look: Look | None, path: Path, found: list[tuple[Path, T
             for name, value in items:
                 left -= 1
                 kind = type(value)
-                if kind in PLAIN:
-                    if left > 0:
-                        continue
-                    return
                 path = (holder, name, _MOST - left)
                 if issubclass(kind, Tensor):
                     found.append((path, value))
-                elif id(value) not in seen:
+                elif kind not in PLAIN and id(value) not in seen:
                     look = look_into(kind)
                 if left <= 0:
                     return

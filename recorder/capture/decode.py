@@ -19,8 +19,8 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
-from recorder.capture.call_stack import Entry
 from recorder.capture.describe import name_function, plain
+from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     DERIVED,
     ENTER,

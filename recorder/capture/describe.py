@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch._ops import OpOverload, OpOverloadPacket
 
-from recorder.capture.call_stack import Entry
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.modules import Entry
 from recorder.capture.raw_records import END, Log, module_record
 from recorder.capture.tensor_facts import PLAIN, facts
 
@@ -22,7 +22,7 @@ __all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function
 _MISSING = object()
 
 
-def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> Log:
+def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: KnownTensors) -> Log:
     """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
     ``roots`` are the prefixes of their names.
 
@@ -43,14 +43,14 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: Known) -> 
     return log
 
 
-def describe_early(entry: Entry, module: nn.Module, known: Known) -> Log:
+def describe_early(entry: Entry, module: nn.Module, known: KnownTensors) -> Log:
     """The records of a module that may be gone when the others are described: one that is no part of a root."""
     log: Log = []
     _tell(entry.kind.type.__name__, module, {id(module): entry}, known, log)
     return log
 
 
-def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: Known, log: Log) -> None:
+def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: KnownTensors, log: Log) -> None:
     """Every module once with its qualified name, as `nn.Module.named_modules` has it. Those that are told are no longer
     wanted.
 

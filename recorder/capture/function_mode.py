@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 import recorder
-from recorder.capture.call_stack import Entry, Frame
+from recorder.capture.call_stack import OpenCall
 from recorder.capture.faults import describe_error
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth
+from recorder.capture.modules import Entry
 from recorder.capture.outside_calls import HELD, KNOWN, UNKNOWN
 from recorder.capture.raw_records import END, OP, Log, op_record, source_record
 from recorder.capture.tensor_facts import PLAIN, facts, outputs_of, quietly, tensors_in
@@ -50,8 +51,8 @@ class Recording(Mode):
     def __init__(
         self,
         log: Log,
-        stack: list[Frame | Entry],
-        known: Known,
+        stack: list[OpenCall | Entry],
+        known: KnownTensors,
         consumes: Callable[..., int],
         failed: Callable[..., None],
         source: bool = False,

@@ -20,9 +20,10 @@ from recorder.capture import functional_call
 from recorder.capture.mode_stack import lift, lower
 from recorder.capture.module_hooks import Capture
 
-__all__ = ["GLOBAL_HOOKS", "NOT_FOLLOWED", "aside", "begins", "ours_among", "step_aside", "watched"]
+__all__ = ["GLOBAL_HOOKS", "NOT_FOLLOWED", "WRITTEN", "aside", "begins", "ours_among", "step_aside", "watched"]
 
 NOT_FOLLOWED = "torch runs it on its compiler: what happens inside is not recorded, and it is one node"
+WRITTEN = "it wrote into tensors that it was given: what uses them later seems to use what they were before"
 
 _TORCHS = ("torch._higher_order_ops.", "torch.nn.attention.flex_attention")
 """Modules that compile what they are about to run, as users would."""

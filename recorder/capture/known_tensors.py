@@ -25,7 +25,7 @@ from recorder.capture.tensor_facts import (
 )
 from recorder.capture.wrappers import Wrappers
 
-__all__ = ["Known"]
+__all__ = ["KnownTensors"]
 
 _MANY = 10_000
 """After so many autograd nodes that were looked at, deep graphs are made safe to free."""
@@ -37,7 +37,7 @@ _LONGEST = 64
 """So many items of a plain list among the arguments are kept."""
 
 
-class Known:
+class KnownTensors:
     """The tensors that a recording knows.
 
     Args:
@@ -135,6 +135,10 @@ class Known:
                 out.append(self.refer(item))
             elif (kind is tuple or kind is list) and len(around) <= DEEPEST and id(item) not in around:
                 self._encode_list(item, item, out, around)
+            elif kind is dict and len(around) <= DEEPEST and id(item) not in around:
+                out.append(MAP)
+                self._encode_named(item.items(), out, (*around, id(item)))
+                out.append(END)
             else:
                 self._encode_holder(item, kind, out, around)
 
@@ -172,7 +176,7 @@ class Known:
 
     def _encode_named(self, items: Iterable[tuple[Any, Any]], out: Log, around: tuple[int, ...]) -> None:
         for number, (key, value) in enumerate(items):
-            out.append(label(key, number))
+            out.append(key if type(key) is str else label(key, number))
             self.encode((value,), out, around)
 
     def refer(self, tensor: Tensor) -> Reference:

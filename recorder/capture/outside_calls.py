@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from recorder.capture.backward_hooks import backward_id
-from recorder.capture.call_stack import Frames
-from recorder.capture.known_tensors import Known
+from recorder.capture.call_stack import CallStack
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.tensor_facts import quietly, tensors_in
 
-__all__ = ["HELD", "KNOWN", "UNKNOWN", "Outside"]
+__all__ = ["HELD", "KNOWN", "UNKNOWN", "OutsideCalls"]
 
 UNKNOWN, HELD, KNOWN = range(3)
 """What a call from outside is given: nothing of the recording's, what the model holds, or what it computed."""
 
 
-class Outside:
+class OutsideCalls:
     """Tells which calls from outside are part of the recording.
 
     Args:
-        frames: its owner is the thread that records.
+        calls: its owner is the thread that records.
         known: the tensors that the recording knows.
         roots: gives the recorded models.
         failed: is told an error of our own.
@@ -36,13 +36,13 @@ class Outside:
 
     def __init__(
         self,
-        frames: Frames,
-        known: Known,
+        calls: CallStack,
+        known: KnownTensors,
         roots: Callable[[], Mapping[str, nn.Module]],
         failed: Callable[[Exception], None],
     ) -> None:
         self.skipping = False
-        self._frames = frames
+        self._calls = calls
         self._known = known
         self._roots = roots
         self._failed = failed
@@ -89,7 +89,7 @@ class Outside:
 
     def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""
-        if self._frames.are_mine():
+        if self._calls.are_mine():
             self._paused = True
             self._step = sys._getframe(1).f_code
             self._closure = len(args) > 1 or kwargs.get("closure") is not None
@@ -103,5 +103,5 @@ class Outside:
         return self._paused
 
     def _resume(self, *_: Any) -> None:
-        if self._frames.are_mine():
+        if self._calls.are_mine():
             self._paused = False

@@ -147,8 +147,7 @@ class InFile:
             except (OSError, StreamError) as error:
                 if self.open:
                     raise
-                reason = describe_error(error)
-                warnings.warn(f"nothing can be read back: {reason}", RuntimeWarning, stacklevel=4)
+                warnings.warn(f"nothing can be read back: {describe_error(error)}", RuntimeWarning, stacklevel=5)
             else:
                 if self.open:  # while it goes on, it lacks its end
                     stream.header = self._header

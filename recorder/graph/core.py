@@ -10,8 +10,9 @@ What a graph says by the help of what stands above it, it asks of the package's 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from recorder.errors import GraphError
 from recorder.gc_pause import collector_held_back
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from recorder.analysis.gradient_report import GradientReport
     from recorder.views.steps import Origin
 
-__all__ = ["Edge", "Graph", "Node", "NodeKind", "Role", "Scope", "Value"]
+__all__ = ["Edge", "Graph", "Metrics", "Node", "NodeKind", "Role", "Scope", "Shown", "Value"]
 
 NodeKind = Literal["module", "function", "autograd"]
 Role = Literal["input", "activation", "parameter", "buffer", "constant"]
+Metrics: TypeAlias = dict[str, int | float]
 
 
 @dataclass(slots=True, eq=False)
@@ -56,11 +58,10 @@ class Scope:
     """One call of a module that holds nodes. ``fqn`` is the module's qualified name, "" for the root itself;
     ``call`` counts that module's calls from 0.
 
-    ``inputs`` and ``outputs`` are what the call was given and what it returned, used or not, in the order of the call;
-    a tensor that is returned twice stands twice. Each has a name in ``input_names`` and ``output_names``:
-    ``"hidden_states"``, ``"position_embeddings.0"``; ``"logits"``, ``"past.0.1"``, ``"0"`` of a tuple, ``""`` of the
-    only tensor that is returned, or where the name was not recorded. ``meta["arguments"]`` are the arguments without a
-    tensor.
+    ``inputs`` and ``outputs`` are what it was given and returned, used or not, in the order of the call; what it returned
+    twice stands twice. Each has a name: ``"hidden_states"``, ``"position_embeddings.0"``; ``"logits"``, ``"past.0.1"``,
+    ``"0"`` of a tuple, ``""`` of the only tensor that is returned, or where the name was not recorded.
+    ``meta["arguments"]`` are the arguments without a tensor.
     """
 
     fqn: str
@@ -139,6 +140,13 @@ class Edge(NamedTuple):
     value: Value
 
 
+class Shown(NamedTuple):
+    """What a view shows: places of which graph, and which one each of its own is."""
+
+    graph: "Graph"
+    places: "dict[Node | Scope, Node | Scope]"
+
+
 class Graph:
     """A recording as a directed acyclic graph.
 
@@ -180,6 +188,8 @@ class Graph:
         self.name = name
         self.meta: dict[str, Any] = {} if meta is None else meta
         self._origin: Origin | None = None  # of a view, what it was made of: `recorder.views` alone uses it
+        self._shown: Shown | None = None  # of a view, what has its metrics
+        self._metrics_in_documents = False  # see `recorder.add_metrics`
         for node in self.nodes:
             for value in node.outputs:
                 value.producer = node
@@ -187,8 +197,11 @@ class Graph:
                 value.uses.append((node, position))
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy that is pickled is no view any more: how one was made may hold functions of the user's."""
-        return {**self.__dict__, "_origin": None}
+        """A copy that is pickled is no view any more: how one was made may hold functions of the user's. What it knows
+        of the calls that it shows, it keeps.
+        """
+        kept = {} if self._shown is None else {"metrics": self.metrics}
+        return {**self.__dict__, **kept, "_origin": None, "_shown": None}
 
     def edges(self) -> Iterator[Edge]:
         """Every use of a node's output by another node, in execution order of the users."""
@@ -210,7 +223,7 @@ class Graph:
 
     def __eq__(self, other: object) -> bool:
         """Equal in everything that is not a measured time, which differs from run to run of the same program, and not
-        ``meta["metrics"]``, which is computed from the rest.
+        metrics, which are computed from the rest.
         """
         if not isinstance(other, Graph):
             return NotImplemented
@@ -219,6 +232,18 @@ class Graph:
         return equal(self, other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def metrics(self) -> "dict[Node | Scope, Metrics]":
+        """What each node and scope costs: a flat dict of numbers, as `recorder.analysis.metrics` lists them. What is
+        not known is not there.
+
+        Computed when first asked for. A view has those of the calls that it shows, and a graph that was loaded those
+        that were saved with it, if any were.
+        """
+        from recorder import metrics_of
+
+        return metrics_of(self)
 
     def gradient_report(self) -> "GradientReport":
         """What is wrong with the gradients: parameters that got none and why, where the first NaN or Inf was born,

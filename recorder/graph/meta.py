@@ -1,8 +1,8 @@
 """What a graph's ``meta`` says in our own name, checked before anybody works with it.
 
 ``meta`` may hold anything that JSON holds, and belongs to plugins. A few keys are ours, and views, reports and drawings
-take what stands there for what `recorder.assembly.backward_marks`, `recorder.analysis.metrics` and `recorder.views`
-write. A document can say something else.
+take what stands there for what `recorder.assembly.backward_marks` and `recorder.views` write, and in a document `Graph`
+for its metrics. A document can say something else.
 """
 
 from typing import Annotated, Any
@@ -13,25 +13,12 @@ from recorder.errors import GraphError
 from recorder.graph.core import Graph
 from recorder.limits import Int64, Size
 
-__all__ = ["TIMED", "check_told", "untimed"]
-
-TIMED = frozenset({"time_share", "backward_share"})
-"""Those of ``meta["metrics"]`` that differ from run to run of the same program."""
+__all__ = ["check_told"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
 _Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
 _Names = Annotated[list[str], msgspec.Meta(min_length=2)]
-
-
-def untimed(meta: dict[str, Any]) -> dict[str, Any]:
-    """``meta`` of a node or scope without the metrics that are measured times, for what is to be the same from run to
-    run.
-    """
-    told = meta.get("metrics")
-    if not isinstance(told, dict):
-        return meta
-    return {**meta, "metrics": {name: figure for name, figure in told.items() if name not in TIMED}}
 
 
 class _Caption(msgspec.Struct):

@@ -33,7 +33,7 @@ class Summary:
     and a notebook shows it as Markdown.
 
     Args:
-        graph: any graph. What it lacks of ``meta["metrics"]`` is computed here, and the graph is not changed.
+        graph: any graph, which is not changed.
         depth: show calls down to this depth alone, 0 for the outermost; all if None.
         columns: their names in order, or ``"all"``; see `COLUMNS`. If None, a few, without those that have nothing to
             say.

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recorder.analysis.metrics import Metrics
-from recorder.figures import bytes_in_words, count_in_words, norm_in_words, share_in_words, time_in_words
-from recorder.graph.core import Value
+from recorder.figures import FIGURES, share_in_words
+from recorder.graph.core import Metrics, Value
 from recorder.summary.rows import Row
 
 __all__ = ["COLUMNS", "DEFAULT", "Column"]
@@ -47,8 +46,15 @@ def _attribute(name: str) -> Callable[[Row, Metrics], Any]:
     return lambda row, total: row.attributes.get(name)
 
 
-def _metric(name: str) -> Callable[[Row, Metrics], Any]:
-    return lambda row, total: row.metrics.get(name)
+def _figure(name: str, value: Callable[[Row, Metrics], Any] | None = None, column: str | None = None) -> Column:
+    """The column of a figure: of the metric of that name, if no other value is given."""
+    figure = FIGURES[name]
+    known = value or (lambda row, total: row.metrics.get(name))
+    return Column(column or name, figure.heading, known, figure.in_words, number=True)
+
+
+def _parameters(row: Row, total: Metrics) -> int | None:
+    return row.parameters or None
 
 
 def _share(row: Row, total: Metrics) -> float | None:
@@ -84,18 +90,18 @@ COLUMNS: dict[str, Column] = {
         Column("stride", "stride", _attribute("stride"), _sizes),
         Column("groups", "groups", _attribute("groups"), number=True),
         Column("hyper_parameters", "hyper-parameters", lambda row, total: row.attributes or None, _hyper_parameters),
-        Column("parameters", "parameters", lambda row, total: row.parameters or None, "{:,}".format, True, needed=True),
+        _figure("parameters", _parameters)._replace(words="{:,}".format, needed=True),
         Column("parameters_share", "of all", _share, share_in_words, True),
-        Column("trainable", "trainable", _trainable),
-        Column("parameter_bytes", "size", _metric("parameter_bytes"), bytes_in_words, True),
-        Column("activation_bytes", "activations", _metric("activation_bytes"), bytes_in_words, True),
-        Column("macs", "mult-adds", _metric("macs"), count_in_words, True),
-        Column("flops", "FLOPs", _metric("flops"), count_in_words, True),
-        Column("flops_backward", "FLOPs back", _metric("flops_backward"), count_in_words, True),
-        Column("forward", "forward", lambda row, total: row.duration_ns, time_in_words, True),
-        Column("backward", "backward", lambda row, total: row.backward_ns, time_in_words, True),
-        Column("time_share", "of time", _metric("time_share"), share_in_words, True),
-        Column("gradient", "gradient", lambda row, total: row.gradient, norm_in_words, True),
+        Column("trainable", FIGURES["trainable"].heading, _trainable),
+        _figure("parameter_bytes"),
+        _figure("activation_bytes"),
+        _figure("macs"),
+        _figure("flops"),
+        _figure("flops_backward"),
+        _figure("time", lambda row, total: row.duration_ns, "forward"),
+        _figure("backward_time", lambda row, total: row.backward_ns, "backward"),
+        _figure("time_share"),
+        _figure("gradient", lambda row, total: row.gradient),
     )
 }
 """Every column by its name. In what programs read, times are in nanoseconds and sizes in bytes."""

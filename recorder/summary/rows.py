@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from recorder.analysis.metrics import Measured, Metrics, arrived_norm
-from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.analysis.metrics import Measured
+from recorder.figures import arrived_norm
+from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.graph.regions import entering, leaving
 
 __all__ = ["Row", "rows_of"]

@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.graph.core import Graph, Node, Scope, Shown, Value
 
 __all__ = ["Copies"]
 
@@ -25,6 +25,7 @@ class Copies:
         self._around = around or (lambda place: place.scope if isinstance(place, Node) else place.parent)
         self._values: dict[int, Value] = {}
         self._scopes: dict[int, Scope] = {}
+        self._originals: dict[Node | Scope, Node | Scope] = {}
 
     def value(self, value: Value) -> Value:
         value = self._shown(value)
@@ -54,21 +55,26 @@ class Copies:
                 self.values(original.inputs), self.values(original.outputs), original.input_names,
                 original.output_names,
             )  # fmt: skip
+            self._originals[copy] = original
         return copy
 
     def node(self, node: Node) -> Node:
-        return Node(
+        copy = Node(
             node.name, node.kind, node.op_type, node.target, node.fqn, node.call, self.scope(self._around(node)),
             self.values(node.inputs), self.values(node.outputs), dict(node.attributes), dict(node.meta), node.error,
             node.duration_ns, node.backward_ns, node.input_names, node.output_names,
         )  # fmt: skip
+        self._originals[copy] = node
+        return copy
 
     def collapsed(self, scope: Scope, name: str) -> Node:
         """A scope as a node of that name, as yet without inputs and outputs."""
-        return Node(
+        node = Node(
             name, "module", scope.op_type, scope.target, scope.fqn, scope.call, self.scope(self._around(scope)),
             (), (), dict(scope.attributes), dict(scope.meta), scope.error, scope.duration_ns, scope.backward_ns,
         )  # fmt: skip
+        self._originals[node] = scope
+        return node
 
     def graph(
         self,
@@ -84,7 +90,7 @@ class Copies:
         """
         given = self.values(original.inputs if inputs is None else inputs)
         returned = self.values(original.outputs if outputs is None else outputs)
-        return Graph(
+        view = Graph(
             nodes,
             inputs=given,
             outputs=returned,
@@ -95,6 +101,16 @@ class Copies:
             name=original.name,
             meta=dict(original.meta),
         )
+        view._shown = self._of(original)
+        view._metrics_in_documents = original._metrics_in_documents
+        return view
+
+    def _of(self, original: Graph) -> Shown:
+        """What the view shows: of a view of a view, what that one shows, so that none in between is kept."""
+        if original._shown is None:
+            return Shown(original, self._originals)
+        graph, shown = original._shown
+        return Shown(graph, {copy: shown[place] for copy, place in self._originals.items() if place in shown})
 
     def _named(
         self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]

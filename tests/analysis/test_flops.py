@@ -100,7 +100,7 @@ def test_functions() -> None:
 def test_a_write_in_place_is_counted_as_the_same_without() -> None:
     """`FlopCounterMode` has no formula for it, and leaves it out."""
     graph = record(Net(lambda net, x: x.clone().addmm_(x, x)), x(4, 4))
-    assert {node.name: node.meta["metrics"]["flops"] for node in graph.nodes} == {"clone": 0, "addmm_": 128}
+    assert {node.name: graph.metrics[node]["flops"] for node in graph.nodes} == {"clone": 0, "addmm_": 128}
 
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -173,18 +173,18 @@ def test_a_fused_kernel_counts_what_it_stands_for() -> None:
     with torch.no_grad(), Recorder(layer) as r:
         layer(x(2, 3, 8))
     (node,) = r.graph.nodes
-    assert node.meta["metrics"]["flops"] == expected
-    assert node.meta["metrics"]["parameters"] == sum(p.numel() for p in layer.parameters())
+    assert r.graph.metrics[node]["flops"] == expected
+    assert r.graph.metrics[node]["parameters"] == sum(p.numel() for p in layer.parameters())
 
 
 def test_what_has_no_formula_is_unknown_and_not_zero() -> None:
     net = Net(lambda net, x: net.norm(net.fc(x).view(4, 2).t()).relu() @ net.v, fc=linear(), norm=nn.LayerNorm(4),
               v=torch.ones(4))  # fmt: skip
     graph = record(net, x())
-    assert {node.name: node.meta["metrics"].get("flops") for node in graph.nodes} == {
+    assert {node.name: graph.metrics[node].get("flops") for node in graph.nodes} == {
         "fc": 64, "view": 0, "t": 0, "norm": None, "relu": None, "matmul": None,
     }  # fmt: skip
-    assert graph.scopes[0].meta["metrics"]["flops_unknown"] == 3
+    assert graph.metrics[graph.scopes[0]]["flops_unknown"] == 3
     assert measured(graph).unknown == {"LayerNorm": 1, "relu": 1, "matmul": 1}
 
 
@@ -192,7 +192,7 @@ def test_backward_is_counted_where_it_came() -> None:
     net = Net(lambda net, x: (net.a(x), net.b(x) @ net.b.weight), a=linear(), b=linear())
     with Recorder(net) as r:
         net(x())[0].sum().backward()
-    told = {node.name: node.meta["metrics"].get("flops_backward") for node in r.graph.nodes}
+    told = {node.name: r.graph.metrics[node].get("flops_backward") for node in r.graph.nodes}
     assert told == {"a": 64, "b": None, "matmul": None, "sum": None}
 
 
@@ -230,7 +230,7 @@ def test_counting_leaves_no_trace(capfd: pytest.CaptureFixture[str]) -> None:
         state = torch.random.get_rng_state()
         with torch.inference_mode(), torch.device("meta"), FlopCounterMode(display=False) as counter:
             work_of.cache_clear()
-            flops = r.graph.scopes[0].meta["metrics"]["flops"]
+            flops = r.graph.metrics[r.graph.scopes[0]]["flops"]
             assert torch.empty(1).is_meta
         assert torch.equal(torch.random.get_rng_state(), state)
         before = len(r.events)

@@ -1,25 +1,41 @@
-"""``meta["metrics"]``: parameters, bytes, shares of time, and what a scope sums up. FLOPs are in test_flops.py."""
+"""`Graph.metrics`: parameters, bytes, shares of time, and what a scope sums up. FLOPs are in test_flops.py."""
 
 import copy
 import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from support.models import Block, Net, linear, record, x
 from torch import nn
 
 import recorder
-from recorder import EventStream, Graph, Recorder, Value, annotate, assemble, collapse, dumps, loads
+from recorder import (
+    EventStream,
+    Graph,
+    Recorder,
+    Scope,
+    Value,
+    annotate,
+    assemble,
+    collapse,
+    dumps,
+    fold,
+    hide,
+    loads,
+    select,
+)  # fmt: skip
 from recorder.analysis.metrics import bytes_of, measured
 from recorder.testing import sample_graphs
 
 
 def metrics(graph: Graph) -> dict[str, dict[str, float]]:
-    return {place.name: place.meta["metrics"] for place in (*graph.scopes, *graph.nodes)}
+    return {place.name: graph.metrics[place] for place in (*graph.scopes, *graph.nodes)}
 
 
 def shared() -> Net:
@@ -99,32 +115,25 @@ def test_nothing_is_computed_before_somebody_looks(monkeypatch: pytest.MonkeyPat
     graph = r.graph
     view = collapse(graph, 0)
     assert not looked
-    assert view.nodes[0].meta["metrics"]["parameters"] == 32
-    assert graph.nodes[0].meta["metrics"].get("parameters") == 16
+    assert view.metrics[view.nodes[0]]["parameters"] == 32
+    assert graph.metrics[graph.nodes[0]].get("parameters") == 16
     assert looked == [graph]
 
 
-def test_metrics_are_a_dict_in_every_way() -> None:
-    def fresh() -> dict[str, float]:
-        found: dict[str, float] = record(Net(lambda net, x: net.fc(x), fc=linear()), x()).scopes[0].meta["metrics"]
-        return found
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda graph: pickle.loads(pickle.dumps(graph))])
+def test_copies_have_them_too(again: Callable[[Graph], Graph]) -> None:
+    graph = record(Net(lambda net, x: net.block(net.fc(x)), fc=linear(), block=Block(
+        lambda block, x: block.fc(x).relu(), fc=linear())), x())  # fmt: skip
+    assert metrics(again(graph)) == metrics(graph)
+    view = again(collapse(graph, 1))
+    assert metrics(view)["block"] == metrics(graph)["block"]
 
-    whole = {name: figure for name, figure in fresh().items() if name != "time_share"}
-    assert whole["parameters"] == 16
-    for look in (
-        dict, copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: {**m}, lambda m: m | {},
-        lambda m: {} | m, lambda m: m.copy(), lambda m: {n: m[n] for n in m}, lambda m: json.loads(json.dumps(m)),
-        lambda m: dict(zip(m.keys(), m.values(), strict=True)), lambda m: {n: m[n] for n in whole},
-    ):  # fmt: skip
-        found = look(fresh())
-        assert {name: figure for name, figure in found.items() if name != "time_share"} == whole
-    assert len(fresh()) == len(whole) + 1
-    assert "parameters" in fresh()
-    assert "'parameters': 16" in repr(fresh())
-    assert fresh() != {}
-    changed = fresh()
-    changed["mine"] = 1
-    assert changed["parameters"] + changed["mine"] == 17
+
+def test_what_plugins_wrote_is_all_that_is_in_meta() -> None:
+    """An encoder that looks into a dict by itself gets no figures that are not there yet."""
+    graph = record(shared(), x())
+    for place in (*graph.nodes, *graph.scopes):
+        assert "metrics" not in json.loads(msgspec.json.encode(place.meta))
 
 
 def test_what_is_loaded_is_annotated_on_request(tmp_path: Path) -> None:
@@ -133,10 +142,12 @@ def test_what_is_loaded_is_annotated_on_request(tmp_path: Path) -> None:
         net(x())
     r.events.save(tmp_path / "run.jsonl")
     graph = assemble(EventStream.load(tmp_path / "run.jsonl"))
-    assert all("metrics" not in node.meta for node in graph.nodes)
+    assert b'"metrics"' not in dumps(graph)
     assert graph == r.graph
-    assert annotate(graph) is graph
     assert metrics(graph) == metrics(r.graph)
+    assert annotate(graph) is graph
+    assert dumps(graph) == dumps(r.graph)
+    assert b'"metrics"' in dumps(graph)
 
 
 def test_metrics_are_in_documents() -> None:
@@ -176,6 +187,45 @@ def test_a_view_keeps_the_figures_of_what_it_closed() -> None:
     assert measured(view).unknown == {"Block": 1}
 
 
+@pytest.mark.parametrize("view", [lambda graph: collapse(graph, 1), fold, lambda graph: collapse(fold(graph), 1),
+    lambda graph: loads(dumps(collapse(graph, 1), timing=True)), lambda graph: hide(graph, "views"),
+    lambda graph: select(graph, scope="0")])  # fmt: skip
+def test_a_view_has_the_figures_of_the_calls_that_it_shows(view: Callable[[Graph], Graph]) -> None:
+    def block() -> Block:
+        return Block(lambda block, x: block.fc(x).relu().t().t(), fc=linear())
+
+    net = nn.Sequential(block(), block(), block())
+    graph = record(net, x(4, 4))
+    shown = view(graph)
+    places = (*shown.nodes, *shown.scopes)
+    told, whole = metrics(shown), metrics(graph)
+    modules = [place.name for place in places if place.op_type in ("Block", "Linear", "relu", "Sequential")]
+    assert modules
+    for name in modules:
+        assert told[name] == whole[name]
+        assert told[name]["flops" if "relu" not in name else "activation_bytes"]
+    assert {place for place in places if not shown.metrics[place]} == {
+        place for place in places if isinstance(place, Scope) and place.op_type not in ("Block", "Sequential")
+    }
+
+
+def test_what_is_inside_of_a_node_of_a_saved_view_is_not_made_up() -> None:
+    net = Net(lambda net, x: net.block(x), block=Block(lambda block, x: block.fc(x).relu(), fc=linear()))
+    with Recorder(net) as r:
+        net(x())
+    graph = assemble(r.events)
+    saved = loads(dumps(collapse(graph, 1)))  # without its metrics
+    assert saved.metrics[saved.nodes[0]] == {
+        "parameters": 16, "trainable": 16, "parameter_bytes": 64, "flops_unknown": 1,
+    }  # fmt: skip
+
+
+def test_autograd_nodes_are_no_calls() -> None:
+    graph = recorder.autograd_graph(linear()(x()).sum())
+    assert graph.nodes
+    assert not any(graph.metrics.values())
+
+
 def test_without_torch_everything_but_flops_is_there(tmp_path: Path) -> None:
     net = shared()
     with Recorder(net) as r:
@@ -187,7 +237,7 @@ def test_without_torch_everything_but_flops_is_there(tmp_path: Path) -> None:
         "recorder.analysis.metrics.find_spec = lambda name: None\n"
         "from recorder import EventStream, annotate, assemble\n"
         f"graph = annotate(assemble(EventStream.load({str(tmp_path / 'run.jsonl')!r})))\n"
-        "print(sorted(graph.scopes[0].meta['metrics']))"
+        "print(sorted(graph.metrics[graph.scopes[0]]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = ["activation_bytes", "parameter_bytes", "parameters", "time_share", "trainable"]

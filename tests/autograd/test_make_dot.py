@@ -314,6 +314,7 @@ def test_none_is_saved() -> None:
     assert [look for look in looks(make_dot(y)) if "orange" in look] == ['[label="\n (2, 3)" fillcolor=orange]']
 
 
+@pytest.mark.slow
 def test_a_long_chain() -> None:
     x = y = leaf()
     for _ in range(100_000):

@@ -150,7 +150,7 @@ def test_every_record_is_as_its_writer_writes_it(functions: bool, monkeypatch: p
 def test_arguments_are_put_together_again() -> None:
     with Recorder(nn.Identity()) as r:
         tensors = [x(), x()]
-        known = r._capture.known
+        known = r._session.capture.known
         record: Log = [raw.OP]
         known.encode([tensors[0], 3, [tensors[1], {"a": [tensors[0], True]}], None], record)
         record.append(END)

@@ -199,7 +199,7 @@ def test_a_full_disk_ends_the_stream_and_not_the_run(tmp_path: Path, room: int) 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         with Recorder(again, stream=tmp_path / "run.jsonl") as r:
-            r._store._file = Disk(r._store._file, room)  # type: ignore[attr-defined]
+            r._session._store._file = Disk(r._session._store._file, room)  # type: ignore[attr-defined]
             train(again, 5)
     assert same(again.state_dict(), expected)
     assert len(told) == 1
@@ -391,7 +391,7 @@ def test_wrong_numbers_are_refused(options: dict[str, Any], message: str) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["every and keep", "keep", "stream"])
 def test_a_long_run_takes_no_more_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for crowd in ("recorder.recorder._CROWD", "recorder.capture.backward_hooks._CROWD"):
+    for crowd in ("recorder.capture.session._CROWD", "recorder.capture.backward_hooks._CROWD"):
         monkeypatch.setattr(crowd, 300)  # so that tensors are forgotten many times over
     steps, options = {
         "every and keep": (20_000, {"every": 100, "keep": 10}),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorder_exporters.drawing.colour_scale import FIGURES, ColourScale, scale_of
+from recorder_exporters.drawing.colour_scale import COLOURED, ColourScale, scale_of
 from recorder_exporters.drawing.fields import FIELDS
 from recorder_exporters.drawing.styles import STYLES, Style
 from recorder_exporters.drawing.themes import THEMES, Theme, luminance, told_apart
@@ -28,7 +28,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def scale(theme: Theme, figure: str = "flops", low: float = 1.0, high: float = 1e6) -> ColourScale:
-    return ColourScale(FIGURES[figure], theme, low, high, zero=True, broken=True, unknown=True)
+    return ColourScale(COLOURED[figure], theme, low, high, zero=True, broken=True, unknown=True)
 
 
 def test_contrast_is_that_of_wcag() -> None:
@@ -147,7 +147,7 @@ def fills(dot: str | bytes) -> list[str]:
 
 def test_flops() -> None:
     graph, theme = trained(), THEMES["light"]
-    told = {node.name: node.meta["metrics"].get("flops") for node in graph.nodes}
+    told = {node.name: graph.metrics[node].get("flops") for node in graph.nodes}
     assert told == {"fc": 64, "view": 0, "block.fc": 1024, "relu": None, "sum": None}
     drawn = recorder.export(graph, "dot", colour_by="flops")
     unknown, zero = theme.styles["constant"].fill, theme.styles["function"].fill
@@ -158,10 +158,10 @@ def test_flops() -> None:
     assert words[words.index("FLOPs") :] == ["FLOPs", "0", "64", "1.02 k", "not known"]
 
 
-@pytest.mark.parametrize("what", FIGURES)
+@pytest.mark.parametrize("what", COLOURED)
 def test_every_figure_colours(what: Any) -> None:
     graph = trained()
-    values = [FIGURES[what].value(node) for node in graph.nodes]
+    values = [COLOURED[what].value(graph, node) for node in graph.nodes]
     assert any(values)
     drawn = fills(recorder.export(graph, "dot", colour_by=what))
     ramp, unknown = THEMES["light"].ramp, THEMES["light"].styles["constant"].fill
@@ -174,25 +174,24 @@ def test_every_figure_colours(what: Any) -> None:
 
 
 def test_what_is_not_there_is_no_colour() -> None:
-    graph = Graph([Node("a", "function", "add", "torch.add")])
-    for what in FIGURES:
-        with pytest.raises(OptionError, match=re.escape(FIGURES[what].missing)):
+    graph = Graph([Node("a", "autograd", "AddBackward0", "torch.autograd.AddBackward0")])
+    for what in COLOURED:
+        with pytest.raises(OptionError, match=re.escape(COLOURED[what].missing)):
             recorder.export(graph, "dot", colour_by=what)
-        with pytest.raises(OptionError, match=re.escape(FIGURES[what].missing)):
+        with pytest.raises(OptionError, match=re.escape(COLOURED[what].missing)):
             recorder.export(graph, "mermaid", colour_by=what)
 
 
 @given(st.lists(st.floats(min_value=0, allow_infinity=False, allow_nan=False) | st.none(), min_size=1))
 def test_any_figures_make_a_scale(values: list[float | None]) -> None:
     nodes = [Node(f"n{i}", "function", "add", "torch.add") for i in range(len(values))]
-    for node, value in zip(nodes, values, strict=True):
-        if value is not None:
-            node.meta["metrics"] = {"flops": value}
+    graph = Graph(nodes)
+    graph.metrics = {node: {} if value is None else {"flops": value} for node, value in zip(nodes, values, strict=True)}
     if all(value is None for value in values):
         with pytest.raises(OptionError):
-            scale_of(Graph(nodes), "flops", THEMES["light"])
+            scale_of(graph, "flops", THEMES["light"])
         return
-    made = scale_of(Graph(nodes), "flops", THEMES["light"])
+    made = scale_of(graph, "flops", THEMES["light"])
     assert made is not None
     steps = [made.step(value) for value in sorted(v for v in values if v)]
     assert steps == sorted(steps)
@@ -276,5 +275,5 @@ def test_an_error_is_seen_whatever_the_colours() -> None:
 
 def test_values_of_nobody_keep_their_colours() -> None:
     graph = Graph([Node("a", "function", "add", "torch.add", outputs=(Value("v", (1,), "float32", "cpu"),))])
-    graph.nodes[0].meta["metrics"] = {"flops": 3}
+    graph.metrics[graph.nodes[0]] = {"flops": 3}
     assert fills(recorder.export(graph, "dot", colour_by="flops")) == [THEMES["light"].ramp[0]]

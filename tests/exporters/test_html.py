@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import math
+import random
 import re
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from recorder_exporters.drawing.styles import STYLES
 
 import recorder
 from recorder import OptionError
+from recorder.figures import WORDS
 from recorder.testing import sample_graphs
 
 PAGE = Path(exporter.__file__).parent / "page"
@@ -105,3 +108,39 @@ def test_scripts_by_themselves() -> None:
     done = subprocess.run(["node", "--test", *tests], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "# skipped 0" in done.stdout or "ℹ skipped 0" in done.stdout
+
+
+MOST = {"count": 1e21, "bytes": 1e21, "share": 1, "norm": 1e21}
+
+
+def test_numbers_are_said_as_in_every_other_drawing() -> None:
+    """By JavaScript and by Python, ties and ends of units included."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed, by which the page's scripts are tested")
+    some = random.Random(0)
+    numbers = [0, 1, 999, 999.4, 999.5, 1125, 1135, 9994, 9995, 9996, 12_250, 99_949, 99_950, 0.125, 0.5, 1e-5, 2.5e-7]
+    numbers += [999_499, 999_500, 1e18, 5e21, 0.0005, 0.00625, 1234.5, -1_500_000]
+    numbers += [some.choice((round, float))(10 ** some.uniform(0, 20)) for _ in range(300)]
+    numbers += [10 ** some.uniform(-9, 5) for _ in range(100)]
+    asked = [(words, number) for words in WORDS for number in numbers if words == "time" or 0 <= number <= MOST[words]]
+    script = f"const {{ figures }} = await import({json.dumps((PAGE / 'text.mjs').as_uri())});"
+    script += f"console.log(JSON.stringify({json.dumps(asked)}.map(([words, number]) => figures(number, words))));"
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    told = dict(zip(asked, json.loads(done.stdout), strict=True))
+    assert {pair: words for pair, words in told.items() if words != WORDS[pair[0]](pair[1])} == {}
+
+
+def test_the_page_gets_the_figures_of_the_graph() -> None:
+    graph = sample_graphs()["residual"]
+    graph.metrics = {node: {"flops": 7, "time_share": 0.5} for node in graph.nodes}
+    graph.nodes[0].meta["backward"] = {"arrived": [{"norm": 1.0, "nan": 1, "inf": 0}]}
+    settings = json.loads(block(str(recorder.export(graph, "html")), "settings"))
+    told = {figure["name"]: figure["values"] for figure in settings["figures"]}
+    unknown = [None] * len(graph.scopes)
+    assert told["flops"] == [*[7] * len(graph.nodes), *unknown]
+    assert told["gradient"][0] == str(math.nan)
+    assert told["time"][0] == graph.nodes[0].duration_ns
+    untimed = json.loads(block(str(recorder.export(graph, "html", timing=False)), "settings"))
+    assert [figure["name"] for figure in untimed["figures"]] == ["gradient", "flops"]

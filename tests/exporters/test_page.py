@@ -133,14 +133,14 @@ def test_details_of_a_node(show: Show) -> None:
     node = graph.nodes[0]
     node.attributes |= {"kernel_size": [3, 3], "padding_mode": "zeros"}
     node.backward_ns = 2_500_000
-    node.meta["metrics"] = {"parameters": 576, "flops": 1_179_648, "activation_bytes": 32768}
+    graph.metrics[node] = {"parameters": 576, "flops": 1_179_648, "activation_bytes": 32768}
     node.meta["source"] = {"file": "net.py", "line": 12}
     with show(graph) as page:
         item(page, "layer1.conv").click()
         panel = page.locator("#panel").inner_text()
         for told in (
-            "Conv2d", "layer1.conv", "torch.nn.Conv2d", "forward time\t1 µs", "backward time\t2.5 ms",
-            "parameters\t576", "flops\t1.18 M (1,179,648)", "activation bytes\t32 KiB", "kernel_size\t[3,3]",
+            "Conv2d", "layer1.conv", "torch.nn.Conv2d", "forward time\t1 µs", "backward time\t2.50 ms",
+            "parameters\t576", "FLOPs\t1.18 M (1,179,648)", "size of results\t32.8 kB (32,768)", "kernel_size\t[3,3]",
             "padding_mode\tzeros", "net.py", "1×8×32×32 float32", "layer1.conv.weight", "8×8×3×3",
         ):  # fmt: skip
             assert told in panel

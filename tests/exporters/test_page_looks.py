@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 from recorder_exporters.drawing.styles import STYLES
+from recorder_exporters.drawing.themes import THEMES
 from support.browser import Show
 
 import recorder
@@ -19,28 +20,49 @@ from recorder.testing import HOSTILE_NAMES, StreamBuilder, chain, sample_graphs
 
 def test_colours_by_any_number_with_its_scale(show: Show) -> None:
     graph = chain(8)
+    graph.metrics = {node: {"flops": 10**i} for i, node in enumerate(graph.nodes)}
     for i, node in enumerate(graph.nodes):
-        node.meta["metrics"] = {"flops": 10**i}
         node.meta["load"] = {"share": i / 8}
     graph.nodes[3].meta["load"]["share"] = float("nan")
     with show(graph) as page:
         offered = page.locator("#colour option").all_inner_texts()
-        assert offered == ["kind", "forward time", "flops", "share"]
+        assert offered == ["kind", "forward time", "FLOPs", "share"]
         plain = fills(page)
-        page.select_option("#colour", label="flops")
+        page.select_option("#colour", label="FLOPs")
         coloured = fills(page)
         assert len(set(plain)) == 1
-        assert len(set(coloured)) == 8
+        assert coloured == drawn_fills(graph, "light")
         light = [lightness(colour) for colour in coloured]
         assert light == sorted(light, reverse=True)
-        assert page.locator("#legend").inner_text().split("\n") == ["flops, logarithmic", "1", "10 M"]
+        assert page.locator("#legend").inner_text().split("\n") == ["FLOPs, logarithmic", "1", "10 M", "not known"]
         page.locator(".box.node").nth(6).hover()
-        assert page.locator(".box.node title").all_text_contents() == ["blocks.0.6\n1×8\nflops: 1 M"]
+        assert page.locator(".box.node title").all_text_contents() == ["blocks.0.6\n1×8\nFLOPs: 1 M"]
         page.select_option("#colour", label="share")
+        assert page.locator("#legend").inner_text().split("\n")[1] == "0"
         assert "NaN or Inf" in page.locator("#legend").inner_text()
-        assert len(set(fills(page))) == 8
+        theme = THEMES["light"]
+        shares = fills(page)
+        assert shares[0] == as_rgb(theme.styles["function"].fill)
+        assert shares[3] == as_rgb("#1f2328")
+        assert shares[7] == as_rgb(theme.ramp[-1])
+        page.select_option("#colour", label="FLOPs")
+        page.keyboard.press("t")
+        assert fills(page) == drawn_fills(graph, "dark")
+        page.keyboard.press("t")
         page.select_option("#colour", label="kind")
         assert fills(page) == plain
+
+
+def drawn_fills(graph: recorder.Graph, theme: str) -> list[str]:
+    """Those of the nodes in DOT, coloured by FLOPs."""
+    dot = str(recorder.export(graph, "dot", colour_by="flops", theme=theme, depth=None, fold=False))
+    found = dict(re.findall(r"^ *(n\d+) \[.*?fillcolor=\"(#[0-9a-f]{6})\"", dot, re.MULTILINE | re.DOTALL))
+    return [as_rgb(found[f"n{i}"]) for i in range(len(found))]
+
+
+def as_rgb(colour: str) -> str:
+    """As a browser says it."""
+    return f"rgb({', '.join(map(str, rgb255(colour)))})"
 
 
 def fills(page: Any) -> list[str]:
@@ -70,15 +92,14 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_light_and_in_dark(show: Show, scheme: str) -> None:
     graph = chain(40, blocks=4)
-    for i, node in enumerate(graph.nodes):
-        node.meta["metrics"] = {"flops": i}
+    graph.metrics = {node: {"flops": i} for i, node in enumerate(graph.nodes)}
     looks = "looks => looks.map(look => { const box = document.querySelector('.box.node'); box.className.baseVal = "
     looks += "'box node look-' + look; return [getComputedStyle(box.querySelector('.body')).fill, "
     looks += "getComputedStyle(box.querySelector('text')).fill]; })"
     with show(graph, context={"color_scheme": scheme}) as page:
         pairs = page.evaluate(looks, [look for look in STYLES if look != "gradient"])
         assert len({fill for fill, _ in pairs}) >= len(pairs) - 1
-        page.select_option("#colour", label="flops")
+        page.select_option("#colour", label="FLOPs")
         pairs += page.eval_on_selector_all(
             ".box.node.measured",
             "all => all.map(one => [...one.querySelectorAll('.body, text')].map(part => getComputedStyle(part).fill))",
@@ -124,7 +145,7 @@ def test_gradients_are_drawn_where_they_came_back(show: Show) -> None:
         assert page.evaluate(display) == "none"
         offered = page.locator("#colour option").all_inner_texts()
         assert offered[:4] == ["kind", "forward time", "backward time", "gradient norm"]
-        assert {"parameters", "flops", "activation bytes"} < set(offered)
+        assert {"parameters", "FLOPs", "size of results"} < set(offered)
         assert len(offered) == len(set(offered))
 
 

@@ -30,47 +30,49 @@ test("shapes", () => {
 
 test("figures and their units", () => {
   const told = [[0], [999], [9999], [25_557_032], [4.1e9], [0.1234], [1e-7], [950, "time"], [1.5e6, "time"],
-    [2.25e9, "time"], [1536, "bytes"], [3 * 2 ** 30, "bytes"], [NaN], [-Infinity]];
-  assert.deepEqual(told.map(([value, unit]) => figures(value, unit)), ["0", "999", "9999", "25.6 M", "4.1 G", "0.123",
-    "1.00e-7", "950 ns", "1.5 ms", "2.25 s", "1.5 KiB", "3 GiB", "NaN", "-Infinity"]);
+    [2.25e9, "time"], [1536, "bytes"], [3e9, "bytes"], [NaN], [-Infinity]];
+  assert.deepEqual(told.map(([value, unit]) => figures(value, unit)), ["0", "999", "9999", "25.6 M", "4.10 G", "0.123",
+    "1.00e-7", "950 ns", "1.50 ms", "2.25 s", "1.54 kB", "3 GB", "NaN", "-Infinity"]);
 });
 
 const node = (meta, more = {}) => ({ meta, ...more });
 
 test("every number that a plugin wrote is a metric, and nothing else", () => {
   const doc = { scopes: [], nodes: [
-    node({ metrics: { flops: 1, activation_bytes: 2, note: "x", flag: true }, plain: 4, list: [1], collapsed: 3 }),
-    node({ __proto__x: { a: 1 }, metrics: { flops: "nan" } }, { duration_ns: 5 }),
+    node({ cost: { flops: 1, activation_bytes: 2, note: "x", flag: true }, plain: 4, list: [1], collapsed: 3 }),
+    node({ __proto__x: { a: 1 }, cost: { flops: "nan" }, metrics: { told: 7 } }),
   ] };
-  const found = metricsOf(doc);
-  assert.deepEqual(found.map(({ label, unit }) => [label, unit]),
+  const table = [{ name: "time", called: "forward time", words: "time", values: [null, 5] }];
+  const found = metricsOf(doc, table);
+  assert.deepEqual(found.map(({ label, words }) => [label, words]),
     [["forward time", "time"], ["flops", ""], ["activation bytes", "bytes"], ["plain", ""], ["a", ""]]);
+  assert.deepEqual(doc.nodes.map(found[0].of), [null, 5]);
   assert.ok(Number.isNaN(found[1].of(doc.nodes[1])));
   assert.equal(found[2].of(doc.nodes[1]), null);
 });
 
-test("gradient norms of all that arrived together", () => {
-  const arrived = (...parts) => node({ backward: { arrived: parts } });
-  const doc = { scopes: [], nodes: [arrived({ norm: 3 }, null, { norm: 4 }), arrived({ norm: 1, nan: 2 }), arrived({})] };
-  const [metric] = metricsOf(doc);
-  assert.deepEqual(doc.nodes.map(metric.of), [5, NaN, null]);
+test("what the table says, of nodes and then of scopes, and not again", () => {
+  const doc = { nodes: [node({ cost: { flops: 1 } }), node({})], scopes: [node({})] };
+  const table = [{ name: "gradient", called: "gradient norm", words: "norm", values: [5, "nan", null] },
+    { name: "flops", called: "FLOPs", words: "count", values: [1, 2, 3] }];
+  const found = metricsOf(doc, table);
+  assert.deepEqual(found.map(({ key }) => key), ["gradient", "flops"]);
+  assert.deepEqual([...doc.nodes, ...doc.scopes].map(found[0].of), [5, NaN, null]);
 });
 
-test("scales grow darker by day and lighter by night", () => {
-  const metric = { of: (value) => value, unit: "" };
-  const linear = scaleOf(metric, [0, 50, 100], false);
-  assert.equal(linear.logarithmic, false);
-  assert.equal(linear.style(0).fill, linear.steps[0]);
-  assert.equal(linear.style(100).fill, linear.steps.at(-1));
-  const night = scaleOf(metric, [0, 50, 100], true);
-  assert.deepEqual(night.steps, [...linear.steps].reverse());
-  assert.equal(night.style(100).fill, linear.style(0).fill);
-  const wide = scaleOf(metric, [0, 1, 10, 1e6, null, NaN], false);
-  assert.equal(wide.logarithmic, true);
-  assert.equal(wide.style(0).fill, wide.steps[0]);
-  assert.ok(wide.broken);
-  assert.equal(scaleOf(metric, [7, 7], false).style(7).fill, linear.steps.at(-1));
-  assert.equal(scaleOf(metric, [], false).low, Infinity);
+test("scales are logarithmic, whatever the range", () => {
+  const look = (fill) => ({ fill, text: "#000000" });
+  const colours = { ramp: ["a", "b", "c", "d"].map(look), zero: look("zero"), broken: look("broken"),
+    unknown: look("unknown") };
+  const metric = { of: (value) => value };
+  const fills = (...numbers) => numbers.map((value) => scaleOf(metric, numbers, colours).style(value).fill);
+  assert.deepEqual(fills(1, 3, 30, 1e4), ["a", "a", "b", "d"]);
+  assert.deepEqual(fills(50, 60, 75, 100), ["a", "b", "c", "d"]);
+  assert.deepEqual(fills(0, 1, null, NaN, Infinity, -2, 10), ["zero", "a", "unknown", "broken", "broken", "zero", "d"]);
+  assert.deepEqual(fills(7, 7), ["a", "a"]);
+  const found = scaleOf(metric, [0, 7, null], colours);
+  assert.deepEqual([found.zero.fill, found.unknown.fill, found.broken, found.low, found.high], ["zero", "unknown", null, 7, 7]);
+  assert.equal(scaleOf(metric, [], colours).low, Infinity);
 });
 
 test("what stands in a box", () => {

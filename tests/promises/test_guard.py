@@ -16,31 +16,36 @@ from torchvision.models import resnet18
 
 import recorder.capture.function_mode
 import recorder.capture.module_hooks
+import recorder.capture.modules
 from recorder import EventStream, Recorder
+from recorder.autograd.of_run import LatestReading
 from recorder.capture.backward_hooks import Backward
 from recorder.capture.function_mode import Recording
-from recorder.capture.known_tensors import Known
+from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.module_hooks import Capture
-from recorder.capture.outside_calls import Outside
+from recorder.capture.modules import Modules
+from recorder.capture.outside_calls import OutsideCalls
+from recorder.capture.session import Session
 
 PLACES: list[tuple[Any, str]] = [
-    (Known, "encode"),
-    (Known, "encode_keywords"),
-    (Known, "made"),
-    (Known, "refer"),
-    (Known, "meet"),
-    (Known, "_derive"),
+    (KnownTensors, "encode"),
+    (KnownTensors, "encode_keywords"),
+    (KnownTensors, "made"),
+    (KnownTensors, "refer"),
+    (KnownTensors, "meet"),
+    (KnownTensors, "_derive"),
     (Backward, "watch"),
     (Backward, "watch_parameters"),
-    (Capture, "_meet_module"),
-    (Capture, "_is_own"),
-    (Known, "of"),
-    (Known, "now"),
-    (Outside, "_is_held"),
-    (Capture, "_meet"),
+    (Modules, "add"),
+    (Modules, "is_own"),
+    (KnownTensors, "of"),
+    (KnownTensors, "now"),
+    (OutsideCalls, "_is_held"),
+    (Modules, "meet"),
     (Capture, "_begin"),
     (Capture, "_open"),
-    (recorder.capture.module_hooks, "Kind"),
+    (Capture, "_write"),
+    (recorder.capture.modules, "Kind"),
     (Capture, "_made_by_leaf"),
     (recorder.capture.module_hooks, "facts"),
     (recorder.capture.function_mode, "facts"),
@@ -175,14 +180,18 @@ def test_arguments_that_raise_when_looked_at_are_the_users_own_business() -> Non
     assert "Linear" in [node.op_type for node in r.graph.nodes]
 
 
-@pytest.mark.parametrize("place", ["_take", "_decode", "_read_autograd"])
+@pytest.mark.parametrize(
+    ("home", "place"),
+    [(Session, "_take"), (Session, "_decode"), (LatestReading, "read")],
+    ids=["take", "decode", "read"],
+)
 def test_what_fails_between_calls_and_at_the_end_is_told_once(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Any, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, data = mixed().eval(), x()
     expected = net(data)
     failed: list[int] = []
-    monkeypatch.setattr(Recorder, place, failing(getattr(Recorder, place), 1, failed))
+    monkeypatch.setattr(home, place, failing(getattr(home, place), 1, failed))
     r = Recorder(net, stream=tmp_path / "run", autograd=True)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -195,6 +204,6 @@ def test_what_fails_between_calls_and_at_the_end_is_told_once(
 
 
 def test_the_error_of_the_run_comes_out_although_ours_fails_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recorder, "_take", failing(Recorder._take, 1, []))
+    monkeypatch.setattr(Session, "_take", failing(Session._take, 1, []))
     with pytest.warns(RuntimeWarning, match="planted"), pytest.raises(KeyError, match="mine"), Recorder(mixed()):
         raise KeyError("mine")

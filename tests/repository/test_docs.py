@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from recorder.figures import FIGURES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,6 +49,16 @@ def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for line, source in found:
         exec(compile("\n" * (line - 1) + source, str(ROOT / page), "exec"), namespace)
     assert PAGES[page] <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_table_of_figures_is_that_of_the_code() -> None:
+    rows = ["| name | what it is | over a column | value | in words | drawings |", "|---|---|---|---|---|---|"]
+    for figure in FIGURES.values():
+        words = figure.label(0.25 if figure.words in ("share", "norm") else 12_345_678)
+        told = (f"`{figure.name}`", figure.called, figure.heading, figure.unit or "number", words, figure.scale or "–")
+        rows.append(f"| {' | '.join(told)} |")
+    text = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    assert re.findall(r"(?m)^\|.*$", text.partition("<!-- figures:")[2]) == rows
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "plugins/recorder-edgelist/README.md"])

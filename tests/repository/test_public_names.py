@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 
 import recorder
+import recorder.figures
 import recorder.testing
 from recorder import EventStream, Graph, Node, Scope, Value, assemble
 from recorder.graph.core import NodeKind, Role
@@ -36,6 +37,7 @@ def test_exported_names() -> None:
         "annotate",
         "assemble",
         "autograd_graph",
+        "backward_reached",
         "collapse",
         "collapse_to_fit",
         "dumps",
@@ -56,6 +58,19 @@ def test_exported_names() -> None:
         "without_accumulation",
     ]
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
+    assert recorder.figures.__all__ == [
+        "FIGURES",
+        "WORDS",
+        "Figure",
+        "Words",
+        "arrived_norm",
+        "bytes_in_words",
+        "count_in_words",
+        "meta_of",
+        "norm_in_words",
+        "share_in_words",
+        "time_in_words",
+    ]
     assert recorder.testing.__all__ == [
         "HOSTILE_NAMES",
         "StreamBuilder",
@@ -101,7 +116,7 @@ def test_kinds_and_roles() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (Graph, "nodes inputs outputs initializers scopes edges values gradient_report lint name meta"),
+        (Graph, "nodes inputs outputs initializers scopes edges values metrics gradient_report lint name meta"),
         (
             Node,
             "name kind op_type target fqn call scope inputs outputs attributes meta error duration_ns backward_ns"

@@ -10,6 +10,7 @@ import pytest
 
 import recorder
 import recorder.events
+import recorder.figures
 import recorder.testing
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("page", "module"),
-    [("reference.html", recorder), ("reference.html", recorder.testing), ("events.html", recorder.events)],
+    [
+        ("reference.html", recorder),
+        ("reference.html", recorder.testing),
+        ("reference.html", recorder.figures),
+        ("events.html", recorder.events),
+    ],
     ids=lambda it: getattr(it, "__name__", ""),
 )
 def test_every_public_name_is_in_the_reference(site: Path, page: str, module: object) -> None:

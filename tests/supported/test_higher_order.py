@@ -107,7 +107,7 @@ NODES = {
     """
     % (("block.while_loop",) * 2),
 }  # fmt: skip
-SAID = r"^not followed in this recording: torch\.ops\.higher_order\.\w+ \(torch runs it on its compiler"
+SAID = r"^not followed in this recording: torch\.ops\.higher_order\.\w+ \(.*torch runs it on its compiler"
 REASON = "torch runs it on its compiler: what happens inside is not recorded, and it is one node"
 
 
@@ -293,3 +293,14 @@ def test_what_is_no_part_of_the_recording_is_not_said() -> None:
         other(x())
     assert r.graph.meta == {}
     assert [node.op_type for node in r.graph.nodes] == ["Linear"] * 3
+
+
+def test_an_operator_that_writes_its_inputs_is_said_to() -> None:
+    def function(block: Any, x: Tensor) -> Tensor:
+        torch.cond(x.sum() < -1e9, lambda x: x.sin(), lambda x: x.add_(1), (x,))
+        return x
+
+    graph = run_twice(lambda: (around(function), x()), without_gradients, [SAID])
+    reasons = [said["reason"] for said in graph.meta["not_followed"]]
+    assert reasons[0].startswith("it wrote into tensors that it was given")
+    assert reasons[1:] == [REASON]

@@ -1,21 +1,20 @@
 """Colours for how much of something each call takes: gradients, FLOPs, time, memory.
 
-Such figures differ by powers of ten, so the scale is logarithmic.
+Such figures differ by powers of ten, so the scale is logarithmic. The page colours by the same rule, in
+``page/metrics.mjs``.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from recorder import Graph, Node, OptionError
-from recorder.analysis.metrics import arrived_norm
-from recorder.figures import bytes_in_words, count_in_words, time_in_words
+from recorder.figures import FIGURES, Figure
 from recorder_exporters.drawing.styles import Style
 from recorder_exporters.drawing.themes import Theme, letters_on
 
-__all__ = ["FIGURES", "ColourBy", "ColourScale", "Figure", "scale_of"]
+__all__ = ["COLOURED", "ColourBy", "ColourScale", "colours_of", "scale_of"]
 
 GAP = "\N{EM SPACE}"
 
@@ -25,47 +24,8 @@ ColourBy = Literal[
 ]  # fmt: skip
 
 
-class Figure(NamedTuple):
-    """What a node can be coloured by, or have on its label: what it is ``called``, its ``value``, None if it is not
-    known, and the value ``in_words``, as ``unit`` goes on; ``missing`` says what to do if no node has one.
-    """
-
-    called: str
-    value: Callable[[Node], float | None]
-    in_words: Callable[[float], str]
-    unit: str
-    missing: str
-
-
-def _metric(name: str, absent: float | None = None) -> Callable[[Node], float | None]:
-    """What a node's metrics say, or ``absent`` if they do not say it."""
-    return lambda node: node.meta["metrics"].get(name, absent) if "metrics" in node.meta else None
-
-
-_own = partial(_metric, absent=0)  # of parameters, no figure means that there are none
-_NO_METRICS = "the graph has no such metrics: recorder.annotate(graph) adds them to one that was assembled or loaded"
-_NO_FLOPS = f"{_NO_METRICS}, where torch is installed and has a formula for any of its operations"
-_NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
-_NO_BACKWARD = "no backward was recorded"
-
-FIGURES: dict[str, Figure] = {
-    "gradient": Figure(
-        "gradient norm", arrived_norm, "{:.3g}".format, "",
-        'no gradients were measured to colour by: record with gradients="stats", and backward',
-    ),
-    "time": Figure("forward time", lambda node: node.duration_ns, time_in_words, "", _NO_TIMES),
-    "backward_time": Figure("backward time", lambda node: node.backward_ns, time_in_words, " back", _NO_BACKWARD),
-    "parameters": Figure("parameters", _own("parameters"), count_in_words, " parameters", _NO_METRICS),
-    "trainable": Figure("trainable parameters", _own("trainable"), count_in_words, " trainable", _NO_METRICS),
-    "parameter_bytes": Figure("size of parameters", _own("parameter_bytes"), bytes_in_words, "", _NO_METRICS),
-    "activation_bytes": Figure("size of results", _metric("activation_bytes"), bytes_in_words, "", _NO_METRICS),
-    "flops": Figure("FLOPs", _metric("flops"), count_in_words, " FLOPs", _NO_FLOPS),
-    "macs": Figure("multiply-adds", _metric("macs"), count_in_words, " multiply-adds", _NO_FLOPS),
-    "flops_backward": Figure(
-        "FLOPs of backward", _metric("flops_backward"), count_in_words, " FLOPs back", f"{_NO_BACKWARD}, or {_NO_FLOPS}"
-    ),
-}  # fmt: skip
-"""By the name of the option."""
+COLOURED: dict[str, Figure] = {name: figure for name, figure in FIGURES.items() if figure.scale is not None}
+"""What a call can be coloured by, or have on its label, by the name of the option."""
 
 
 def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | None":
@@ -76,21 +36,37 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
     """
     if colour_by == "kind":
         return None
-    figure = FIGURES[colour_by]
-    found = [value for node in graph.nodes if (value := figure.value(node)) is not None]
+    figure = COLOURED[colour_by]
+    values = {node: figure.value(graph, node) for node in graph.nodes}
+    found = [value for value in values.values() if value is not None]
     if not found:
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
     return ColourScale(
-        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes)
+        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes), values
     )
+
+
+def colours_of(theme: Theme) -> dict[str, Any]:
+    """Fill and text of every figure that a scale may have, for the page, which finds out itself how large each is."""
+    scale = ColourScale(COLOURED["flops"], theme, 1.0, 1.0, zero=True, broken=True, unknown=True)
+
+    def told(style: Style) -> dict[str, str]:
+        return {"fill": style.fill, "text": style.text}
+
+    return {
+        "ramp": [told(scale.style_at(step)) for step in range(len(theme.ramp))],
+        "zero": told(scale.style_of(0.0)),
+        "broken": told(scale.style_of(math.nan)),
+        "unknown": told(scale.style_of(None)),
+    }
 
 
 @dataclass(frozen=True)
 class ColourScale:
     """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
-    ``unknown`` say whether any is zero, NaN or infinite, or not known.
+    ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes.
     """
 
     figure: Figure
@@ -100,6 +76,7 @@ class ColourScale:
     zero: bool
     broken: bool
     unknown: bool
+    values: Mapping[Node, float | None] = field(default_factory=dict)
 
     def step(self, value: float) -> int:
         """How far along the ramp a positive figure is, as a position in it."""
@@ -110,7 +87,7 @@ class ColourScale:
 
     def style(self, node: Node) -> Style:
         """How a node looks."""
-        return self.style_of(self.figure.value(node))
+        return self.style_of(self.values.get(node))
 
     def style_of(self, value: float | None) -> Style:
         """How a figure looks; None is one that is not known. ``meaning`` is the figure in words."""

@@ -1,15 +1,15 @@
 """What stands on a node or an edge, chosen by the option ``show``."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container
 
-from recorder import Node, OptionError
-from recorder_exporters.drawing.colour_scale import FIGURES
+from recorder import Graph, Node, OptionError
+from recorder_exporters.drawing.colour_scale import COLOURED
 
 __all__ = ["DEFAULT", "FIELDS", "fields", "figures_of"]
 
 DEFAULT = ("name", "hyper_parameters", "shape", "dtype")
 
-FIELDS = (*DEFAULT, *FIGURES)
+FIELDS = (*DEFAULT, *COLOURED)
 """``name`` and ``hyper_parameters`` stand on a node, and so does every figure that it can be coloured by; ``shape`` and
 ``dtype`` on an edge."""
 
@@ -28,8 +28,14 @@ def fields(show: "str | tuple[str, ...] | list[str] | None", shapes: bool) -> fr
     return frozenset(names) - (frozenset() if shapes else {"shape", "dtype"})
 
 
-def figures_of(node: Node, shown: Iterable[str]) -> str:
-    """The figures that are wanted, known and not zero, on one line: ``9.41 k parameters · 19.3 M FLOPs``."""
-    wanted = set(shown)
-    found = [(figure, figure.value(node)) for name, figure in FIGURES.items() if name in wanted]
-    return " · ".join(f"{figure.in_words(value)}{figure.unit}" for figure, value in found if value)
+def figures_of(graph: Graph, shown: Container[str]) -> Callable[[Node], str]:
+    """Says of a node the figures that are wanted, known and not zero, on one line:
+    ``9.41 k parameters · 19.3 M FLOPs``.
+    """
+    wanted = [figure for name, figure in COLOURED.items() if name in shown]
+
+    def told(node: Node) -> str:
+        found = [(figure, figure.value(graph, node)) for figure in wanted]
+        return " · ".join(figure.label(value) for figure, value in found if value)
+
+    return told

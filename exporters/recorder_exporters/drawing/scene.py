@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from recorder import Graph, Node, Scope, Value
-from recorder.analysis.gradient_flow import reached
+from recorder import Graph, Node, Scope, Value, backward_reached
 from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.drawing.fields import figures_of
 from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
@@ -152,7 +151,7 @@ def scene_of(
     scale = scale_of(graph, colour_by, theme)
     frames = {frame.scope: frame for frame in _frames(graph)}
     boxes = list(_boxes(graph, frames, _boxed(graph, initializers, lists), shown, scale, initializers))
-    arrows = list(_arrows(graph, boxes, shown, reached(graph) if backward else set()))
+    arrows = list(_arrows(graph, boxes, shown, backward_reached(graph) if backward else set()))
     kinds = {box.look for box in boxes}
     kinds |= {"error"} if any(scope.error for scope in graph.scopes) else set()
     kinds |= {"gradient"} if any(arrow.gradient for arrow in arrows) else set()
@@ -229,6 +228,7 @@ def _boxes(
     """Each tensor that no node made before its first use, the graph's inputs before all."""
     given = set(graph.inputs)
     drawn: set[Value] = set()
+    figures = figures_of(graph, shown)
 
     def tensors(values: Sequence[Value]) -> Iterator[Box]:
         for value in values:
@@ -244,7 +244,7 @@ def _boxes(
         yield from tensors(node.inputs)
         own = [v for v in node.inputs if v.role in ("parameter", "buffer") and not boxed(v)] if members else []
         frame = None if node.scope is None else frames[node.scope]
-        yield Box("operation", node, frame, _look(node, scale), _operation(node, own, shown))
+        yield Box("operation", node, frame, _look(node, scale), _operation(node, own, shown, figures(node)))
     for number, value in enumerate(graph.outputs):
         yield from tensors([value])
         which = _part("number", str(number) if len(graph.outputs) > 1 else "")
@@ -270,14 +270,14 @@ def _tensor(name: Line, value: Value) -> list[Line]:
     return [(*name, *_part("times", times(value))), (Part("shape", shape_of(value)), Part("dtype", value.dtype))]
 
 
-def _operation(node: Node, own: Sequence[Value], shown: frozenset[str]) -> list[Line]:
+def _operation(node: Node, own: Sequence[Value], shown: frozenset[str], figures: str) -> list[Line]:
     """What stands on a node."""
     arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
     name = short_name(node) if "name" in shown else ""
     lines = [
         (Part("operation", node.op_type), *_part("arguments", arguments), *_part("times", times(node))),
         (*_part("name", name), *_part("size", size_of(node))),
-        _part("figures", figures_of(node, shown)),
+        _part("figures", figures),
         *((Part("member", _member(node, value)), Part("shape", shape_of(value))) for value in own[:MEMBERS]),
         _part("more", f"… and {len(own) - MEMBERS} more" if len(own) > MEMBERS else ""),
         _part("error", node.error or ""),
@@ -291,7 +291,7 @@ def _member(node: Node, value: Value) -> str:
     return value.name.removeprefix(f"{owner}.") if owner else value.name
 
 
-def _arrows(graph: Graph, boxes: Sequence[Box], shown: frozenset[str], there: set[int]) -> Iterator[Arrow]:
+def _arrows(graph: Graph, boxes: Sequence[Box], shown: frozenset[str], there: set[Node]) -> Iterator[Arrow]:
     """Every use of a tensor, by a node or as the graph's output, where both ends are drawn. ``there`` has the nodes
     that a gradient came to.
     """
@@ -303,7 +303,7 @@ def _arrows(graph: Graph, boxes: Sequence[Box], shown: frozenset[str], there: se
         tail = ends.get(value if maker is None else maker)
         if tail is not None:
             words = () if maker is None or head.kind == "output" else _words(value, shown)
-            gradient = bool(value.requires_grad) and id(maker) in there and id(head.subject) in there
+            gradient = bool(value.requires_grad) and maker in there and head.subject in there
             yield Arrow(tail, head, value, words, maker is None and value.role != "input", gradient)
 
     for node in graph.nodes:
@@ -323,7 +323,7 @@ def _look(node: Node, scale: ColourScale | None) -> str:
     """The kind of a node or, unless an error is to be seen, where it is on the scale."""
     if scale is None or node.error is not None:
         return class_of(node)
-    value = scale.figure.value(node)
+    value = scale.values.get(node)
     if value is None:
         return "unknown"
     return "broken" if not math.isfinite(value) else f"step{scale.step(value)}" if value > 0 else "zero"

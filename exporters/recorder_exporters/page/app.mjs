@@ -29,8 +29,8 @@ export class App {
     };
     this.layouts = new Layouts(this.model, engine, makeSizeOf(widthOf), titleWidth);
     this.layouts.change([...openedAtFirst(this.model, BUDGET, settings.depth)], true);
-    this.metrics = metricsOf(doc);
-    this.looks = new Looks(this, settings.styles);
+    this.metrics = metricsOf(doc, settings.figures);
+    this.looks = new Looks(this, settings.styles, settings.scales);
     this.drawing = new Drawing(byId("world"), this.backwardFlows(settings.reached));
     this.camera = new Camera(byId("canvas"), byId("world"), () => this.minimap?.look(),
       () => byId("panel").offsetWidth);
@@ -194,7 +194,7 @@ export class App {
     const values = item.kind === "value" ? [item.value] : item.source.outputs ?? [];
     const shapes = values.slice(0, 4).map((v) => captionOf(this.model.values[v])).join(", ");
     const number = metric && item.kind !== "value" ? metric.of(item.source) : null;
-    const measured = number === null ? "" : `${metric.label}: ${figures(number, metric.unit)}`;
+    const measured = number === null ? "" : `${metric.label}: ${figures(number, metric.words)}`;
     return [legible(item.name, 200), shapes, measured].filter(Boolean).join("\n");
   }
 

@@ -6,10 +6,11 @@ import { scaleOf } from "./metrics.mjs";
 import { figures } from "./text.mjs";
 
 export class Looks {
-  /** `styles`: by class of item, what the legend calls it. */
-  constructor(app, styles) {
+  /** `styles`: by class of item, what the legend calls it. `scales`: the colours of numbers, in light and in dark. */
+  constructor(app, styles, scales) {
     this.app = app;
     this.styles = styles;
+    this.scales = scales;
     this.metric = null;
     this.found = new Set();
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -50,7 +51,8 @@ export class Looks {
     const { app } = this;
     if (!app.scene) return;
     const { doc } = app.model;
-    this.scale = this.metric && scaleOf(this.metric, [...doc.nodes, ...doc.scopes], this.dark);
+    this.scale = this.metric && scaleOf(this.metric, [...doc.nodes, ...doc.scopes],
+      this.scales[this.dark ? "dark" : "light"]);
     const lit = this.litItems();
     const found = new Set([...this.found].flatMap((item) => [...around(item)]));
     const canvas = byId("canvas");
@@ -88,9 +90,7 @@ export class Looks {
   }
 
   colour(element, item) {
-    const value = this.scale && item.kind !== "value" ? this.scale.metric.of(item.source) : null;
-    const style = value === null ? null : this.scale.style(value);
-    element.classList.toggle("unmeasured", Boolean(this.scale) && !style && item.kind !== "value");
+    const style = this.scale && item.kind !== "value" ? this.scale.style(this.scale.metric.of(item.source)) : null;
     element.style.setProperty("--fill", style?.fill ?? "");
     element.style.setProperty("--text", style?.text ?? "");
     element.classList.toggle("measured", Boolean(style));
@@ -101,8 +101,7 @@ export class Looks {
     const colours = (this.colours ??= new Map());
     const look = framed ? "frame" : item.look;
     if (!framed && this.scale && item.kind !== "value") {
-      const value = this.scale.metric.of(item.source);
-      if (value !== null) return { fill: this.scale.style(value).fill, line: this.lineOf("line") };
+      return { fill: this.scale.style(this.scale.metric.of(item.source)).fill, line: this.lineOf("line") };
     }
     if (!colours.has(look)) {
       colours.set(look, framed ? { fill: this.lineOf("shade-1"), line: this.lineOf("frame-line") }
@@ -119,12 +118,14 @@ export class Looks {
   legend() {
     const { scene, drawing } = this.app;
     if (this.scale) {
-      const { low, high, metric, steps, broken, logarithmic } = this.scale;
-      const ends = Number.isFinite(low)
-        ? [{ text: figures(low, metric.unit) }, ...steps.map((fill) => ({ fill })), { text: figures(high, metric.unit) }]
-        : [];
-      const bad = broken ? [{ fill: broken, text: "NaN or Inf" }] : [];
-      return [{ text: metric.label + (logarithmic ? ", logarithmic" : "") }, ...ends, ...bad];
+      const { low, high, metric, ramp, zero, broken, unknown, style } = this.scale;
+      const words = (value) => figures(value, metric.words);
+      const ends = high > low ? [{ text: words(low) }, ...ramp.map(({ fill }) => ({ fill })), { text: words(high) }]
+        : high === low ? [{ fill: style(low).fill, text: words(low) }] : [];
+      const others = [[zero, "0"], [broken, "NaN or Inf"], [unknown, "not known"]]
+        .flatMap(([look, text]) => (look ? [{ fill: look.fill, text }] : []));
+      const nothing = zero ? others.splice(0, 1) : [];
+      return [{ text: `${metric.label}, logarithmic` }, ...nothing, ...ends, ...others];
     }
     const shown = new Set([...scene.boxes.keys()].map((item) => item.look));
     const entries = Object.entries(this.styles).filter(([look]) => shown.has(look));

@@ -141,10 +141,10 @@ function link(panel, item, byShortName = false) {
 
 function measured(metric, source) {
   const value = metric.of(source);
-  if (value === null) return undefined;
-  const exact = Number.isInteger(value) && metric.unit !== "time" && Math.abs(value) >= 1e4
+  if (value === null || value === metric.absent) return undefined;
+  const exact = Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
     ? ` (${value.toLocaleString("en")})` : "";
-  return figures(value, metric.unit) + exact;
+  return figures(value, metric.words) + exact;
 }
 
 function describe(value) {

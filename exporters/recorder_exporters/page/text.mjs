@@ -46,29 +46,54 @@ export function captionOf(value) {
   return value.dtype === "float32" ? shapeOf(value) : `${shapeOf(value)} ${legible(value.dtype, 24)}`;
 }
 
-const STEPS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+// As `recorder.figures` says them; a test holds both to each other.
+const UNITS = {
+  count: ["", "k", "M", "G", "T", "P", "E"],
+  bytes: ["B", "kB", "MB", "GB", "TB", "PB", "EB"],
+  time: ["ns", "µs", "ms", "s"],
+};
+const LARGEST = 2 ** 63;
 
-/** A number with three significant figures, in the unit of its metric: "time" (ns), "bytes", or plain. */
-export function figures(value, unit = "") {
+/** A number as people read it: a "count", "bytes", a "time" in nanoseconds, a "share" of one, a "norm", or any. */
+export function figures(value, words = "") {
   if (typeof value === "string") return value;
+  if (words === "norm") return Number.isFinite(value) ? ofThreeDigits(value) : "NaN or Inf";
+  if (words === "time" && !(Math.abs(value) < LARGEST)) return "?";
   if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  if (unit === "time") {
-    for (const [step, name] of [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]]) {
-      if (size >= step) return `${short(value / step)} ${name}`;
-    }
-    return `${short(value)} ns`;
+  if (words === "share") return `${fixed(100 * value, 1)} %`;
+  if (words === "time" && value < 0) return `${fixed(value / 1e6, 2)} ms`;
+  if (Object.hasOwn(UNITS, words)) return inUnits(value, UNITS[words]);
+  if (Math.abs(value) >= 1e4) return inUnits(value, UNITS.count);
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : short(value);
+}
+
+function inUnits(value, units) {
+  let number = 0;
+  while (number < units.length - 1 && value >= 999.5) {
+    value /= 1000;
+    number += 1;
   }
-  if (unit === "bytes") {
-    for (const [step, name] of [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
-      if (size >= step) return `${short(value / step)} ${name}`;
-    }
-    return `${short(value)} B`;
-  }
-  for (const [step, name] of STEPS) {
-    if (size >= step && size >= 1e4) return `${short(value / step)} ${name}`;
-  }
-  return size !== 0 && size < 1e-3 ? value.toExponential(2) : short(value);
+  const digits = value >= 99.95 || Number.isInteger(value) ? 0 : value >= 9.995 ? 1 : 2;
+  const [whole, part] = fixed(value, digits).split(".");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  return `${grouped}${part ? `.${part}` : ""} ${units[number]}`.trimEnd();
+}
+
+/** With so many digits after the point. Of two that are as near, Python takes the even one, and toFixed the larger. */
+function fixed(value, digits) {
+  const all = Math.abs(value).toFixed(30);
+  const end = all.indexOf(".") + digits + 1;
+  if (!/^50*$/.test(all.slice(end)) || !/[02468]\.?$/.test(all.slice(0, end))) return value.toFixed(digits);
+  return `${value < 0 ? "-" : ""}${all.slice(0, digits ? end : end - 1)}`;
+}
+
+function ofThreeDigits(value) {
+  if (value === 0) return "0";
+  const all = value.toExponential(60);
+  const even = /^-?\d\.\d[02468]50*e/.test(all); // as in `fixed`
+  const [digits, exponent] = (even ? all.replace(/50*e/, "e") : value.toExponential(2)).split("e");
+  if (exponent >= -4 && exponent < 3) return String(Number(`${digits}e${exponent}`));
+  return `${Number(digits)}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
 }
 
 function short(value) {

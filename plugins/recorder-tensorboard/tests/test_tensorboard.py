@@ -220,7 +220,7 @@ def test_memory_is_that_of_the_results(trained, tmp_path):
     told = {s.node_name: sum(m.total_bytes for m in s.memory) for s in device.node_stats}
     assert told["Sequential/0"] == 2 * 4 * 8 * 8 * 4
     assert told["Sequential/3"] == 0  # a view
-    assert sum(told.values()) == sum(node.meta["metrics"]["activation_bytes"] for node in graph.nodes)
+    assert sum(told.values()) == sum(graph.metrics[node]["activation_bytes"] for node in graph.nodes)
     assert all(out.tensor_description.HasField("shape") for s in device.node_stats for out in s.output)
     shapes = [[dim.size for dim in out.tensor_description.shape.dim] for s in device.node_stats for out in s.output]
     assert shapes == [list(value.shape) for node in graph.nodes for value in node.outputs]
@@ -244,10 +244,11 @@ def test_gradients_are_told_from_step_to_step(trained, tmp_path):
         *(f"gradient {statistic}/{name}" for statistic in statistics for name in places),
         *(f"parameter gradient {statistic}/{name}" for statistic in statistics for name in parameters),
     }
-    nodes = [next(node for node in graph.nodes if node.name == "1.bn") for graph in trained.graphs]
+    graphs = trained.graphs
+    nodes = [next(node for node in graph.nodes if node.name == "1.bn") for graph in graphs]
     biases = [next(value for value in graph.initializers if value.name == "4.bias") for graph in trained.graphs]
     for tag, told in {
-        "gradient norm/1.bn": [node.meta["metrics"]["gradient_norm"] for node in nodes],
+        "gradient norm/1.bn": [graph.metrics[node]["gradient_norm"] for graph, node in zip(graphs, nodes)],
         "parameter gradient largest/4.bias": [value.meta["backward"]["gradient"]["largest"] for value in biases],
     }.items():
         scalars = events.Scalars(tag)
