@@ -182,7 +182,7 @@ class _Assembler:
         duration = event.stop_ns - event.start_ns
         if event.module is None:
             scope = self._scope()
-            prefix = "" if scope is None or scope.fqn == "" else f"{scope.name}."
+            prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
             name = self.names.unique(prefix + event.op_type)
             inputs = tuple(versions.values(event.inputs))
             node = Node(

@@ -58,7 +58,7 @@ class Scope:
     """One call of a module that holds nodes. ``fqn`` is the module's qualified name, "" for the root itself;
     ``call`` counts that module's calls from 0.
 
-    ``inputs`` and ``outputs`` are what it was given and returned, used or not, in the order of the call; what it returned
+    ``inputs`` and ``outputs`` are what it was given and returned, used or not, in the order of the call; what is in it
     twice stands twice. Each has a name: ``"hidden_states"``, ``"position_embeddings.0"``; ``"logits"``, ``"past.0.1"``,
     ``"0"`` of a tuple, ``""`` of the only tensor that is returned, or where the name was not recorded.
     ``meta["arguments"]`` are the arguments without a tensor.

@@ -67,6 +67,12 @@ class Copies:
         self._originals[copy] = node
         return copy
 
+    def narrowed(self, copy: Node, node: Node, kept: Iterable[int]) -> None:
+        """Give a node's copy the node's inputs at these positions alone."""
+        positions = list(kept)
+        copy.inputs = self.values([node.inputs[i] for i in positions])
+        copy.input_names = tuple([node.input_names[i] for i in positions]) if node.input_names else ()
+
     def collapsed(self, scope: Scope, name: str) -> Node:
         """A scope as a node of that name, as yet without inputs and outputs."""
         node = Node(
@@ -94,8 +100,11 @@ class Copies:
             nodes,
             inputs=given,
             outputs=returned,
-            input_names=[name or v.name for v, name in self._named(given, original.inputs, original.input_names)],
-            output_names=[name for _, name in self._named(returned, original.outputs, original.output_names)],
+            input_names=[
+                value.name if name is None else name
+                for value, name in self._named(given, original.inputs, original.input_names)
+            ],
+            output_names=[name or "" for _, name in self._named(returned, original.outputs, original.output_names)],
             initializers=self.values(original.initializers if initializers is None else initializers),
             scopes=[copy for copy in map(self.scope, scopes) if copy is not None],
             name=original.name,
@@ -114,11 +123,13 @@ class Copies:
 
     def _named(
         self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]
-    ) -> Iterator[tuple[Value, str]]:
-        """Each with the name of what it stands for. What stands there twice has several."""
+    ) -> Iterator[tuple[Value, str | None]]:
+        """Each with the name of what it stands for, None if that is none of the originals. What stands there twice has
+        several.
+        """
         waiting: dict[int, deque[str]] = defaultdict(deque)
         for original, name in zip(originals, names):
             waiting[id(self.value(original))].append(name)
         for value in shown:
             of_it = waiting[id(value)]
-            yield value, "" if not of_it else of_it.popleft() if len(of_it) > 1 else of_it[0]
+            yield value, None if not of_it else of_it.popleft() if len(of_it) > 1 else of_it[0]

@@ -1,7 +1,7 @@
 """What repeats, shown once: `fold`, and back again, `unfold`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recorder.gc_pause import collector_held_back
@@ -63,7 +63,7 @@ class _Fold:
         copies = Copies(runs.shown, runs.around)
         nodes = [copies.node(node) for node in kept]
         for node, copy in zip(kept, nodes):
-            copy.inputs = tuple(_once(node.inputs, runs, copies))
+            copies.narrowed(copy, node, _once(node.inputs, runs))
             _tell(node, copy, runs)
         scopes = list(_scopes(graph, kept, runs))
         for scope in scopes:
@@ -76,15 +76,14 @@ class _Fold:
         return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), _outputs(graph.outputs, runs))
 
 
-def _once(values: Iterable[Value], runs: Runs, copies: Copies) -> Iterator[Value]:
-    """What a node of the view uses: a value that stands for others just once."""
-    values = list(values)
+def _once(values: Sequence[Value], runs: Runs) -> Iterator[int]:
+    """The positions of what a node of the view uses: of a value that stands for others just one."""
     there = {id(value) for value in values if runs.shown(value) is value}
-    for value in values:
+    for position, value in enumerate(values):
         shown = runs.shown(value)
         if shown is value or id(shown) not in there:
             there.add(id(shown))
-            yield copies.value(shown)
+            yield position
 
 
 def _input(value: Value, runs: Runs) -> Value:

@@ -93,7 +93,7 @@ class _Hide:
         for node in graph.nodes:
             if id(node) not in gone:
                 copy = copies.node(node)
-                copy.inputs = copies.values(value for value in node.inputs if id(value) not in without)
+                copies.narrowed(copy, node, (i for i, value in enumerate(node.inputs) if id(value) not in without))
                 nodes.append(copy)
         left = (node for node in graph.nodes if id(node) not in gone)
         return copies.graph(graph, nodes, holders(graph, left))
