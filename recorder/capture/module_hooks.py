@@ -258,7 +258,7 @@ class Capture:
                 and not kwargs
                 and not depth()
             ):
-                # Most calls are like this. What follows comes to what `_write` does, which takes longer.
+                # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
                 record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END, None]
                 known.now(output, made, said)
@@ -267,10 +267,7 @@ class Capture:
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
-            self.faults.add(ours, record)
-            if stack and stack[-1] is call:
-                del stack[-1]
-            calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
+            self._spoiled(call, record, ours, error)
         else:
             # The call goes no earlier: whatever interrupts this hook, the modes are in it or back on the stack.
             del stack[-1]
@@ -281,8 +278,7 @@ class Capture:
                     if not mode.gone:
                         push(mode)
             if type(call) is Entry:
-                call.popped = ()
-                call.idle = True
+                call.popped, call.idle = (), True
         if not stack:
             calls.unwatch_end()
         elif stack[-1].popped and not stack[-1].silent:
@@ -291,10 +287,20 @@ class Capture:
                 push(mode)
             stack[-1].popped = ()
         if call.flags == OUTERMOST and self.after_call is not None:
-            try:
-                self.after_call()
-            except Exception as ours:
-                self.faults.add(ours)
+            self._hand_on(self.after_call)
+
+    def _spoiled(self, call: OpenCall | Entry, record: Log, ours: Exception, error: str | None) -> None:
+        """What was to be said of a call is lost to an error of ours, and that is said."""
+        self.faults.add(ours, record)
+        if self._stack and self._stack[-1] is call:
+            del self._stack[-1]
+        self._calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
+
+    def _hand_on(self, after_call: Callable[[], None]) -> None:
+        try:
+            after_call()
+        except Exception as ours:
+            self.faults.add(ours)
 
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any

@@ -61,6 +61,7 @@ __all__ = [
     "derived_record",
     "enter_record",
     "grad_record",
+    "gradient_part",
     "leaf_record",
     "leave_record",
     "meet_record",
@@ -101,7 +102,7 @@ DERIVED, MEMBERS, SOURCE, GRAD, PARAMETER = map(Tag, ("DERIVED", "MEMBERS", "SOU
 LIST, MAP, END = map(Tag, ("LIST", "MAP", "END"))
 
 
-# Writers. Those of calls give the head: whoever has the arguments appends the parts.
+# Writers. Those of calls, modules and gradients give the head: whoever has the parts appends them.
 
 
 def op_record(function: Any, start: int, stop: int, error: str | None = None) -> Log:
@@ -154,25 +155,19 @@ def source_record(file: str, line: int) -> Log:
     return [SOURCE, file, line]
 
 
-def grad_record(
-    key: int, phase: Phase, time: int, backward: int, gradients: Iterable[Facts | None], measures: Iterable[Any]
-) -> Log:
+def grad_record(key: int, phase: Phase, time: int, backward: int) -> Log:
     """Gradients arrived at a module call, or left it."""
-    record: Log = [GRAD, key, phase, time, backward]
-    for gradient in gradients:
-        if gradient is None:
-            record.append(None)
-        else:
-            record += gradient[:ADDRESS]
-    record.append(END)
-    record += measures
-    record.append(END)
-    return record
+    return [GRAD, key, phase, time, backward]
 
 
-def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Facts | None) -> Log:
-    """A gradient was accumulated."""
-    return [PARAMETER, reference, time, backward, measure, *((None,) if gradient is None else gradient[:ADDRESS])]
+def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Iterable[Any]) -> Log:
+    """A gradient was accumulated. What is said of it is a `gradient_part`."""
+    return [PARAMETER, reference, time, backward, measure, *gradient]
+
+
+def gradient_part(facts: Facts | None) -> Facts:
+    """What is said of a gradient; None if there is none."""
+    return (None,) if facts is None else facts[:ADDRESS]
 
 
 class Reader:
