@@ -3,6 +3,7 @@ recorded models' own.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -53,7 +54,7 @@ class Kind:
     def signature(self) -> Signature:
         """What its forward calls its arguments. Asked when somebody wants to know, off the hot path."""
         if self._signature is None:
-            self._signature = signature_of(self.type.forward, skip=1)
+            self._signature = signature_of(lambda: self.type.forward, skip=1)
         return self._signature
 
 
@@ -84,7 +85,7 @@ class Entry:
         self.met = False
         self.early: Any = None
         own = module.__dict__
-        self.forward = signature_of(own["forward"]) if "forward" in own else None
+        self.forward = signature_of(partial(own.get, "forward")) if "forward" in own else None
         self.inplace = own.get("inplace") is True
         self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
         self.fused = kind.fused

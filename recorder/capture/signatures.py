@@ -20,12 +20,12 @@ class Signature(NamedTuple):
         return f"{self.rest}.{position - len(self.names)}" if self.rest else ""
 
 
-def signature_of(forward: Callable[..., Any], skip: int = 0) -> Signature:
-    """The signature of a function, without its first so many arguments. Whatever it is: what cannot be asked has no
-    names.
+def signature_of(forward: Callable[[], Any], skip: int = 0) -> Signature:
+    """The signature of the function that ``forward()`` gets, without its first so many arguments. Whatever it is, and
+    if it cannot be got: what cannot be asked has no names.
     """
     try:
-        parameters = list(inspect.signature(forward).parameters.values())[skip:]
+        parameters = list(inspect.signature(forward()).parameters.values())[skip:]
     except Exception:
         return Signature()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -58,9 +58,9 @@ def gradients(reader: Reader) -> Log:
 
 WRITTEN: dict[Any, Callable[[Reader], Log]] = {
     raw.OP: lambda r: [*raw.op_record(*r.op()), *parts(r.tags, 2), *outputs(r)],
-    raw.LEAF: lambda r: [*raw.leaf_record(*r.leaf()), *parts(r.tags, 2), *outputs(r)],
+    raw.LEAF: lambda r: [*raw.leaf_record(*r.leaf()), *parts(r.tags, 2), *outputs(r), next(r.tags)],
     raw.ENTER: lambda r: raw.enter_record(*r.enter(), parts(r.tags, 1)[:-1]),
-    raw.LEAVE: lambda r: [*raw.leave_record(*r.leave()), *parts(r.tags, 3)],
+    raw.LEAVE: lambda r: [*raw.leave_record(*r.leave()), *parts(r.tags, 3), next(r.tags)],
     raw.MEET: lambda r: raw.meet_record(*r.meet()),
     raw.MODULE: lambda r: [*raw.module_record(*r.module()), *held(r), *held(r)],
     raw.DERIVED: lambda r: raw.derived_record(r.derived(), cast(Any, r.tensors())),
