@@ -28,7 +28,8 @@ from recorder.errors import (
 from recorder.events.stream import EventStream
 from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
-from recorder.graph.document import dumps, json_schema, loads
+from recorder.graph.document import dumps, loads
+from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -44,9 +44,10 @@ class Recorder:
     The same recorder may be entered again, and then goes on with the same recording. Recorders may be nested.
 
     Args:
-        net: the model. It is not kept alive by the recorder after the block.
-        more_modules: further models in the same recording, such as a discriminator beside a generator. Their modules'
-            names begin with their class's name.
+        net: the model. It is not kept alive by the recorder after the block. Several models may be given by name, as
+            ``{"generator": g, "critic": d}``: then the names of their modules begin with these.
+        more_modules: further models in the same recording, without a name of their own: their modules' names begin with
+            their class's name.
         functions: record functions between the modules too. Without them a recording costs least; edges then come
             from tensors that go from module to module as they are and, where gradients are on, from autograd. An edge
             that cannot be known is left out.
@@ -68,14 +69,15 @@ class Recorder:
             that is not torch's. The paths of your files are in the recording then.
 
     Raises:
-        TypeError: what is to be recorded is no ``nn.Module``.
-        ValueError: ``gradients`` is none of these, ``every`` or ``keep`` is no positive number, or there are both
-            ``stream`` and ``keep``: a file keeps everything.
+        TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
+        ValueError: no model is given, or there are models with and without names; ``gradients`` is none of these,
+            ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file keeps
+            everything.
     """
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | Mapping[str, nn.Module],
         *more_modules: nn.Module,
         functions: bool = True,
         autograd: bool = False,
@@ -85,18 +87,22 @@ class Recorder:
         keep: int | None = None,
         source: bool = False,
     ) -> None:
-        _check((net, *more_modules), gradients, every, keep, stream)
+        modules: Sequence[nn.Module] | Mapping[str, nn.Module]
+        modules = net if isinstance(net, Mapping) and not more_modules else (net, *more_modules)  # type: ignore[arg-type]
+        _check_modules(modules)
+        _check(gradients, every, keep, stream)
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)
-        kind = type(original(net))
+        roots = by_prefix(modules)
+        kind = type(original(next(iter(roots.values()))))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._functions = functions
         self._autograd = autograd
         self._reading = LatestReading()
         self._session = Session(
-            by_prefix((net, *more_modules)),
+            roots,
             store,
             Header(torch=str(torch.__version__), model=f"{kind.__module__}.{kind.__qualname__}", meta=meta),
             functions=functions,
@@ -210,16 +216,26 @@ class Recorder:
         return mimebundle(self.graph, repr(self))
 
 
-def _check(
-    modules: Sequence[Any], gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None
-) -> None:
+def _check_modules(modules: Sequence[Any] | Mapping[Any, Any]) -> None:
     """Raise what `Recorder` says that it raises."""
-    for module in modules:
+    if isinstance(modules, Mapping):
+        if not modules:
+            raise ValueError('Recorder was given no model: name at least one, as in Recorder({"generator": g})')
+        for name in modules:
+            if not isinstance(name, str) or not name:
+                raise TypeError(f"a model's name is text, and not {name!r}: Recorder({{'generator': g, 'critic': d}})")
+    elif any(isinstance(module, Mapping) for module in modules):
+        raise ValueError("name all models or none: Recorder({'generator': g, 'critic': d}), or Recorder(g, d)")
+    for module in modules.values() if isinstance(modules, Mapping) else modules:
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"Recorder takes torch.nn.Module objects, and was given {type(module).__name__}: "
                 "pass the model itself, before it is called"
             )
+
+
+def _check(gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None) -> None:
+    """The same of what is no model."""
     if gradients not in get_args(Gradients):
         raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
     for name, number in (("every", every), ("keep", keep)):

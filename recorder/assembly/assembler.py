@@ -11,12 +11,15 @@ Three things are worked out here and nowhere else:
   `recorder.assembly.backward_marks`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from recorder.assembly.backward_marks import Reached
-from recorder.assembly.tensor_versions import Absurd, State, Versions
+from recorder.assembly.ends import Ends, names_for
+from recorder.assembly.open_calls import OpenCall, call_name
+from recorder.assembly.tensor_versions import Absurd, Versions
 from recorder.errors import StreamError
 from recorder.events.stream import EventStream
 from recorder.events.types import (
@@ -70,21 +73,6 @@ def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
         return assembler.graph(), assembler.origins
 
 
-@dataclass(slots=True, eq=False)
-class _Frame:
-    """A module call in progress. ``handed_on`` keeps the states of tensors that a call inside returned as they were
-    given: to the caller, who uses the same object, nothing has happened to it.
-    """
-
-    event: Enter
-    module: Module
-    parent: "_Frame | None"
-    ignored: bool
-    depth: int
-    scope: Scope | None = None
-    handed_on: dict[int, State] = field(default_factory=dict)
-
-
 class _Assembler:
     """The state of one pass; `graph` runs it."""
 
@@ -94,15 +82,14 @@ class _Assembler:
         self.value_names = Namespace()  # of those that no node made
         self.nodes: list[Node] = []
         self.scopes: list[Scope] = []
-        self.inputs: dict[int, Value] = {}
-        self.outputs: dict[int, Value] = {}
+        self.ends = Ends()
         self.initializers: list[Value] = []
         self.modules: dict[int, Module] = {}
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.versions = Versions(self.nodes, len(stream))
-        self.frame: _Frame | None = None
-        self.called: dict[int, Node | Scope | _Frame] = {}
+        self.frame: OpenCall | None = None
+        self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
@@ -134,17 +121,18 @@ class _Assembler:
         self.versions.finish()
         with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
-        for value in (*self.inputs.values(), *(v for v in self._loose() if id(v) not in self.inputs)):
-            value.name = self.value_names.unique("input" if value.role == "input" else value.role)
+        self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
         return Graph(
             self.nodes,
-            inputs=list(self.inputs.values()),
-            outputs=list(self.outputs.values()),
+            inputs=list(self.ends.inputs.values()),
+            outputs=self.ends.outputs,
             initializers=self.initializers,
             scopes=self.scopes,
             name=header.model.rpartition(".")[2],
             meta=dict(header.meta),
+            input_names=[self.ends.input_names.get(key, "") for key in self.ends.inputs],
+            output_names=self.ends.output_names,
         )
 
     # Tensors
@@ -174,11 +162,6 @@ class _Assembler:
         state.sources = tuple(found.values())
         self.versions.use(len(found))
 
-    def _loose(self) -> list[Value]:
-        """Values that were not seen made and have no name yet, in the order of their first use."""
-        used = (v for node in self.nodes for v in node.inputs)
-        return list({id(v): v for v in (*used, *self.outputs.values()) if not v.name}.values())
-
     # Calls
 
     def _module(self, event: Module) -> None:
@@ -196,46 +179,62 @@ class _Assembler:
                 if output.tensor not in versions.states:
                     versions.set(output.tensor, output.meta, "activation")
             return
-        inputs = versions.values(event.inputs)
-        if event.outermost:
-            self._given(inputs)
         duration = event.stop_ns - event.start_ns
         if event.module is None:
             scope = self._scope()
             prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
             name = self.names.unique(prefix + event.op_type)
+            inputs = tuple(versions.values(event.inputs))
             node = Node(
-                name, "function", event.op_type, event.target, None, None, scope, tuple(inputs), (),
-                dict(event.attributes), {}, event.error, duration,
+                name, "function", event.op_type, event.target, None, None, scope, inputs, (), dict(event.attributes),
+                {}, event.error, duration,
             )  # fmt: skip
             if event.source is not None:
                 node.meta["source"] = event.source
         else:
             module = self.modules[event.module]
-            node = self._module_node(module, inputs, event.error, duration)
+            node = self._module_node(module, event, event.attributes, duration, event.outermost)
             if event.call is not None:
                 self.called[event.call] = node
                 self.module_of[event.call] = module
-        self._make(node, event.outputs, event.writes, event.inputs)
+        self._make(node, event.outputs, event.writes, event.inputs, event.output_names)
         if event.outermost:
-            self._returned([output.tensor for output in event.outputs])
+            self.ends.returned([versions.read(output.tensor).value for output in event.outputs], event.output_names)
 
-    def _module_node(self, module: Module, inputs: list[Value], error: str | None, duration: int) -> Node:
+    def _module_node(
+        self, module: Module, event: Op | Leave, arguments: dict[str, Any], duration: int, outermost: bool
+    ) -> Node:
         """A node for a call of a module, which uses the module's own tensors, too."""
+        versions, given = self.versions, event.inputs
+        inputs, names = versions.values(given), names_for(event.input_names, len(given))
+        if len(inputs) != len(given):  # several values stand for one that was made unseen
+            names = tuple([name for tensor, name in zip(given, names) for _ in versions.stand_ins(tensor)])
+        if outermost:
+            self.ends.given(inputs, names)
         members = self.replaced.get(module.module)
+        own = (*module.parameters, *module.buffers)
         if members is None:
-            members = tuple([member.tensor for member in (*module.parameters, *module.buffers)])
-        self.versions.use(len(members))
-        inputs += [self.versions.read(tensor).value for tensor in members]
+            members = tuple([member.tensor for member in own])
+        versions.use(len(members))
+        inputs += [versions.read(tensor).value for tensor in members]
+        names += names_for(tuple([member.name for member in own]), len(members))
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
-        name = self.names.unique(_call_name(module, call))
+        name = self.names.unique(call_name(module, call))
         return Node(
             name, "module", module.op_type, module.target, module.fqn, call, scope, tuple(inputs), (),
-            dict(module.attributes), {}, error, duration,
+            dict(module.attributes), {"arguments": dict(arguments)} if arguments else {}, event.error, duration, None,
+            names,
         )  # fmt: skip
 
-    def _make(self, node: Node, made: Iterable[Output], writes: tuple[int, ...], given: tuple[int, ...]) -> None:
+    def _make(
+        self,
+        node: Node,
+        made: Sequence[Output],
+        writes: tuple[int, ...],
+        given: tuple[int, ...],
+        names: tuple[str, ...],
+    ) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
         frame, versions, makers = self.frame, self.versions, self.origins.makers
         for tensor in writes:
@@ -256,6 +255,9 @@ class _Assembler:
             if number is not None and not handed_on and makers.get(number, (None,))[0] is None:
                 makers[number] = (node, meta.grad_fn)
         node.outputs = tuple(outputs.values())
+        if node.kind == "module":
+            named = dict(zip(reversed([output.tensor for output in made]), reversed(names_for(names, len(made)))))
+            node.output_names = tuple([named[tensor] for tensor in outputs])
         self.nodes.append(node)
 
     def _count(self, module: Module) -> int:
@@ -269,8 +271,8 @@ class _Assembler:
         parent = self.frame
         ignored = event.recomputed or (parent is not None and parent.ignored)
         if event.outermost and not ignored:
-            self._given(self.versions.values(event.inputs))
-            self.versions.begin()
+            self.versions.use(len(event.inputs))
+            self.ends.given([self.versions.read(tensor).value for tensor in event.inputs])
         module = self.modules[event.module]
         depth = 1 if parent is None else parent.depth + 1
         if depth > DEEPEST:
@@ -278,23 +280,23 @@ class _Assembler:
         if event.call in self.called:
             raise Absurd(f"call {event.call} is entered a second time")
         self.module_of[event.call] = module
-        self.frame = self.called[event.call] = _Frame(event, module, parent, ignored, depth)
+        self.frame = self.called[event.call] = OpenCall(event, module, parent, ignored, depth, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:
         frame = self.called[event.call]
-        if not isinstance(frame, _Frame):
+        if not isinstance(frame, OpenCall):
             raise KeyError(f"call {event.call}")
         self._abandon(event.stop_ns, frame)
         self._close(frame, event)
 
-    def _abandon(self, now: int, until: _Frame | None = None) -> None:
+    def _abandon(self, now: int, until: OpenCall | None = None) -> None:
         """The calls in progress inside ``until``, or all of them, never returned: a call around them did, or a new
         outermost one began.
         """
         while self.frame is not None and self.frame is not until:
             self._close(self.frame, Leave(self.frame.event.call, now, error=UNFINISHED))
 
-    def _close(self, frame: _Frame, event: Leave) -> None:
+    def _close(self, frame: OpenCall, event: Leave) -> None:
         self.frame = frame.parent
         if frame.ignored:
             del self.called[event.call]
@@ -309,25 +311,39 @@ class _Assembler:
                 versions.states[tensor] = state
         duration = event.stop_ns - frame.event.start_ns
         if frame.scope is None:
-            inputs = versions.values(event.inputs or frame.event.inputs)
-            if frame.event.outermost:
-                self._given(inputs)
-            node = self._module_node(frame.module, inputs, event.error, duration)
+            if not event.inputs:
+                event = msgspec.structs.replace(event, inputs=frame.event.inputs)
+            node = self._module_node(frame.module, event, event.arguments, duration, frame.event.outermost)
             made = [Output(tensor, versions.states[tensor].meta) for tensor in event.outputs]
-            self._make(node, made, (), event.inputs)
+            self._make(node, made, (), event.inputs, event.output_names)
             self.called[event.call] = node
         else:
-            if frame.event.outermost:
-                # What the call was given is what was current when it began.
-                self._given(map(versions.on_entry, event.inputs))
             frame.scope.error, frame.scope.duration_ns = event.error, duration
+            self._describe(frame, frame.scope, event)
             self.called[event.call] = frame.scope
-            for tensor in event.outputs:
-                value = versions.states[tensor].value
-                if value.role == "constant" and tensor not in event.inputs:
-                    value.role = "activation"  # made inside, where the recording could not look
         if frame.event.outermost:
-            self._returned(event.outputs)
+            self.ends.returned([versions.read(tensor).value for tensor in event.outputs], event.output_names)
+
+    def _describe(self, frame: OpenCall, scope: Scope, event: Leave) -> None:
+        """What a call was given is what was current when it began, and what it returned is what is now."""
+        versions, given = self.versions, event.inputs or frame.event.inputs
+        versions.use(len(given) + len(event.outputs))
+        began = [
+            (versions.at(tensor, frame.begin), name)
+            for tensor, name in zip(given, names_for(event.input_names, len(given)))
+        ]
+        inputs = [(value, name) for value, name in began if value is not None]
+        scope.inputs, scope.input_names = tuple([v for v, _ in inputs]), tuple([name for _, name in inputs])
+        if frame.event.outermost:
+            self.ends.given(scope.inputs, scope.input_names)
+        for tensor in event.outputs:
+            value = versions.states[tensor].value
+            if value.role == "constant" and tensor not in event.inputs:
+                value.role = "activation"  # made inside, where the recording could not look
+        scope.outputs = tuple([versions.read(tensor).value for tensor in event.outputs])
+        scope.output_names = names_for(event.output_names, len(event.outputs))
+        if event.arguments:
+            scope.meta["arguments"] = dict(event.arguments)
 
     def _scope(self) -> Scope | None:
         """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
@@ -344,23 +360,11 @@ class _Assembler:
         for frame in reversed(missing):
             module = frame.module
             call = self._count(module)
-            name = self.names.unique(_call_name(module, call))
+            name = self.names.unique(call_name(module, call))
             parent = frame.scope = Scope(module.fqn, call, module.op_type, parent, name, module.target)
             parent.attributes = dict(module.attributes)
             self.scopes.append(parent)
         return parent
-
-    def _given(self, values: Iterable[Value]) -> None:
-        for value in values:
-            if value.producer is None and value.role == "constant":
-                value.role = "input"
-            if value.role == "input":
-                self.inputs.setdefault(id(value), value)
-
-    def _returned(self, tensors: Iterable[int]) -> None:
-        for tensor in tensors:
-            value = self.versions.read(tensor).value
-            self.outputs.setdefault(id(value), value)
 
     def _finish_open_frames(self) -> None:
         """Calls still in progress: a stream may end anywhere. They are whole up to there, without a duration."""
@@ -372,6 +376,7 @@ class _Assembler:
             else:
                 self.frame = frame.parent
                 if frame.scope is not None:
+                    self._describe(frame, frame.scope, Leave(frame.event.call, 0))
                     self.called[frame.event.call] = frame.scope
 
     # Backward
@@ -384,8 +389,3 @@ class _Assembler:
         if event.tensor not in self.versions.states:
             raise KeyError(f"tensor {event.tensor}")
         self.reached.parameter(event)
-
-
-def _call_name(module: Module, call: int) -> str:
-    name = module.fqn or module.op_type
-    return f"{name}#{call}" if call else name

@@ -4,8 +4,10 @@ A tensor is written in place again and again; each write, and each module that h
 it. Tensors that share memory share the writes: reading one after another was written yields a value made by the writer.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import msgspec
 
@@ -61,8 +63,8 @@ class Versions:
         self._written: dict[int, _Written] = {}
         self._late: dict[int, tuple[Node, list[Value]]] = {}  # by node, its outputs and those that were met later
         self._uses_left = FREE_USES + USES_PER_EVENT * events
-        self._begin = 0
-        self._before: dict[int, Value] = {}  # what was current at the beginning, and has been replaced since
+        self._born: dict[int, int] = {}  # of tensors that a node made, how many nodes there were before
+        self._before: dict[int, list[tuple[int, Value]]] = {}  # what was current until the node of that number
 
     def set(self, tensor: int, meta: TensorMeta, role: Role, name: str = "") -> Value:
         """Give a tensor a new value, which is up to date with its memory."""
@@ -72,6 +74,8 @@ class Versions:
         old = self.states.get(tensor)
         if old is None:
             self.first[tensor] = value
+            if role == "activation":
+                self._born[tensor] = len(self._nodes)
         else:
             self._remember(tensor, old.value, len(self._nodes))
             self.inside.pop(tensor, None)
@@ -119,6 +123,11 @@ class Versions:
         self.use(len(values))
         return values
 
+    def stand_ins(self, tensor: int) -> tuple[Value, ...]:
+        """The values that a call uses which is given a tensor."""
+        state = self.states[tensor]
+        return state.sources or (state.value,)
+
     def use(self, count: int) -> None:
         """So many tensors are used.
 
@@ -133,27 +142,29 @@ class Versions:
         """Tell the nodes what they wrote that was met later. Not each time: there may be very many."""
         for writer, outputs in self._late.values():
             writer.outputs = tuple(outputs)
+            if writer.kind == "module":
+                writer.output_names += ("",) * (len(outputs) - len(writer.output_names))
 
     def is_current(self, state: State) -> bool:
         """Whether the memory was not written since the state was."""
         written = self._written.get(state.memory)
         return written is None or written.version == state.version
 
-    def begin(self) -> None:
-        """An outermost call begins: `on_entry` tells of this moment."""
-        self._begin = len(self._nodes)
-        self._before = {}
-
-    def on_entry(self, tensor: int) -> Value:
-        """What a tensor was when the outermost call began, as far as the writes since can be told apart."""
-        if tensor in self._before:
-            return self._before[tensor]
+    def at(self, tensor: int, position: int) -> Value | None:
+        """What a tensor was when there were so many nodes, as far as the writes since can be told apart; None if it was
+        not there yet.
+        """
+        if self._born.get(tensor, -1) >= position:
+            return None
+        replaced = self._before.get(tensor, ())
+        first = bisect_left(replaced, position, key=itemgetter(0))
+        if first < len(replaced):
+            return replaced[first][1]
         state = self.states[tensor]
         written = self._written.get(state.memory)
-        position = 0 if written is None else written.position
-        return self.read(tensor).value if position < self._begin else state.value
+        last = 0 if written is None else written.position
+        return self.read(tensor).value if last < position else state.value
 
     def _remember(self, tensor: int, value: Value, position: int) -> None:
         """A value is replaced by what node number ``position`` made: a call that began before may have got it."""
-        if self._begin <= position:
-            self._before.setdefault(tensor, value)
+        self._before.setdefault(tensor, []).append((position, value))

@@ -172,6 +172,15 @@ def _copy(scopes: Iterable[Scope]) -> dict[int, Scope]:
     for scope in scopes:
         parent = None if scope.parent is None else copies[id(scope.parent)]
         copies[id(scope)] = replace(
-            scope, parent=parent, duration_ns=None, backward_ns=None, attributes=dict(scope.attributes), meta={}
+            scope,
+            parent=parent,
+            duration_ns=None,
+            backward_ns=None,
+            attributes=dict(scope.attributes),
+            meta={},
+            inputs=(),
+            outputs=(),
+            input_names=(),
+            output_names=(),
         )
     return copies

@@ -16,8 +16,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from recorder.capture.raw_records import Phase, grad_record, parameter_record
-from recorder.capture.tensor_facts import Facts, Reference, facts, quietly
+from recorder.capture.raw_records import END, Phase, grad_record, parameter_record
+from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly
 from recorder.capture.tensor_stats import Measures
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
@@ -132,9 +132,14 @@ class Backward:
             if self._of_parameters:
                 self._passes.add(backward)
             with quietly():
-                said = [_facts_of(gradient) for gradient in gradients]
-                measures = () if self._measures is None else map(self._measures.measure, gradients)
-                self._append(grad_record(key, phase, now, backward, said, measures))
+                record = grad_record(key, phase, now, backward)
+                for gradient in gradients:
+                    record += _said_of(gradient)
+                record.append(END)
+                if self._measures is not None:
+                    record += [self._measures.measure(gradient) for gradient in gradients]
+                record.append(END)
+                self._append(record)
         except Exception as ours:
             self._failed(ours)
 
@@ -150,7 +155,7 @@ class Backward:
                     return
                 gradient = parameter.grad
                 measured = None if self._measures is None else self._measures.measure(gradient)
-                self._append(parameter_record(reference, now, backward, measured, _facts_of(gradient)))
+                self._append(parameter_record(reference, now, backward, measured, _said_of(gradient)))
         except Exception as ours:
             self._failed(ours)
 
@@ -175,5 +180,6 @@ class _Announcing(Backward):
         super()._record(key, phase, gradients)
 
 
-def _facts_of(gradient: Any) -> Facts | None:
-    return facts(gradient) if isinstance(gradient, Tensor) else None
+def _said_of(gradient: Any) -> Facts:
+    # As `gradient_part` has it, which would be a call more for each gradient.
+    return facts(gradient)[:ADDRESS] if isinstance(gradient, Tensor) else (None,)

@@ -78,6 +78,8 @@ class Decoder:
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
+        self._entered: dict[int, Entry] = {}  # of calls that have not ended
+        self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listed: dict[bytes, Attributes] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
@@ -120,7 +122,7 @@ class Decoder:
             del self._storages[address]
         for backward in sorted(self._passes)[:-_PASSES]:
             del self._passes[backward]
-        for shared in (self._metas, self._attributes, self._listed, self._kinds):
+        for shared in (self._metas, self._attributes, self._listed, self._kinds, self._tuples):
             shared.clear()  # what is not used again must not pile up
         return set(self._tensors.values()), {number for number, _ in self._modules.values()}
 
@@ -144,6 +146,14 @@ class Decoder:
         """Arguments that are no tensors."""
         attributes = {name: plain(value) for name, value in values.items() if not only_tensors(value)}
         return self._same(attributes) if attributes else _NONE
+
+    def _told(self, values: Mapping[str, Any]) -> Attributes:
+        """A module's arguments without a tensor."""
+        return self._same({name: plain(value) for name, value in values.items()}) if values else _NONE
+
+    def _same_names(self, reader: Reader, count: int) -> tuple[str, ...]:
+        names = reader.names(count)
+        return self._tuples.setdefault(names, names)
 
     def _same(self, attributes: Attributes) -> Attributes:
         """One object for equal attributes; ``1`` and ``True`` are equal to Python, and not as JSON."""
@@ -223,7 +233,7 @@ class Decoder:
 
     def _leaf(self, reader: Reader) -> ev.Op:
         entry, key, flags, start, stop, error = reader.leaf()
-        inputs = reader.tensors(2)
+        inputs, names, values = reader.given(entry.signature)
         outputs, again = self._outputs(reader, inputs)
         return ev.Op(
             entry.kind.type.__name__,
@@ -235,21 +245,35 @@ class Decoder:
             inputs,
             outputs,
             tuple(again) if entry.inplace else (),
-            _NONE,
+            self._told(values),
             error,
             flags == OUTERMOST,
             flags == RECOMPUTED,
+            None,
+            self._tuples.setdefault(names, names),
+            self._same_names(reader, len(outputs)),
         )
 
     def _enter(self, reader: Reader) -> ev.Enter:
         entry, key, flags, start = reader.enter()
         module, inputs = self._modules[id(entry)][0], reader.tensors()
+        self._entered[key] = entry
         return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
 
     def _leave(self, reader: Reader) -> ev.Leave:
         key, stop, error = reader.leave()
-        inputs, outputs = reader.tensors(2), reader.tensors()
-        return ev.Leave(key, stop - self._origin, inputs, outputs, error)
+        inputs, names, values = reader.given(self._entered.pop(key).signature)
+        outputs = reader.tensors()
+        return ev.Leave(
+            key,
+            stop - self._origin,
+            inputs,
+            outputs,
+            error,
+            self._tuples.setdefault(names, names),
+            self._same_names(reader, len(outputs)),
+            self._told(values),
+        )
 
     def _meet(self, reader: Reader) -> ev.Tensor | None:
         reference, facts = reader.meet()

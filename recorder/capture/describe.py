@@ -130,15 +130,21 @@ def _literal(text: str) -> Any:
     return value if is_plain(value) else text.strip()
 
 
-def by_prefix(roots: Sequence[nn.Module]) -> dict[str, nn.Module]:
-    """The roots by the prefix of their names: the first root's stand as they are; those of others begin with their
-    class's name.
+def by_prefix(roots: Sequence[nn.Module] | Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The roots by the prefix of their names: what a mapping calls them. Without one, the first root's names stand as
+    they are, and those of others begin with their class's name; no two begin alike, nor as the first's calls are named.
     """
+    if isinstance(roots, Mapping):
+        return dict(roots)
     prefixes = {"": roots[0]}
+    taken = {type(roots[0]).__name__}
     for root in roots[1:]:
-        name, number = type(root).__name__, 1
-        while name in prefixes:
-            name, number = f"{type(root).__name__}_{number}", number + 1
+        kind = name = type(root).__name__
+        number = 0
+        while name in taken:
+            number += 1
+            name = f"{kind}_{number}"
+        taken.add(name)
         prefixes[name] = root
     return prefixes
 

@@ -32,6 +32,7 @@ from torch.nn.modules.module import (
 
 from recorder.capture.backward_hooks import Gradients, backward_hooks, backward_id
 from recorder.capture.call_stack import CallStack, OpenCall
+from recorder.capture.containers import named_tensors
 from recorder.capture.every_nth import EveryNth
 from recorder.capture.faults import Faults, describe_error
 from recorder.capture.function_mode import Recording, Watching
@@ -50,7 +51,7 @@ from recorder.capture.raw_records import (
     leave_record,
     members_record,
 )
-from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of, tensors_in
+from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of
 
 __all__ = ["Capture"]
 
@@ -257,19 +258,16 @@ class Capture:
                 and not kwargs
                 and not depth()
             ):
-                # Most calls are like this. What follows comes to what `_write` does, which takes longer.
+                # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
-                record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END]
+                record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END, None]
                 known.now(output, made, said)
                 if said[SEQUENCE] is not None:
                     self.backward.watch(output.grad_fn, call.key, leave=True)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
-            self.faults.add(ours, record)
-            if stack and stack[-1] is call:
-                del stack[-1]
-            calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
+            self._spoiled(call, record, ours, error)
         else:
             # The call goes no earlier: whatever interrupts this hook, the modes are in it or back on the stack.
             del stack[-1]
@@ -280,8 +278,7 @@ class Capture:
                     if not mode.gone:
                         push(mode)
             if type(call) is Entry:
-                call.popped = ()
-                call.idle = True
+                call.popped, call.idle = (), True
         if not stack:
             calls.unwatch_end()
         elif stack[-1].popped and not stack[-1].silent:
@@ -290,10 +287,20 @@ class Capture:
                 push(mode)
             stack[-1].popped = ()
         if call.flags == OUTERMOST and self.after_call is not None:
-            try:
-                self.after_call()
-            except Exception as ours:
-                self.faults.add(ours)
+            self._hand_on(self.after_call)
+
+    def _spoiled(self, call: OpenCall | Entry, record: Log, ours: Exception, error: str | None) -> None:
+        """What was to be said of a call is lost to an error of ours, and that is said."""
+        self.faults.add(ours, record)
+        if self._stack and self._stack[-1] is call:
+            del self._stack[-1]
+        self._calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
+
+    def _hand_on(self, after_call: Callable[[], None]) -> None:
+        try:
+            after_call()
+        except Exception as ours:
+            self.faults.add(ours)
 
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any
@@ -312,11 +319,9 @@ class Capture:
             known.encode_keywords(kwargs, record)
         record.append(END)
         with quietly():
-            if entry.leaf:
-                self._made_by_leaf(tensors_in(output), call.key, record)
-            else:
-                self._handed_back(tensors_in(output), call.key, record)
-        record.append(END)
+            hand_over = self._made_by_leaf if entry.leaf else self._handed_back
+            names = hand_over(named_tensors(output), call.key, record)
+        record += (END, tuple(names) if any(names) else None)
 
     def _begin_outermost(self) -> None:
         self._outside.begin()
@@ -326,24 +331,30 @@ class Capture:
         self.modules.tidy()
         self.backward.watch_parameters(self.modules.roots())  # some may be new, or require a gradient only now
 
-    def _handed_back(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
-        """What a call with an inside returned: all of it has been recorded already."""
+    def _handed_back(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
+        """What a call with an inside returned: all of it has been recorded already. Returns the names."""
         watched: set[int] = set()
-        for tensor in tensors:
+        names: list[str] = []
+        for name, tensor in tensors:
+            names.append(name)
             record.append(self.known.refer(tensor))
             if tensor.requires_grad and tensor.grad_fn is not None:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
                     self.backward.watch(tensor.grad_fn, key, leave=False)
+        return names
 
-    def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
+    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
         watched: set[int] = set()
-        for tensor in tensors:
+        names: list[str] = []
+        for name, tensor in tensors:
+            names.append(name)
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
                 self.backward.watch(tensor.grad_fn, key, leave=True)
+        return names
 
     def replaced(self, module: nn.Module) -> None:
         """Other tensors took the place of the parameters and buffers of a module and its parts."""

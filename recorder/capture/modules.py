@@ -3,6 +3,7 @@ recorded models' own.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Popped
+from recorder.capture.signatures import Signature, signature_of
 from recorder.capture.tensor_facts import quietly
 
 __all__ = ["Entry", "Kind", "Modules"]
@@ -37,7 +39,7 @@ class Kind:
         shows: it lists none, and prints some.
     """
 
-    __slots__ = ("attention", "fused", "listed", "shows", "torchs", "type")
+    __slots__ = ("_signature", "attention", "fused", "listed", "shows", "torchs", "type")
 
     def __init__(self, kind: type[nn.Module]) -> None:
         self.type = kind
@@ -46,20 +48,29 @@ class Kind:
         self.fused = issubclass(kind, _FUSED)
         self.listed: tuple[str, ...] = (*getattr(kind, "__constants__", ()), *_UNLISTED.get(kind, ()))
         self.shows = not self.listed and kind.extra_repr is not nn.Module.extra_repr
+        self._signature: Signature | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What its forward calls its arguments. Asked when somebody wants to know, off the hot path."""
+        if self._signature is None:
+            self._signature = signature_of(lambda: self.type.forward, skip=1)
+        return self._signature
 
 
 class Entry:
     """What the hot path needs to know of a module. ``leaf``: recorded as one call without an inside. ``root``: given to
     the recorder; ``own``: part of a root, None as long as nobody had to know; ``met``: a call of it was recorded;
-    ``inplace``: it writes its input; ``early``: its description, if it may be gone when the others are described.
+    ``inplace``: it writes its input; ``early``: its description, if it may be gone when the others are described;
+    ``forward``: the signature of a forward of its own, which is not its class's.
 
     Most calls are those of leaves, one after another: the entry of a leaf is its open call as well. ``idle``:
     it is none at present.
     """
 
     __slots__ = (
-        "early", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
-        "silent", "start",
+        "early", "forward", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference",
+        "root", "silent", "start",
     )  # fmt: skip
 
     key: int
@@ -73,7 +84,9 @@ class Entry:
         self.own: bool | None = root or None
         self.met = False
         self.early: Any = None
-        self.inplace = module.__dict__.get("inplace") is True
+        own = module.__dict__
+        self.forward = signature_of(partial(own.get, "forward")) if "forward" in own else None
+        self.inplace = own.get("inplace") is True
         self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
         self.fused = kind.fused
         self.idle = self.leaf and not root
@@ -82,6 +95,11 @@ class Entry:
     @property
     def entry(self) -> "Entry":
         return self
+
+    @property
+    def signature(self) -> Signature:
+        """What its forward calls its arguments."""
+        return self.kind.signature if self.forward is None else self.forward
 
 
 class Modules:

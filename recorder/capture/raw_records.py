@@ -7,9 +7,9 @@ arrive on other threads.
 Each begins with its tag and its head. Parts follow, each up to an END:
 
     OP       function, start, stop, error; args, kwargs, outputs
-    LEAF     entry, key, flags, start, stop, error; args, kwargs, outputs
+    LEAF     entry, key, flags, start, stop, error; args, kwargs, outputs; names
     ENTER    entry, key, flags, start; args
-    LEAVE    key, stop, error; args, kwargs, references
+    LEAVE    key, stop, error; args, kwargs, references; names
     MEET     reference, facts
     MODULE   entry or None, qualified name, root, attributes; parameters, buffers
     DERIVED  reference; references
@@ -22,7 +22,8 @@ Each begins with its tag and its head. Parts follow, each up to an END:
 … END, a mapping MAP … END: `recorder.capture.known_tensors` writes them. Keyword arguments and the items of mappings
 are a name and a value in turn; attributes, too, in a sequence of their own; parameters and buffers are a name, a
 reference and facts. A MODULE without an entry was not called, and holds tensors. Each output is a reference and facts;
-each gradient facts without the address, since its memory is soon used again, or None. Facts are seven values: see
+each gradient facts without the address, since its memory is soon used again, or None. ``names`` of what a module
+returned are one tuple, or None if that is a tensor by itself, or nothing. Facts are seven values: see
 `recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
 
 Here is a writer for each record, and a method of `Reader` that is called as the record is. Where a call would cost on
@@ -34,6 +35,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 from weakref import ref
 
+from recorder.capture.signatures import Signature
 from recorder.capture.tensor_facts import ADDRESS, Facts, Reference
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "derived_record",
     "enter_record",
     "grad_record",
+    "gradient_part",
     "leaf_record",
     "leave_record",
     "meet_record",
@@ -99,7 +102,7 @@ DERIVED, MEMBERS, SOURCE, GRAD, PARAMETER = map(Tag, ("DERIVED", "MEMBERS", "SOU
 LIST, MAP, END = map(Tag, ("LIST", "MAP", "END"))
 
 
-# Writers. Those of calls give the head: whoever has the arguments appends the parts.
+# Writers. Those of calls, modules and gradients give the head: whoever has the parts appends them.
 
 
 def op_record(function: Any, start: int, stop: int, error: str | None = None) -> Log:
@@ -124,7 +127,7 @@ def leave_record(key: int, stop: int, error: str | None = None) -> Log:
 
 def unreturned_record(key: int, stop: int, error: str) -> Log:
     """It has ended, and nobody told with what."""
-    return [*leave_record(key, stop, error), END, END, END]
+    return [*leave_record(key, stop, error), END, END, END, None]
 
 
 def meet_record(reference: Reference, facts: Facts) -> Log:
@@ -152,25 +155,19 @@ def source_record(file: str, line: int) -> Log:
     return [SOURCE, file, line]
 
 
-def grad_record(
-    key: int, phase: Phase, time: int, backward: int, gradients: Iterable[Facts | None], measures: Iterable[Any]
-) -> Log:
+def grad_record(key: int, phase: Phase, time: int, backward: int) -> Log:
     """Gradients arrived at a module call, or left it."""
-    record: Log = [GRAD, key, phase, time, backward]
-    for gradient in gradients:
-        if gradient is None:
-            record.append(None)
-        else:
-            record += gradient[:ADDRESS]
-    record.append(END)
-    record += measures
-    record.append(END)
-    return record
+    return [GRAD, key, phase, time, backward]
 
 
-def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Facts | None) -> Log:
-    """A gradient was accumulated."""
-    return [PARAMETER, reference, time, backward, measure, *((None,) if gradient is None else gradient[:ADDRESS])]
+def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Iterable[Any]) -> Log:
+    """A gradient was accumulated. What is said of it is a `gradient_part`."""
+    return [PARAMETER, reference, time, backward, measure, *gradient]
+
+
+def gradient_part(facts: Facts | None) -> Facts:
+    """What is said of a gradient; None if there is none."""
+    return (None,) if facts is None else facts[:ADDRESS]
 
 
 class Reader:
@@ -274,6 +271,37 @@ class Reader:
                 values[name] = self._value(item, found)
         return tuple(found), values, keywords
 
+    def given(self, signature: Signature) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, Any]]:
+        """The tensors that a module was given, in any nesting; their names in the call; the arguments without any."""
+        found: list[int] = []
+        names: list[str] = []
+        values: dict[str, Any] = {}
+        items = self._items
+
+        def take(name: str, item: Any, position: int = 0) -> None:
+            if item is LIST or item is MAP:
+                item = _list(items) if item is LIST else _mapping(items)
+            inside = list(_named_references(item, name))
+            found.extend(self._number(reference) for _, reference in inside)
+            names.extend(path for path, _ in inside)
+            if not inside:
+                values[name or f"arg{position}"] = item
+
+        for position, item in enumerate(items):
+            if item is END:
+                break
+            take(signature.name(position), item, position)
+        for name in items:
+            if name is END:
+                break
+            take(name, self._next())
+        return tuple(found), tuple(names), values
+
+    def names(self, count: int) -> tuple[str, ...]:
+        """Of so many outputs, which were read before."""
+        names: tuple[str, ...] | None = self._next()
+        return ("",) * count if names is None else names
+
     def _value(self, item: Any, found: list[int]) -> Any:
         """An argument that is no tensor. Those in it are added to what was found."""
         if item is LIST or item is MAP:
@@ -344,6 +372,15 @@ def _references_in(value: Any) -> Iterator[Reference]:
     elif isinstance(value, list | dict):
         for item in value if isinstance(value, list) else value.values():
             yield from _references_in(item)
+
+
+def _named_references(value: Any, path: str) -> Iterator[tuple[str, Reference]]:
+    """The same with where each is: ``past.0.1``."""
+    if type(value) is ref:
+        yield path, value
+    elif isinstance(value, list | dict):
+        for key, item in enumerate(value) if isinstance(value, list) else value.items():
+            yield from _named_references(item, f"{path}.{key}" if path else str(key))
 
 
 def only_tensors(value: Any) -> bool:

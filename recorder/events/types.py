@@ -127,13 +127,22 @@ class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
 
 
 class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="leave"):
-    """A module's forward returned or raised. Calls that were entered later and have no `Leave` never returned."""
+    """A module's forward returned or raised. Calls that were entered later and have no `Leave` never returned.
+
+    ``inputs`` and ``outputs`` are in the order of the call, and one that was returned twice stands twice. Each has a
+    name: of an input ``hidden_states`` or ``position_embeddings.0``, by the signature of forward, the keys of mappings,
+    the names of attributes, and positions; of an output ``logits`` or ``0``, and nothing if it was all that was
+    returned. ``arguments`` are those without a tensor, JSON values only.
+    """
 
     call: Int64
     stop_ns: Int64
     inputs: tuple[Int64, ...] = ()
     outputs: tuple[Int64, ...] = ()
     error: str | None = None
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    arguments: dict[str, Any] = {}
 
 
 class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="op"):
@@ -141,8 +150,9 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
 
     Of a function: ``target`` is its name as a user would import it, ``op_type`` its last part in plain words
     (``torch.Tensor.__getitem__`` is a ``getitem``). Of a module: ``module`` is set, and ``call`` numbers the call.
-    ``writes`` are the inputs whose memory the call changed. ``source`` is where a function was called, as
-    ``file:line``, if that was asked for.
+    ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
+    module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
+    asked for. The inputs and outputs of a module have names, as in `Leave`.
     """
 
     op_type: str
@@ -159,6 +169,8 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     outermost: bool = False
     recomputed: bool = False
     source: str | None = None
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):

@@ -57,6 +57,11 @@ class Value:
 class Scope:
     """One call of a module that holds nodes. ``fqn`` is the module's qualified name, "" for the root itself;
     ``call`` counts that module's calls from 0.
+
+    ``inputs`` and ``outputs`` are what it was given and returned, used or not, in the order of the call; what is in it
+    twice stands twice. Each has a name: ``"hidden_states"``, ``"position_embeddings.0"``; ``"logits"``, ``"past.0.1"``,
+    ``"0"`` of a tuple, ``""`` of the only tensor that is returned, or where the name was not recorded.
+    ``meta["arguments"]`` are the arguments without a tensor.
     """
 
     fqn: str
@@ -70,6 +75,10 @@ class Scope:
     backward_ns: int | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[Value, ...] = ()
+    outputs: tuple[Value, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def ancestors(self) -> "Iterator[Scope]":
         """The scope itself, its parent, and so on up to the root."""
@@ -89,6 +98,9 @@ class Node:
     ``inputs`` are the tensors that it was given, in the order of its arguments, then its own parameters and buffers.
     ``attributes`` are its other arguments, or a module's hyper-parameters: JSON values only. ``meta`` belongs to
     plugins, one key for each. Durations are wall-clock nanoseconds, None where nothing was measured.
+
+    Of a module call, ``input_names`` and ``output_names`` have a name for each of its inputs and outputs, as in `Scope`
+    (a parameter or buffer has its own), and ``meta["arguments"]`` the arguments without a tensor. Others have no names.
     """
 
     name: str
@@ -105,6 +117,8 @@ class Node:
     error: str | None = None
     duration_ns: int | None = None
     backward_ns: int | None = None
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def predecessors(self) -> "list[Node]":
         """The nodes that made this one's inputs, each once, in the order of the inputs."""
@@ -138,8 +152,10 @@ class Graph:
 
     Args:
         nodes: in execution order, which is topological.
-        inputs: the tensors that the outermost calls were given.
-        outputs: what those calls returned.
+        inputs: the tensors that the outermost calls were given, each once.
+        outputs: what those calls returned, in the order of the calls; what is returned twice stands twice.
+        input_names: the name of each input in its call; those of the values if None.
+        output_names: likewise of the outputs; none has one if None.
         initializers: parameters and buffers, used or not.
         scopes: module calls that hold nodes, parents before children. The nodes of one call, and of the calls inside
             it, stand together.
@@ -159,10 +175,14 @@ class Graph:
         scopes: Sequence[Scope] = (),
         name: str = "",
         meta: dict[str, Any] | None = None,
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
     ) -> None:
         self.nodes: Sequence[Node] = list(nodes)
         self.inputs: Sequence[Value] = list(inputs)
         self.outputs: Sequence[Value] = list(outputs)
+        self.input_names: Sequence[str] = [v.name for v in inputs] if input_names is None else list(input_names)
+        self.output_names: Sequence[str] = [""] * len(self.outputs) if output_names is None else list(output_names)
         self.initializers: Sequence[Value] = list(initializers)
         self.scopes: Sequence[Scope] = list(scopes)
         self.name = name
@@ -194,6 +214,12 @@ class Graph:
         """Every value once: inputs, initializers, then what the nodes use and make, then the outputs."""
         of_nodes = (group for node in self.nodes for group in (node.inputs, node.outputs))
         return iter(dict.fromkeys(chain(self.inputs, self.initializers, chain.from_iterable(of_nodes), self.outputs)))
+
+    def values_of_calls(self) -> Iterator[Value]:
+        """What is no part of the dataflow, and was given to a call or returned by it all the same: each once."""
+        among = set(self.values())
+        of_scopes = (group for scope in self.scopes for group in (scope.inputs, scope.outputs))
+        return (value for value in dict.fromkeys(chain.from_iterable(of_scopes)) if value not in among)
 
     def __eq__(self, other: object) -> bool:
         """Equal in everything that is not a measured time, which differs from run to run of the same program, and not
@@ -246,8 +272,9 @@ class Graph:
         Raises:
             GraphError: lists every contradiction found.
         """
-        values = list(self.values())
+        values = [*self.values(), *self.values_of_calls()]
         problems = [
+            *_lint_calls(self),
             *_lint_names(self, values),
             *_lint_scopes(self),
             *_lint_dataflow(self, values),
@@ -278,6 +305,19 @@ def _lint_names(graph: Graph, values: list[Value]) -> Iterator[str]:
             yield f"module node {node.name!r} lacks fqn or call"
         if node.kind != "module" and (node.fqn is not None or node.call is not None):
             yield f"{node.kind} node {node.name!r} has the fqn or call of a module"
+
+
+def _lint_calls(graph: Graph) -> Iterator[str]:
+    for kind, places in (("graph", [graph]), ("scope", graph.scopes), ("node", graph.nodes)):
+        for place in places:
+            if isinstance(place, Node) and place.kind != "module":
+                if place.input_names or place.output_names:
+                    yield f"{place.kind} node {place.name!r} has names of inputs or outputs, as only modules have"
+                continue
+            for what in ("inputs", "outputs"):
+                values, names = getattr(place, what), getattr(place, f"{what[:-1]}_names")
+                if len(values) != len(names) and (names or not isinstance(place, Node)):
+                    yield f"{kind} {place.name!r} has {len(values)} {what} and {len(names)} names for them"
 
 
 def _lint_scopes(graph: Graph) -> Iterator[str]:

@@ -1,7 +1,7 @@
 r"""A graph as a document, and back: the only place that knows how a `Graph` is written down whole.
 
 Nodes, values and scopes become lists, and point at each other by index. The document's JSON schema is
-`json_schema()`; the published copy is ``docs/graph.schema.json``.
+`recorder.graph.schema`.
 
 A document holds what JSON in UTF-8 can hold, and two graphs are equal if their documents are. So a tuple is written as
 a list, a float that is not finite as ``"inf"``, ``"-inf"`` or ``"nan"``, and a lone surrogate as its escape,
@@ -10,7 +10,8 @@ a list, a float that is not finite as ``"inf"``, ``"-inf"`` or ``"nan"``, and a 
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from itertools import chain
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,87 +19,19 @@ from recorder.errors import GraphError, StreamError
 from recorder.figures import meta_of
 from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
-from recorder.graph.core import Graph, Node, NodeKind, Role, Scope, Value
+from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.meta import check_told
-from recorder.limits import DEEPEST, LARGEST, Size, Word
+from recorder.graph.schema import SCHEMA_VERSION, GraphDoc, NodeDoc, ScopeDoc, ValueDoc
+from recorder.limits import DEEPEST
 
-__all__ = ["dumps", "equal", "from_document", "json_schema", "loads", "to_document"]
+__all__ = ["dumps", "equal", "from_document", "loads", "to_document"]
 
 _T = TypeVar("_T")
 
-SCHEMA_VERSION: Final = 1
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec raises for bytes that are not JSON, not UTF-8, not such a document, or nested too deeply."""
 NESTING = 100
 """How deep attributes and meta may go: the same for writing and for reading, whatever the stack has room for."""
-
-ValueIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in values")]
-ScopeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in scopes")]
-Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
-
-
-class ValueDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """One `Value`."""
-
-    name: str
-    shape: tuple[Size, ...]
-    dtype: Word
-    device: Word
-    role: Role = "activation"
-    requires_grad: bool = False
-    grad_fn: str | None = None
-    meta: dict[str, Any] = {}
-
-
-class ScopeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """One `Scope`; ``parent`` is its parent's index."""
-
-    name: str
-    fqn: str
-    call: Count
-    op_type: str
-    target: str = ""
-    parent: ScopeIndex | None = None
-    error: str | None = None
-    duration_ns: int | None = None
-    backward_ns: int | None = None
-    attributes: dict[str, Any] = {}
-    meta: dict[str, Any] = {}
-
-
-class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """One `Node`; ``scope``, ``inputs`` and ``outputs`` are indices."""
-
-    name: str
-    kind: NodeKind
-    op_type: str
-    target: str
-    fqn: str | None = None
-    call: Count | None = None
-    scope: ScopeIndex | None = None
-    inputs: tuple[ValueIndex, ...] = ()
-    outputs: tuple[ValueIndex, ...] = ()
-    error: str | None = None
-    duration_ns: int | None = None
-    backward_ns: int | None = None
-    attributes: dict[str, Any] = {}
-    meta: dict[str, Any] = {}
-
-
-class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `Graph`; ``inputs``, ``outputs`` and ``initializers`` are indices into ``values``."""
-
-    format: Literal["graph-recorder"]
-    schema_version: Literal[1]
-    name: str
-    nodes: list[NodeDoc]
-    values: list[ValueDoc]
-    scopes: list[ScopeDoc]
-    inputs: list[ValueIndex]
-    outputs: list[ValueIndex]
-    initializers: list[ValueIndex]
-    meta: dict[str, Any] = {}
-
 
 _DECODER = msgspec.json.Decoder(GraphDoc)
 
@@ -111,83 +44,106 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
     Raises:
         GraphError: a node or scope is in a scope that the graph lacks, or attributes or meta hold what JSON cannot.
     """
-    values = list(graph.values())
-    value_index = {id(v): i for i, v in enumerate(values)}
-    scope_index = {id(s): i for i, s in enumerate(graph.scopes)}
-
-    def indices(group: Iterable[Value]) -> list[int]:
-        return [value_index[id(v)] for v in group]
-
-    def index_of(scope: Scope | None, whose: Node | Scope) -> int | None:
-        if scope is None:
-            return None
-        if id(scope) not in scope_index:
-            kind = type(whose).__name__.lower()
-            raise GraphError([f"{kind} {whose.name!r} is in scope {scope.name!r}, which the graph lacks"])
-        return scope_index[id(scope)]
-
+    writer = _Writer(graph, timing, metrics)
     return GraphDoc(
         format="graph-recorder",
         schema_version=SCHEMA_VERSION,
         name=_text(graph.name),
-        nodes=[
-            NodeDoc(
-                name=_text(n.name),
-                kind=n.kind,
-                op_type=_text(n.op_type),
-                target=_text(n.target),
-                fqn=None if n.fqn is None else _text(n.fqn),
-                call=n.call,
-                scope=index_of(n.scope, n),
-                inputs=tuple(indices(n.inputs)),
-                outputs=tuple(indices(n.outputs)),
-                error=None if n.error is None else _text(n.error),
-                duration_ns=n.duration_ns if timing else None,
-                backward_ns=n.backward_ns if timing else None,
-                attributes=_members(n.attributes, n),
-                meta=_members(meta_of(graph, n, timing=timing) if metrics else n.meta, n),
-            )
-            for n in graph.nodes
-        ],
-        values=[
-            ValueDoc(
-                name=_text(v.name),
-                shape=v.shape,
-                dtype=v.dtype,
-                device=v.device,
-                role=v.role,
-                requires_grad=v.requires_grad,
-                grad_fn=None if v.grad_fn is None else _text(v.grad_fn),
-                meta=_members(v.meta, v),
-            )
-            for v in values
-        ],
-        scopes=[
-            ScopeDoc(
-                name=_text(s.name),
-                fqn=_text(s.fqn),
-                call=s.call,
-                op_type=_text(s.op_type),
-                target=_text(s.target),
-                parent=index_of(s.parent, s),
-                error=None if s.error is None else _text(s.error),
-                duration_ns=s.duration_ns if timing else None,
-                backward_ns=s.backward_ns if timing else None,
-                attributes=_members(s.attributes, s),
-                meta=_members(meta_of(graph, s, timing=timing) if metrics else s.meta, s),
-            )
-            for s in graph.scopes
-        ],
-        inputs=indices(graph.inputs),
-        outputs=indices(graph.outputs),
-        initializers=indices(graph.initializers),
+        nodes=list(map(writer.node, graph.nodes)),
+        values=list(map(_value_doc, writer.values)),
+        scopes=list(map(writer.scope, graph.scopes)),
+        inputs=list(writer.indices(graph.inputs)),
+        outputs=list(writer.indices(graph.outputs)),
+        initializers=list(writer.indices(graph.initializers)),
         meta=_members(graph.meta, graph),
+        input_names=_texts(graph.input_names),
+        output_names=_texts(graph.output_names),
     )
 
 
 def equal(graph: Graph, other: Graph) -> bool:
     """Whether two graphs are written down alike, measured times and metrics left out: what ``==`` says."""
     return to_document(graph, timing=False, metrics=False) == to_document(other, timing=False, metrics=False)
+
+
+class _Writer:
+    """Writes the parts of one graph, which point at each other by index."""
+
+    def __init__(self, graph: Graph, timing: bool, metrics: bool) -> None:
+        self.values = [*graph.values(), *graph.values_of_calls()]
+        self._graph, self._timing, self._metrics = graph, timing, metrics
+        self._value_index = {id(v): i for i, v in enumerate(self.values)}
+        self._scope_index = {id(s): i for i, s in enumerate(graph.scopes)}
+
+    def indices(self, group: Iterable[Value]) -> tuple[int, ...]:
+        return tuple([self._value_index[id(v)] for v in group])
+
+    def node(self, n: Node) -> NodeDoc:
+        return NodeDoc(
+            name=_text(n.name),
+            kind=n.kind,
+            op_type=_text(n.op_type),
+            target=_text(n.target),
+            fqn=None if n.fqn is None else _text(n.fqn),
+            call=n.call,
+            scope=self._index_of(n.scope, n),
+            inputs=self.indices(n.inputs),
+            outputs=self.indices(n.outputs),
+            error=None if n.error is None else _text(n.error),
+            duration_ns=n.duration_ns if self._timing else None,
+            backward_ns=n.backward_ns if self._timing else None,
+            attributes=_members(n.attributes, n),
+            meta=_members(self._meta(n), n),
+            input_names=_texts(n.input_names),
+            output_names=_texts(n.output_names),
+        )
+
+    def scope(self, s: Scope) -> ScopeDoc:
+        return ScopeDoc(
+            name=_text(s.name),
+            fqn=_text(s.fqn),
+            call=s.call,
+            op_type=_text(s.op_type),
+            target=_text(s.target),
+            parent=self._index_of(s.parent, s),
+            error=None if s.error is None else _text(s.error),
+            duration_ns=s.duration_ns if self._timing else None,
+            backward_ns=s.backward_ns if self._timing else None,
+            attributes=_members(s.attributes, s),
+            meta=_members(self._meta(s), s),
+            inputs=self.indices(s.inputs),
+            outputs=self.indices(s.outputs),
+            input_names=_texts(s.input_names),
+            output_names=_texts(s.output_names),
+        )
+
+    def _meta(self, place: Node | Scope) -> dict[str, Any]:
+        return meta_of(self._graph, place, timing=self._timing) if self._metrics else place.meta
+
+    def _index_of(self, scope: Scope | None, whose: Node | Scope) -> int | None:
+        if scope is None:
+            return None
+        if id(scope) not in self._scope_index:
+            kind = type(whose).__name__.lower()
+            raise GraphError([f"{kind} {whose.name!r} is in scope {scope.name!r}, which the graph lacks"])
+        return self._scope_index[id(scope)]
+
+
+def _value_doc(v: Value) -> ValueDoc:
+    return ValueDoc(
+        name=_text(v.name),
+        shape=v.shape,
+        dtype=v.dtype,
+        device=v.device,
+        role=v.role,
+        requires_grad=v.requires_grad,
+        grad_fn=None if v.grad_fn is None else _text(v.grad_fn),
+        meta=_members(v.meta, v),
+    )
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(_text, texts))
 
 
 def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:
@@ -241,71 +197,85 @@ def from_document(document: GraphDoc) -> Graph:
     Raises:
         GraphError: the document points at what it does not hold, or the graph contradicts itself.
     """
-    values = [
-        Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, _members(v.meta, v))
-        for v in document.values
-    ]
-    scopes: list[Scope] = []
-    levels: list[int] = []
-    for s in document.scopes:
-        parent = None if s.parent is None else _at(scopes, s.parent, f"the parent of scope {s.name!r}")
-        levels.append(1 if s.parent is None else levels[s.parent] + 1)
-        if levels[-1] > DEEPEST:
-            raise GraphError([f"scope {s.name!r} is nested more than {DEEPEST:,} deep"])
-        scopes.append(
-            Scope(
-                fqn=s.fqn,
-                call=s.call,
-                op_type=s.op_type,
-                parent=parent,
-                name=s.name,
-                target=s.target,
-                error=s.error,
-                duration_ns=s.duration_ns,
-                backward_ns=s.backward_ns,
-                attributes=_members(s.attributes, s),
-                meta=_members(s.meta, s),
-            )
-        )
+    reader = _Reader(document)
+    graph = Graph(
+        [reader.node(n) for n in document.nodes],
+        inputs=reader.pick(document.inputs, "an input of the graph"),
+        outputs=reader.pick(document.outputs, "an output of the graph"),
+        initializers=reader.pick(document.initializers, "an initializer of the graph"),
+        scopes=reader.scopes,
+        name=document.name,
+        meta=_members(document.meta, document),
+        input_names=document.input_names,
+        output_names=document.output_names,
+    )
+    reached = {id(v) for v in chain(graph.values(), graph.values_of_calls())}
+    if lost := [v.name for v in reader.values if id(v) not in reached]:
+        raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
+    graph.lint()
+    check_told(graph)
+    _take_metrics(graph)
+    return graph
 
-    def pick(indices: "tuple[int, ...] | list[int]", whose: str) -> tuple[Value, ...]:
-        return tuple(_at(values, i, whose) for i in indices)
 
-    nodes = [
-        Node(
+class _Reader:
+    """Makes the parts of one graph of a document's."""
+
+    def __init__(self, document: GraphDoc) -> None:
+        self.values = [
+            Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, _members(v.meta, v))
+            for v in document.values
+        ]
+        self.scopes: list[Scope] = []
+        self._levels: list[int] = []
+        for s in document.scopes:
+            self.scopes.append(self._scope(s))
+
+    def pick(self, indices: tuple[int, ...] | list[int], whose: str) -> tuple[Value, ...]:
+        return tuple([_at(self.values, i, whose) for i in indices])
+
+    def node(self, n: NodeDoc) -> Node:
+        return Node(
             name=n.name,
             kind=n.kind,
             op_type=n.op_type,
             target=n.target,
             fqn=n.fqn,
             call=n.call,
-            scope=None if n.scope is None else _at(scopes, n.scope, f"the scope of node {n.name!r}"),
-            inputs=pick(n.inputs, f"an input of node {n.name!r}"),
-            outputs=pick(n.outputs, f"an output of node {n.name!r}"),
+            scope=None if n.scope is None else _at(self.scopes, n.scope, f"the scope of node {n.name!r}"),
+            inputs=self.pick(n.inputs, f"an input of node {n.name!r}"),
+            outputs=self.pick(n.outputs, f"an output of node {n.name!r}"),
             attributes=_members(n.attributes, n),
             meta=_members(n.meta, n),
             error=n.error,
             duration_ns=n.duration_ns,
             backward_ns=n.backward_ns,
+            input_names=n.input_names,
+            output_names=n.output_names,
         )
-        for n in document.nodes
-    ]
-    graph = Graph(
-        nodes,
-        inputs=pick(document.inputs, "an input of the graph"),
-        outputs=pick(document.outputs, "an output of the graph"),
-        initializers=pick(document.initializers, "an initializer of the graph"),
-        scopes=scopes,
-        name=document.name,
-        meta=_members(document.meta, document),
-    )
-    reached = {id(v) for v in graph.values()}
-    if lost := [v.name for v in values if id(v) not in reached]:
-        raise GraphError([f"the value {name!r} is neither used nor made nor an input or output" for name in lost])
-    graph.lint()
-    check_told(graph)
-    _take_metrics(graph)
-    return graph
+
+    def _scope(self, s: ScopeDoc) -> Scope:
+        parent = None if s.parent is None else _at(self.scopes, s.parent, f"the parent of scope {s.name!r}")
+        self._levels.append(1 if s.parent is None else self._levels[s.parent] + 1)
+        if self._levels[-1] > DEEPEST:
+            raise GraphError([f"scope {s.name!r} is nested more than {DEEPEST:,} deep"])
+        return Scope(
+            fqn=s.fqn,
+            call=s.call,
+            op_type=s.op_type,
+            parent=parent,
+            name=s.name,
+            target=s.target,
+            error=s.error,
+            duration_ns=s.duration_ns,
+            backward_ns=s.backward_ns,
+            attributes=_members(s.attributes, s),
+            meta=_members(s.meta, s),
+            inputs=self.pick(s.inputs, f"an input of scope {s.name!r}"),
+            outputs=self.pick(s.outputs, f"an output of scope {s.name!r}"),
+            input_names=s.input_names,
+            output_names=s.output_names,
+        )
 
 
 def _take_metrics(graph: Graph) -> None:
@@ -372,8 +342,3 @@ def _why_unreadable(data: bytes | str, error: Exception) -> str:
             "export it again, or read it with the version that wrote it"
         )
     return f"not a graph document: {error}"
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of the document that `dumps` writes."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(GraphDoc)}

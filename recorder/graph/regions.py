@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from recorder.graph.core import Graph, Node, Scope, Value
 
-__all__ = ["Ranges", "entering", "holders", "leaving"]
+__all__ = ["Ranges", "entering", "handed_out", "holders", "leaving", "taken"]
 
 
 def entering(nodes: Sequence[Node]) -> list[Value]:
@@ -35,6 +35,37 @@ def leaving(nodes: Sequence[Node], returned: Container[int]) -> Iterator[Value]:
         for value in node.outputs:
             if id(value) in returned or any(id(user) not in inside for user, _ in value.uses):
                 yield value
+
+
+def taken(scope: Scope, nodes: Sequence[Node]) -> list[tuple[Value, str]]:
+    """What a scope's nodes use and none of them made, with its name in the call: in the order of the call, then what
+    the call was not given, such as its parameters, in the order of first use. What it was given for nothing is left
+    out.
+    """
+    used = {id(value): value for value in entering(nodes)}
+    named = {id(v): (v, name) for v, name in zip(reversed(scope.inputs), reversed(scope.input_names)) if id(v) in used}
+    given = dict(reversed(named.items()))
+    prefix = f"{scope.fqn}." if scope.fqn else ""
+    rest = (
+        (v, v.name.removeprefix(prefix) if v.role in ("parameter", "buffer") else "")
+        for key, v in used.items()
+        if key not in given
+    )
+    return [*given.values(), *rest]
+
+
+def handed_out(scope: Scope, nodes: Sequence[Node], returned: Container[int]) -> list[tuple[Value, str]]:
+    """What a scope's nodes made and the call returned, used or not, in its order and with its names; then what else
+    others use of it.
+    """
+    inside = {id(node) for node in nodes}
+    out: dict[int, tuple[Value, str]] = {}
+    for value, name in zip(scope.outputs, scope.output_names):
+        if id(value.producer) in inside:
+            out.setdefault(id(value), (value, name))
+    for value in leaving(nodes, returned):
+        out.setdefault(id(value), (value, ""))
+    return list(out.values())
 
 
 def holders(graph: Graph, nodes: Iterable[Node]) -> Iterator[Scope]:

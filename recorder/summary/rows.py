@@ -65,15 +65,15 @@ def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
 
 def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Metrics, shared: bool) -> Row:
     around = place.scope if isinstance(place, Node) else place.parent
-    prefix = "" if around is None or (around.fqn == "" and around.call == 0) else f"{around.name}."
+    inputs, outputs = _ends(place, nodes, returned)
     return Row(
         depth=0 if around is None else sum(1 for _ in around.ancestors()),
         name=place.name,
-        label=place.name.removeprefix(prefix),
+        label=_label(place, around),
         op_type=place.op_type,
         kind=place.kind if isinstance(place, Node) else "module",
-        inputs=tuple(v for v in entering(nodes) if v.role not in ("parameter", "buffer")),
-        outputs=place.outputs if isinstance(place, Node) else tuple(leaving(nodes, returned)),
+        inputs=inputs,
+        outputs=outputs,
         attributes=place.attributes,
         parameters=int(metrics.get("parameters", 0)),
         shared=shared,
@@ -83,3 +83,21 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         gradient=arrived_norm(place),
         error=place.error,
     )
+
+
+def _ends(place: Scope | Node, nodes: list[Node], returned: set[int]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """What a call was given and returned, in its order. Where a scope does not tell, as of an older recording, what
+    crossed its border.
+    """
+    if isinstance(place, Scope) and (place.inputs or place.outputs):
+        return place.inputs, place.outputs
+    given = tuple(v for v in entering(nodes) if v.role not in ("parameter", "buffer"))
+    return given, place.outputs if isinstance(place, Node) else tuple(leaving(nodes, returned))
+
+
+def _label(place: Scope | Node, around: Scope | None) -> str:
+    """What is left of a name where the call around it is shown above: ``0`` of ``critic.0#1`` in ``critic#1``."""
+    if around is None or place.fqn is None:
+        return place.name if around is None or around.fqn == "" else place.name.removeprefix(f"{around.name}.")
+    label = place.fqn.removeprefix(f"{around.fqn}.") if around.fqn else place.fqn or place.name
+    return label if place.call == around.call or not place.fqn else f"{label}#{place.call}"

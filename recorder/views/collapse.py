@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope
 from recorder.graph.names import Namespace
-from recorder.graph.regions import entering, leaving
+from recorder.graph.regions import handed_out, taken
 from recorder.views.copies import Copies
 from recorder.views.matching import Patterns, Where, any_of, is_module, levels
 from recorder.views.steps import Step, derived, repeated
@@ -25,8 +25,9 @@ def collapse(
     """Show module calls as one node each: those below a depth, and those that are named.
 
     Dataflow is kept: there is an edge between two nodes of the view exactly if there was one between nodes that they
-    stand for. A collapsed node is of kind "module"; its inputs are the values that entered the scope, its outputs those
-    that were used outside or returned, and ``meta["collapsed"]`` counts the nodes inside.
+    stand for. A collapsed node is of kind "module"; its inputs are the values that were used in the scope, its outputs
+    those that the call returned or that were used outside, both in the order of the call, and ``meta["collapsed"]``
+    counts the nodes inside.
 
     Args:
         graph: any graph.
@@ -184,8 +185,9 @@ def _contract(graph: Graph, closed: set[int]) -> Graph:
         view.meta["collapsed"] = sum(
             node.meta.get("collapsed", 1) * _repeats(node) * times[id(node.scope)] for node in members
         )
-        view.inputs = copies.values(entering(members))
-        view.outputs = copies.values(leaving(members, returned))
+        inputs, outputs = taken(around, members), handed_out(around, members, returned)
+        view.inputs, view.input_names = copies.values(v for v, _ in inputs), tuple(name for _, name in inputs)
+        view.outputs, view.output_names = copies.values(v for v, _ in outputs), tuple(name for _, name in outputs)
         nodes.append(view)
     return copies.graph(graph, nodes, kept)
 

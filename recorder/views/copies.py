@@ -1,6 +1,7 @@
 """Copies of what a view keeps: a graph is built from fresh values, and a view shares nothing that can be changed."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from recorder.graph.core import Graph, Node, Scope, Shown, Value
 
@@ -51,6 +52,8 @@ class Copies:
             copy = self._scopes[id(original)] = Scope(
                 original.fqn, original.call, original.op_type, copy, original.name, original.target, original.error,
                 original.duration_ns, original.backward_ns, dict(original.attributes), dict(original.meta),
+                self.values(original.inputs), self.values(original.outputs), original.input_names,
+                original.output_names,
             )  # fmt: skip
             self._originals[copy] = original
         return copy
@@ -59,10 +62,16 @@ class Copies:
         copy = Node(
             node.name, node.kind, node.op_type, node.target, node.fqn, node.call, self.scope(self._around(node)),
             self.values(node.inputs), self.values(node.outputs), dict(node.attributes), dict(node.meta), node.error,
-            node.duration_ns, node.backward_ns,
+            node.duration_ns, node.backward_ns, node.input_names, node.output_names,
         )  # fmt: skip
         self._originals[copy] = node
         return copy
+
+    def narrowed(self, copy: Node, node: Node, kept: Iterable[int]) -> None:
+        """Give a node's copy the node's inputs at these positions alone."""
+        positions = list(kept)
+        copy.inputs = self.values([node.inputs[i] for i in positions])
+        copy.input_names = tuple([node.input_names[i] for i in positions]) if node.input_names else ()
 
     def collapsed(self, scope: Scope, name: str) -> Node:
         """A scope as a node of that name, as yet without inputs and outputs."""
@@ -82,11 +91,20 @@ class Copies:
         outputs: Iterable[Value] | None = None,
         initializers: Iterable[Value] | None = None,
     ) -> Graph:
-        """The view: nodes that are copies already, the rest of the original's."""
+        """The view: nodes that are copies already, the rest of the original's. What enters or leaves in the place of an
+        input or output has its name.
+        """
+        given = self.values(original.inputs if inputs is None else inputs)
+        returned = self.values(original.outputs if outputs is None else outputs)
         view = Graph(
             nodes,
-            inputs=self.values(original.inputs if inputs is None else inputs),
-            outputs=self.values(original.outputs if outputs is None else outputs),
+            inputs=given,
+            outputs=returned,
+            input_names=[
+                value.name if name is None else name
+                for value, name in self._named(given, original.inputs, original.input_names)
+            ],
+            output_names=[name or "" for _, name in self._named(returned, original.outputs, original.output_names)],
             initializers=self.values(original.initializers if initializers is None else initializers),
             scopes=[copy for copy in map(self.scope, scopes) if copy is not None],
             name=original.name,
@@ -102,3 +120,16 @@ class Copies:
             return Shown(original, self._originals)
         graph, shown = original._shown
         return Shown(graph, {copy: shown[place] for copy, place in self._originals.items() if place in shown})
+
+    def _named(
+        self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]
+    ) -> Iterator[tuple[Value, str | None]]:
+        """Each with the name of what it stands for, None if that is none of the originals. What stands there twice has
+        several.
+        """
+        waiting: dict[int, deque[str]] = defaultdict(deque)
+        for original, name in zip(originals, names):
+            waiting[id(self.value(original))].append(name)
+        for value in shown:
+            of_it = waiting[id(value)]
+            yield value, None if not of_it else of_it.popleft() if len(of_it) > 1 else of_it[0]

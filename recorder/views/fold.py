@@ -1,7 +1,7 @@
 """What repeats, shown once: `fold`, and back again, `unfold`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recorder.gc_pause import collector_held_back
@@ -63,29 +63,27 @@ class _Fold:
         copies = Copies(runs.shown, runs.around)
         nodes = [copies.node(node) for node in kept]
         for node, copy in zip(kept, nodes):
-            copy.inputs = tuple(_once(node.inputs, runs, copies))
+            copies.narrowed(copy, node, _once(node.inputs, runs))
             _tell(node, copy, runs)
         scopes = list(_scopes(graph, kept, runs))
         for scope in scopes:
             _tell(scope, copies.scope(scope), runs)
         inputs = [_input(value, runs) for value in graph.inputs]
-        outputs = [runs.shown(value) for value in graph.outputs]
-        for side in (inputs, outputs):
+        for side in (inputs, [runs.shown(value) for value in dict.fromkeys(graph.outputs)]):
             for value, times in Counter(side).items():
                 if times > 1:
                     copies.value(value).meta["repeats"] = times
-        return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), dict.fromkeys(outputs))
+        return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), _outputs(graph.outputs, runs))
 
 
-def _once(values: Iterable[Value], runs: Runs, copies: Copies) -> Iterator[Value]:
-    """What a node of the view uses: a value that stands for others just once."""
-    values = list(values)
+def _once(values: Sequence[Value], runs: Runs) -> Iterator[int]:
+    """The positions of what a node of the view uses: of a value that stands for others just one."""
     there = {id(value) for value in values if runs.shown(value) is value}
-    for value in values:
+    for position, value in enumerate(values):
         shown = runs.shown(value)
         if shown is value or id(shown) not in there:
             there.add(id(shown))
-            yield copies.value(shown)
+            yield position
 
 
 def _input(value: Value, runs: Runs) -> Value:
@@ -95,6 +93,15 @@ def _input(value: Value, runs: Runs) -> Value:
     number, position = min((runs.blocks.ranges.number(node), position) for node, position in value.uses)
     stand_in = runs.graph.nodes[runs.blocks.shown(number)]
     return stand_in.inputs[position]
+
+
+def _outputs(values: Iterable[Value], runs: Runs) -> Iterator[Value]:
+    """Those that stand for these, each once; but twice for what was returned twice."""
+    first: dict[int, Value] = {}
+    for value in values:
+        shown = runs.shown(value)
+        if first.setdefault(id(shown), value) is value:
+            yield shown
 
 
 def _tell(place: Node | Scope, copy: Node | Scope | None, runs: Runs) -> None:

@@ -75,7 +75,11 @@ class _Hide:
                 constant |= {id(value) for value in node.outputs}
             if node.error is not None:
                 continue
-            if is_constant and "constants" in self.kinds and not any(id(v) in returned for v in node.outputs):
+            begins = all(
+                v.producer is None or id(v) in without for v in data.values()
+            )  # what is before it is gone, too
+            kept = any(id(v) in returned for v in node.outputs)
+            if is_constant and begins and not kept and "constants" in self.kinds:
                 gone.add(id(node))
                 without |= {id(value) for value in node.outputs}
             elif len(data) == 1 and node.outputs and self._asked(node):
@@ -89,11 +93,10 @@ class _Hide:
         for node in graph.nodes:
             if id(node) not in gone:
                 copy = copies.node(node)
-                copy.inputs = copies.values(value for value in node.inputs if id(value) not in without)
+                copies.narrowed(copy, node, (i for i, value in enumerate(node.inputs) if id(value) not in without))
                 nodes.append(copy)
-        kept = (node for node in graph.nodes if id(node) not in gone)
-        outputs = {id(v): v for v in (instead.get(id(v), v) for v in graph.outputs)}.values()
-        return copies.graph(graph, nodes, holders(graph, kept), outputs=outputs)
+        left = (node for node in graph.nodes if id(node) not in gone)
+        return copies.graph(graph, nodes, holders(graph, left))
 
     def _asked(self, node: Node) -> bool:
         return (

@@ -146,15 +146,30 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 }
 
 
+# What each is called in the call: what comes in, and what comes out.
+NAMED = {
+    "dict": (["input.x", "input.m"], ["y"]),
+    "list": (["input.0", "input.1"], ["0"]),
+    "dataclass": (["input.left", "input.right"], ["left"]),
+    "ModelOutput": (["input.logits", "input.hidden.0"], ["logits"]),
+    "keywords only": (["a", "b"], [""]),
+    "None": (["input", "input_2"], ["0"]),
+    "mixed": (["input", "deep.b.0"], [""]),
+}
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_signatures(name: str) -> None:
     forward, args, kwargs = SIGNATURES[name]
-    assert in_words(record(Net(forward, fc=linear()), *args, **kwargs)) == written("""
-        inputs: input input_1
-        Net: fc = Linear(input, fc.weight)
-        Net: mul = mul(fc:0, input_1)
+    graph = record(Net(forward, fc=linear()), *args, **kwargs)
+    (first, second), returned = NAMED[name]
+    assert in_words(graph) == written(f"""
+        inputs: {first} {second}
+        Net: fc = Linear({first}, fc.weight)
+        Net: mul = mul(fc:0, {second})
         outputs: mul:0
     """)
+    assert (graph.input_names, graph.output_names) == ([first, second], returned)
 
 
 def test_keywords_between_modules() -> None:

@@ -52,18 +52,22 @@ def held(reader: Reader) -> Log:
     return [item for name, reference, facts in reader.held() for item in (name, reference, *facts)] + [END]
 
 
+def gradients(reader: Reader) -> Log:
+    return [item for facts in reader.gradients() for item in raw.gradient_part(facts)]
+
+
 WRITTEN: dict[Any, Callable[[Reader], Log]] = {
     raw.OP: lambda r: [*raw.op_record(*r.op()), *parts(r.tags, 2), *outputs(r)],
-    raw.LEAF: lambda r: [*raw.leaf_record(*r.leaf()), *parts(r.tags, 2), *outputs(r)],
+    raw.LEAF: lambda r: [*raw.leaf_record(*r.leaf()), *parts(r.tags, 2), *outputs(r), next(r.tags)],
     raw.ENTER: lambda r: raw.enter_record(*r.enter(), parts(r.tags, 1)[:-1]),
-    raw.LEAVE: lambda r: [*raw.leave_record(*r.leave()), *parts(r.tags, 3)],
+    raw.LEAVE: lambda r: [*raw.leave_record(*r.leave()), *parts(r.tags, 3), next(r.tags)],
     raw.MEET: lambda r: raw.meet_record(*r.meet()),
     raw.MODULE: lambda r: [*raw.module_record(*r.module()), *held(r), *held(r)],
     raw.DERIVED: lambda r: raw.derived_record(r.derived(), cast(Any, r.tensors())),
     raw.MEMBERS: lambda r: raw.members_record(r.members(), cast(Any, r.tensors())),
     raw.SOURCE: lambda r: raw.source_record(*r.source()),
-    raw.GRAD: lambda r: raw.grad_record(*r.grad(), r.gradients(), r.measures()),
-    raw.PARAMETER: lambda r: raw.parameter_record(*r.parameter()),
+    raw.GRAD: lambda r: [*raw.grad_record(*r.grad()), *gradients(r), END, *r.measures(), END],
+    raw.PARAMETER: lambda r: raw.parameter_record(*(head := r.parameter())[:-1], raw.gradient_part(head[-1])),
 }
 
 
@@ -170,7 +174,7 @@ def test_arguments_are_put_together_again() -> None:
 
 def test_where_a_gradient_is_stays_out_of_its_record() -> None:
     facts = ((2,), torch.float32, torch.device("cpu"), False, None, None, 77)
-    (said, missing) = reader_of(raw.grad_record(1, "arrive", 2, 3, [facts, None], [])[5:]).gradients()
+    (said, missing) = reader_of([*raw.gradient_part(facts), *raw.gradient_part(None), END]).gradients()
     assert missing is None
     assert said == (*facts[:ADDRESS], None)
 

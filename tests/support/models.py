@@ -13,6 +13,7 @@ A node's line is the scopes around it, its name, its op_type and its inputs; its
 
 from collections.abc import Callable
 from copy import deepcopy
+from inspect import Parameter, Signature
 from textwrap import dedent
 from typing import Any
 
@@ -50,6 +51,10 @@ class Net(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(self, *args, **kwargs)
+
+    forward.__signature__ = Signature(  # type: ignore[attr-defined]
+        Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("self", "input", *(f"input_{i}" for i in range(1, 9)))
+    )
 
 
 class Block(Net):

@@ -104,8 +104,8 @@ PLAIN = written("""
 """)
 KINDS: dict[Any, str] = {
     whole: written("""
-        inputs: input
-        OptimizedModule/_orig_mod/_orig_mod.block: _orig_mod.block.fc = Linear(input, _orig_mod.block.fc.weight)
+        inputs: args.0
+        OptimizedModule/_orig_mod/_orig_mod.block: _orig_mod.block.fc = Linear(args.0, _orig_mod.block.fc.weight)
         OptimizedModule/_orig_mod/_orig_mod.block: _orig_mod.block.sin = sin(_orig_mod.block.fc:0)
         OptimizedModule/_orig_mod: _orig_mod.relu = relu(_orig_mod.block.sin:0)
         outputs: _orig_mod.relu:0
@@ -328,8 +328,8 @@ class Tower(nn.Module):
 
 
 TOWER = written("""
-    inputs: input
-    Tower: fc = Linear(input, fc.weight)
+    inputs: x
+    Tower: fc = Linear(x, fc.weight)
     Tower/body: body.0 = Linear(fc:0, body.0.weight)
     Tower/body: body.1 = ReLU(body.0:0)
     Tower: view = view(body.1:0)
@@ -356,7 +356,7 @@ def test_export_inside_the_block(dynamic: Any) -> None:
     assert len(set(programs)) == 1
     inside = [node for node in graph.nodes if node.scope is not None]
     assert [node.name for node in inside] == ["fc", "body.0", "body.1", "view", "mul"]
-    assert [value.name for value in inside[0].inputs] == ["input", "constant"]  # not the weight: a fake in its place
+    assert [value.name for value in inside[0].inputs] == ["x", "constant"]  # not the weight: a fake in its place
     assert graph.inputs[0].shape == (3 if dynamic is None else -1, 4)
     # What the exported program runs are operators.
     called = {node.op_type: node.target for node in graph.nodes if node.scope is None}

@@ -134,8 +134,8 @@ def test_lazy_modules() -> None:
 def test_data_parallel() -> None:
     graph = run_twice(lambda: (nn.DataParallel(with_relu()), x()))
     assert in_words(graph) == written("""
-        inputs: input
-        DataParallel/module: module.fc = Linear(input, module.fc.weight)
+        inputs: inputs.0
+        DataParallel/module: module.fc = Linear(inputs.0, module.fc.weight)
         DataParallel/module: module.relu = relu(module.fc:0)
         outputs: module.relu:0
     """)

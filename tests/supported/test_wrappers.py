@@ -217,8 +217,8 @@ def test_tensors_in_objects() -> None:
         return result.y
 
     assert in_words(run_twice(make, step)) == written("""
-        inputs: input
-        Net: fc = Linear(input, fc.weight)
+        inputs: input.x
+        Net: fc = Linear(input.x, fc.weight)
         sum = sum(fc:0)
         outputs: fc:0
     """)
