@@ -28,7 +28,7 @@ from recorder.capture.tensor_facts import tensors_in
 __all__ = ["ProcessGroups"]
 
 IN_BACKWARD = "issued in backward: of that, a recording has the gradients, and no operations"
-UNSEEN = "what it was given was made where nobody sees it"
+UNSEEN = "issued inside a recorded call by C++ code, with tensors of its own"
 REDUCER = "it sums gradients in C++ code, which is not seen below torch 2.14"
 
 _NAMES = {
