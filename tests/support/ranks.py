@@ -120,7 +120,9 @@ def ddp(rank: int) -> tuple[nn.Module, Step]:
 
 
 def ddp_with_buffers(rank: int) -> tuple[nn.Module, Step]:
-    net = DistributedDataParallel(Net(lambda net, x: net.norm(net.first(x)), first=nn.Linear(8, 8), norm=nn.BatchNorm1d(8)))
+    net = DistributedDataParallel(
+        Net(lambda net, x: net.norm(net.first(x)), first=nn.Linear(8, 8), norm=nn.BatchNorm1d(8))
+    )
     return net, trained(net, rank)
 
 
