@@ -96,6 +96,11 @@ class Backward:
                     hooks[key] = hooks.pop(key)
 
     @property
+    def watching(self) -> bool:
+        """Whether there is anything that a backward could reach."""
+        return bool(self._handles)
+
+    @property
     def crowded(self) -> bool:
         """Whether it is time to `tidy`."""
         return len(self._handles) > self._crowded

@@ -189,6 +189,7 @@ _HOMES: tuple[tuple[str, Any, str], ...] = (
     ("torch.fft", torch.fft, "fft_"),
     ("torch.special", torch.special, "special_"),
     ("torch.sparse", torch.sparse, "_sparse_"),
+    ("torch.distributed", torch.distributed, ""),
 )
 _COMMUTES = {"radd": "add", "rmul": "mul", "rand": "and", "ror": "or", "rxor": "xor"}
 

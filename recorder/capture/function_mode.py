@@ -17,6 +17,7 @@ from torch import Tensor
 
 import recorder
 from recorder.capture.call_stack import OpenCall
+from recorder.capture.collectives import COLLECTIVES
 from recorder.capture.faults import describe_error
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth
@@ -100,7 +101,7 @@ class Recording(Mode):
                 record += (END, reference, *said, END)
                 self._append(record)
                 self._known.now(result, reference, said)
-            elif result is None or type(result) not in PLAIN:
+            elif result is None or type(result) not in PLAIN or func in COLLECTIVES:
                 with quietly():
                     self._made(func, args, kwargs, result, record)
         except Exception as ours:
@@ -123,14 +124,29 @@ class Recording(Mode):
             self._failed(ours, record)
         return result
 
+    def begin(self, func: Any, args: Any) -> Log:
+        """Something has begun that is to be recorded as a call of ``func``: its record, for `end`."""
+        record: Log = [OP, func, clock(), None, None]
+        with quietly():
+            self._put(args, None, outputs_of(func, args, None, None), record)
+        return record
+
+    def end(self, record: Log) -> None:
+        """It has ended."""
+        record[3] = clock()
+        self._append(record)
+
     def _made(self, func: Any, args: Any, kwargs: Any, result: Any, record: Log) -> None:
         outputs = outputs_of(func, args, kwargs, result)
-        if outputs:
-            self._arguments(args, kwargs, record)
-            for tensor in outputs:
-                self._known.made(tensor, record)
-            record.append(END)
+        if outputs or func in COLLECTIVES:  # what is sent to others is used
+            self._put(args, kwargs, outputs, record)
             self._append(record)
+
+    def _put(self, args: Any, kwargs: Any, outputs: Iterable[Tensor], record: Log) -> None:
+        self._arguments(args, kwargs, record)
+        for tensor in outputs:
+            self._known.made(tensor, record)
+        record.append(END)
 
     def _raised(self, func: Any, args: Any, kwargs: Any, start: int, error: BaseException) -> None:
         try:

@@ -7,7 +7,7 @@ of users, so ours alone step aside.
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Mode", "Popped", "depth", "lift", "lower", "pop_ours", "push", "put_back", "remove"]
+__all__ = ["Mode", "Popped", "depth", "lift", "lower", "on_stack", "pop_ours", "push", "put_back", "remove"]
 
 depth = torch._C._len_torch_function_stack
 push = torch._C._push_on_torch_function_stack
@@ -99,6 +99,11 @@ def remove(mode: Mode) -> None:
         above.append(top)
     for other in reversed(above):
         push(other)
+
+
+def on_stack(mode: Mode) -> bool:
+    """Whether a mode would be told of a function that is called now; it is not in one that it was told of."""
+    return any(_at(i) is mode for i in range(depth()))
 
 
 def lift() -> list[TorchFunctionMode]:

@@ -17,6 +17,7 @@ from recorder.capture.describe import describe, describe_early
 from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.module_hooks import Capture
+from recorder.capture.process_groups import ProcessGroups
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.tensor_facts import Reference
@@ -74,6 +75,7 @@ class Session:
         self._reads_after_calls = read_autograd is not None and not functions
         self.shortfalls = Shortfalls(header.meta)
         self._eagerly = Eagerly(self.capture, header.meta, self.shortfalls)
+        self._process_groups = ProcessGroups(self.capture, self.shortfalls)
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
         self._ready = 0
@@ -90,6 +92,7 @@ class Session:
         self._store.begin(self.header)
         self._eagerly.start()
         watch(self.capture.replaced)
+        self._process_groups.start()
         self.recording = True
         _recording.add(self)
         if self._goes_on:
@@ -149,6 +152,7 @@ class Session:
         if not self.recording:
             return
         self.capture.stop(error)
+        self._process_groups.stop()
         unwatch(self.capture.replaced)
         self._eagerly.stop()
         self.recording = False

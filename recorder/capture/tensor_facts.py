@@ -12,6 +12,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from recorder.capture.collectives import COLLECTIVES
 from recorder.capture.containers import PLAIN, tensors_in
 
 __all__ = [
@@ -110,4 +111,8 @@ def outputs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, 
         return tensors_in(result) if name == "__get__" and attribute in _TENSOR_GETTERS else []
     if result is None and args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
         return tensors_in(args[0])
+    if result is None and kwargs and "out" in kwargs:  # operators of libraries, which torch's own would return
+        return tensors_in(kwargs["out"])
+    if func in COLLECTIVES:
+        return tensors_in(COLLECTIVES[func](args, kwargs or {}))
     return tensors_in(result)

@@ -17,6 +17,9 @@ __all__ = ["Wrappers", "inner_tensors"]
 
 _PLAIN = (Tensor, nn.Parameter)
 
+Place = tuple[int, int]
+"""The address of a storage, and the element in it that a tensor begins with."""
+
 
 def inner_tensors(tensor: Tensor) -> list[Tensor]:
     """What a tensor wraps; nothing if it is no wrapper."""
@@ -31,6 +34,15 @@ def inner_tensors(tensor: Tensor) -> list[Tensor]:
     return [inner for inner in held if isinstance(inner, Tensor)]
 
 
+def _place(tensor: Tensor) -> Place | None:
+    address = facts(tensor)[ADDRESS]
+    return (address, int(tensor.storage_offset())) if address else None  # 0: it has no memory
+
+
+def _gone() -> None:
+    return None
+
+
 class Wrappers:
     """Which tensors are inside of which.
 
@@ -41,6 +53,7 @@ class Wrappers:
     def __init__(self, known: Callable[[int], Reference | None]) -> None:
         self._known = known
         self._outer: dict[int, tuple[Reference, Reference]] = {}  # by the inner one's id: itself, and its wrapper
+        self._at: dict[Place, Reference] = {}  # the inner ones by where their memory begins
 
     def add(self, wrapper: Tensor, reference: Reference, said: Facts) -> Facts:
         """A tensor of a class of its own is known from now on. Returns what is said of it: a write to a wrapper is one
@@ -57,6 +70,9 @@ class Wrappers:
             # The first one brought it; those made from that one may share it.
             if (known is None or known[0]() is not tensor) and self._known(id(tensor)) is None:
                 self._outer[id(tensor)] = ref(tensor), reference
+                place = _place(tensor)
+                if place is not None and self._at.get(place, _gone)() is None:
+                    self._at[place] = ref(tensor)
         return inner
 
     def sources(self, tensor: Tensor) -> list[Reference]:
@@ -81,6 +97,8 @@ class Wrappers:
         """Forget what is gone."""
         for key in [key for key, (inner, _) in self._outer.items() if inner() is None]:
             del self._outer[key]
+        for place in [place for place, inner in self._at.items() if inner() is None]:
+            del self._at[place]
 
     def _wrapper(self, tensor: Tensor) -> Reference | None:
         """What a tensor, or what it is a view of, is inside of."""
@@ -88,6 +106,11 @@ class Wrappers:
             known = None if part is None else self._outer.get(id(part))
             if known is not None and known[0]() is part:
                 return known[1]
+        if self._at and type(tensor) is Tensor:  # a view made before, without gradients: FSDP keeps one of each shard
+            place = _place(tensor)
+            inner = None if place is None else self._at.get(place, _gone)()
+            if inner is not None and inner is not tensor and _place(inner) == place:
+                return self._wrapper(inner)
         return None
 
     def _all(self, inner: list[Tensor]) -> Iterator[Tensor]:
