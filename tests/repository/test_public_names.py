@@ -116,13 +116,21 @@ def test_kinds_and_roles() -> None:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (Graph, "nodes inputs outputs initializers scopes edges values metrics gradient_report lint name meta"),
+        (
+            Graph,
+            "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
+            " gradient_report lint name meta",
+        ),
         (
             Node,
             "name kind op_type target fqn call scope inputs outputs attributes meta error duration_ns backward_ns"
-            " predecessors successors",
+            " predecessors successors input_names output_names",
         ),
-        (Scope, "fqn call op_type parent error name target duration_ns backward_ns attributes meta ancestors"),
+        (
+            Scope,
+            "fqn call op_type parent error name target duration_ns backward_ns attributes meta ancestors inputs outputs"
+            " input_names output_names",
+        ),
         (Value, "name shape dtype device requires_grad grad_fn role producer uses meta"),
     ],
     ids=lambda it: it.__name__ if isinstance(it, type) else "",
