@@ -284,9 +284,10 @@ def _sum(durations: Iterable[int | None]) -> int:
 
 def _observed(place: Node | Scope, forward: int, backward: int) -> Metrics:
     shares: Metrics = {}
-    if place.duration_ns is not None and forward > 0:
+    # A file may claim more than any clock counts, and a share of more than a float holds.
+    if place.duration_ns is not None and forward > 0 and abs(place.duration_ns) <= LARGEST:
         shares["time_share"] = place.duration_ns / forward
-    if place.backward_ns is not None and backward > 0:
+    if place.backward_ns is not None and backward > 0 and abs(place.backward_ns) <= LARGEST:
         shares["backward_share"] = place.backward_ns / backward
     norm = arrived_norm(place)
     if norm is not None and math.isfinite(norm):

@@ -99,6 +99,17 @@ def test_shares_of_time() -> None:
     assert "backward_share" not in told["c"]
 
 
+@pytest.mark.parametrize("claimed", [10**400, -(10**400)], ids=["after", "before"])
+def test_a_file_that_claims_more_time_than_a_clock_counts(claimed: int) -> None:
+    """It stands inside a call, so the time of the whole graph, which it is a share of, knows nothing of it."""
+    graph = record(Net(lambda net, x: net.fc(x).relu(), fc=linear()), x())
+    graph.nodes[0].duration_ns = graph.nodes[0].backward_ns = claimed
+    graph.scopes[0].backward_ns = 1
+    told = metrics(loads(dumps(graph, timing=True)))
+    assert not {"time_share", "backward_share"} & set(told["fc"])
+    assert "time_share" in told["relu"]
+
+
 def test_every_figure_is_a_number_that_json_holds() -> None:
     graph = record(shared(), x())
     for told in metrics(graph).values():
