@@ -132,9 +132,8 @@ class Backward:
             if self._of_parameters:
                 self._passes.add(backward)
             with quietly():
-                said = [_facts_of(gradient) for gradient in gradients]
                 measures = () if self._measures is None else map(self._measures.measure, gradients)
-                self._append(grad_record(key, phase, now, backward, said, measures))
+                self._append(grad_record(key, phase, now, backward, map(_facts_of, gradients), measures))
         except Exception as ours:
             self._failed(ours)
 
