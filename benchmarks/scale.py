@@ -37,6 +37,7 @@ from recorder import (
     readable,
     select,
     unfold,
+    without_accumulation,
 )
 from recorder.testing import StreamBuilder
 
@@ -61,6 +62,7 @@ VIEWS: dict[str, Callable[[Graph], object]] = {
     "select": lambda graph: select(graph, descendants="0.linear"),
     "hide": lambda graph: hide(graph, op_type="relu"),
     "readable": readable,
+    "without_accumulation": without_accumulation,
 }
 """Every view of `recorder.views`, with the arguments to measure it by."""
 

@@ -232,11 +232,12 @@ class KnownTensors:
                 self._seen = 0
                 self.protect()
 
-    def hold(self, roots: Iterable[nn.Module]) -> None:
+    def hold(self, modules: Iterable[nn.Module]) -> None:
         """The tensors of these modules may wrap others, which may be used before the tensors themselves are."""
-        for tensor in (t for root in roots for t in (*root.parameters(), *root.buffers())):
-            if type(tensor) not in _PLAIN_TENSORS:
-                self._wrappers.tie(tensor, ref(tensor))
+        for module in modules:
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None and type(tensor) not in _PLAIN_TENSORS:
+                    self._wrappers.tie(tensor, ref(tensor))
 
     def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
         """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that

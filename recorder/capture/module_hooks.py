@@ -116,7 +116,7 @@ class Capture:
         self._calls.owner = get_ident()
         try:
             self.backward.watch_parameters(self.modules.roots())
-            self.known.hold(self.modules.roots().values())
+            self.known.hold(self.modules.parts())
         except Exception as error:
             self.faults.add(error)
         self._handles = [

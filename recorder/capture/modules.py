@@ -2,7 +2,7 @@
 recorded models' own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -135,6 +135,17 @@ class Modules:
         """The recorded modules that are still there, by the prefix of their names."""
         return {prefix: root for prefix, reference in self._roots.items() if (root := reference()) is not None}
 
+    def parts(self) -> Iterable[nn.Module]:
+        """These and all that is in them, each once. `torch.nn.Module.modules` takes twice as long and more."""
+        found: dict[int, nn.Module] = {}
+        pending: list[nn.Module | None] = [*self.roots().values()]
+        while pending:
+            part = pending.pop()
+            if part is not None and id(part) not in found:
+                found[id(part)] = part
+                pending += part._modules.values()
+        return found.values()
+
     def entry(self, module: nn.Module) -> Entry:
         """What is known of a module."""
         entry = self.entries.get(id(module))
@@ -162,13 +173,7 @@ class Modules:
         if entry.own is None:
             entry.own = id(module) in self._own
             if not entry.own:  # a forward may add to the model
-                self._own = set()
-                pending: list[nn.Module | None] = [*self.roots().values()]
-                while pending:
-                    part = pending.pop()
-                    if part is not None and id(part) not in self._own:
-                        self._own.add(id(part))
-                        pending += part._modules.values()
+                self._own = {id(part) for part in self.parts()}
                 entry.own = id(module) in self._own
         return entry.own
 

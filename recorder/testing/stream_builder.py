@@ -103,34 +103,23 @@ class StreamBuilder:
         """A function that returns a view of ``tensor``: the two share memory. Returns the view's number."""
         number = self._number(shape)
         storage = self._storages[number] = self._storages.get(tensor, tensor)
-        self.stream.append(
-            Op(
-                op_type,
-                self._tick(),
-                self._tick(),
-                target=f"torch.Tensor.{op_type}",
-                inputs=(tensor,),
-                outputs=(Output(number, TensorMeta(tuple(shape), "float32", "cpu", storage=storage)),),
-            )
-        )
+        self._method(op_type, (tensor,), number, TensorMeta(tuple(shape), "float32", "cpu", storage=storage))
         return number
 
     def write(self, op_type: str, tensor: int, inputs: Sequence[int] = ()) -> int:
         """A function that writes ``tensor`` in place. Returns the tensor's number again."""
         storage = self._storages.get(tensor, tensor)
         meta = TensorMeta(self._shapes[tensor], "float32", "cpu", storage=storage)
-        self.stream.append(
-            Op(
-                op_type,
-                self._tick(),
-                self._tick(),
-                target=f"torch.Tensor.{op_type}",
-                inputs=(tensor, *inputs),
-                outputs=(Output(tensor, meta),),
-                writes=(tensor,),
-            )
-        )
+        self._method(op_type, (tensor, *inputs), tensor, meta, writes=(tensor,))
         return tensor
+
+    def _method(
+        self, op_type: str, inputs: tuple[int, ...], made: int, meta: TensorMeta, writes: tuple[int, ...] = ()
+    ) -> None:
+        """A method of a tensor, which returned one."""
+        target, outputs = f"torch.Tensor.{op_type}", (Output(made, meta),)
+        times = self._tick(), self._tick()
+        self.stream.append(Op(op_type, *times, target=target, inputs=inputs, outputs=outputs, writes=writes))
 
     @contextmanager
     def call(self, fqn: str, op_type: str, inputs: Sequence[int] = ()) -> "Iterator[OpenCall]":
