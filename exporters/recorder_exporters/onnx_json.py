@@ -8,8 +8,10 @@ It is a picture of a run in ONNX's terms, and not a program: operators are PyTor
   torch's own exporter writes it. What is ours has keys that begin with ``graph_recorder.``.
 * A recording has no data, and ONNX allows no initializer without. So every value that no node made is a graph input:
   inputs, parameters, buffers, constants, tensors of unknown origin. ``graph_recorder.role`` tells them apart.
-* An output that is such a value (the model returned its input, say) is in both lists, and one that was returned twice
-  is listed twice: a node in between would be one that never ran.
+* An output that is such a value (the model returned its input, say) is in both lists: a node in between would be one
+  that never ran. One that was returned twice is listed once, and ``graph_recorder.outputs`` has it twice.
+* What a node made and the model returned is called what the call calls it, such as ``logits``, if nothing else is.
+  ``graph_recorder.name`` has its own name.
 * A dtype that ONNX lacks is UNDEFINED; ``graph_recorder.dtype`` has the true one.
 
 The JSON is written directly, by protobuf's rules (int64 as text, bytes in base64): of 100,000 nodes, protobuf's own
@@ -148,7 +150,7 @@ class _Model(_Message):
 
 def _model(graph: Graph, timing: bool) -> _Model:
     values = list(graph.values())
-    names = _value_names(values)
+    names = _value_names(graph, values)
     paths = _scope_paths(graph)
     returned = {id(value) for value in graph.outputs}
     nodes = [_node(node, names, paths, timing, meta_of(graph, node, timing=timing)) for node in graph.nodes]
@@ -162,11 +164,11 @@ def _model(graph: Graph, timing: bool) -> _Model:
             node=nodes,
             name=_text(graph.name) or "graph",
             input=[_value_info(v, names) for v in values if v.producer is None],
-            output=[_value_info(v, names) for v in graph.outputs],
+            output=[_value_info(v, names) for v in dict.fromkeys(graph.outputs)],
             value_info=[_value_info(v, names) for v in values if v.producer is not None and id(v) not in returned],
             metadata_props=_metadata(
-                inputs=_json([names[id(v)] for v in graph.inputs], graph),
-                scopes=_json([_scope(s, timing, meta_of(graph, s, timing=timing)) for s in graph.scopes], graph),
+                **_call(graph, names),
+                scopes=_json([_scope(s, names, timing, meta_of(graph, s, timing=timing)) for s in graph.scopes], graph),
                 meta=_json(graph.meta, graph) if graph.meta else None,
             ),
         ),
@@ -199,6 +201,8 @@ def _node(
                 call=None if node.call is None else str(node.call),
                 scope=None if node.scope is None else node.scope.name,
                 error=node.error,
+                input_names=_json(node.input_names, node) if any(node.input_names) else None,
+                output_names=_json(node.output_names, node) if any(node.output_names) else None,
                 duration_ns=str(node.duration_ns) if timing and node.duration_ns is not None else None,
                 backward_ns=str(node.backward_ns) if timing and node.backward_ns is not None else None,
                 meta=_json(meta, node) if meta else None,
@@ -267,6 +271,7 @@ def _value_info(value: Value, names: dict[int, str]) -> _ValueInfo:
         names[id(value)],
         _Type(_TensorType(elem_type, _Shape(dims))),
         _metadata(
+            name=None if names[id(value)] == _text(value.name) else value.name,
             role=value.role,
             dtype=value.dtype,
             device=value.device,
@@ -277,7 +282,17 @@ def _value_info(value: Value, names: dict[int, str]) -> _ValueInfo:
     )
 
 
-def _scope(scope: Scope, timing: bool, meta: dict[str, Any]) -> dict[str, Any]:
+def _call(graph: Graph, names: dict[int, str]) -> dict[str, str]:
+    """What the outermost calls were given and returned, in their order and under their names."""
+    return {
+        "inputs": _json([names[id(v)] for v in graph.inputs], graph),
+        "outputs": _json([names[id(v)] for v in graph.outputs], graph),
+        "input_names": _json(graph.input_names, graph),
+        "output_names": _json(graph.output_names, graph),
+    }
+
+
+def _scope(scope: Scope, names: dict[int, str], timing: bool, meta: dict[str, Any]) -> dict[str, Any]:
     """A module call that holds nodes: ONNX has no place for it, so all of them are one JSON list in the metadata."""
     times = {"duration_ns": scope.duration_ns, "backward_ns": scope.backward_ns} if timing else {}
     return {
@@ -288,6 +303,10 @@ def _scope(scope: Scope, timing: bool, meta: dict[str, Any]) -> dict[str, Any]:
         "target": scope.target,
         "parent": None if scope.parent is None else scope.parent.name,
         "error": scope.error,
+        "inputs": [names[id(v)] for v in scope.inputs],
+        "outputs": [names[id(v)] for v in scope.outputs],
+        "input_names": scope.input_names,
+        "output_names": scope.output_names,
         "attributes": scope.attributes,
         "meta": meta,
         **times,
@@ -311,9 +330,19 @@ def _scope_paths(graph: Graph) -> dict[int, list[tuple[str, str]]]:
     return paths
 
 
-def _value_names(values: list[Value]) -> dict[int, str]:
-    """A name for each value, by id. None is empty: in ONNX the empty name is an absent value."""
-    return dict(zip(map(id, values), _unique(_text(value.name) or "value" for value in values)))
+def _value_names(graph: Graph, values: list[Value]) -> dict[int, str]:
+    """A name for each value, by id, also of what a call was only given or only returned. None is empty: in ONNX the
+    empty name is an absent value. Of an output it is the call's name for it, if no other value has that.
+    """
+    known = [*values, *graph.values_of_calls()]
+    names = dict(zip(map(id, known), _unique(_text(value.name) or "value" for value in known)))
+    taken, renamed = set(names.values()), set()
+    for value, name in zip(graph.outputs, map(_text, graph.output_names), strict=True):
+        if name and name not in taken and value.producer is not None and id(value) not in renamed:
+            taken.add(name)
+            renamed.add(id(value))
+            names[id(value)] = name
+    return names
 
 
 def _unique(wishes: Iterable[str]) -> list[str]:

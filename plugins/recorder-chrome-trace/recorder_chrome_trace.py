@@ -138,7 +138,9 @@ class _Timeline:
             self._close(depth + 1)
             self._open.pop()
             self._calls[event.call].stop = event.stop_ns
-            self._calls[event.call].args |= _filled(error=event.error)
+            names = {"inputs": list(event.input_names), "outputs": list(event.output_names)}
+            told = {what: known for what, known in names.items() if any(known)}
+            self._calls[event.call].args |= _filled(arguments=event.arguments, **told, error=event.error)
 
     def _close(self, depth: int) -> None:
         """Calls that never returned end when something was seen last."""
@@ -151,10 +153,13 @@ class _Timeline:
         self._now = max(self._now, event.stop_ns)
         if event.module is not None:
             name, args = self._described(event.module)
+            args |= _filled(arguments=event.attributes, inputs=[name for name in event.input_names if name])
         else:
             name = event.op_type
             args = {"op_type": name, "target": event.target} | _filled(attributes=event.attributes)
-        args |= _filled(outputs=[_in_words(output.meta) for output in event.outputs], error=event.error)
+        names = event.output_names or ("",) * len(event.outputs)
+        outputs = [_in_words(output.meta, called) for output, called in zip(event.outputs, names)]
+        args |= _filled(outputs=outputs, error=event.error)
         self._add(_Span(name, self._category(event), event.start_ns, event.stop_ns, args), event.call)
 
     def _described(self, number: int) -> tuple[str, dict[str, Any]]:
@@ -188,8 +193,8 @@ def _filled(**args: Any) -> dict[str, Any]:
     return {name: value for name, value in args.items() if value}
 
 
-def _in_words(meta: TensorMeta) -> str:
-    return f"{meta.dtype}{list(meta.shape)} {meta.device}"
+def _in_words(meta: TensorMeta, name: str) -> str:
+    return f"{f'{name}: ' if name else ''}{meta.dtype}{list(meta.shape)} {meta.device}"
 
 
 class _Lane:

@@ -5,7 +5,7 @@ alike. A layer is known by its path, as in ``ResNet/layer1/0``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from recorder import Graph, Node, Register, Scope, Value, hookimpl
@@ -31,7 +31,8 @@ class ModelExplorerExporter:
         namespaces = _namespaces(graph)
         nodes = [_source(ids[id(value)], value) for value in _sources(graph)]
         nodes += (_node(node, ids, namespaces) for node in graph.nodes)
-        nodes += (_sink(f"output{i}", value, ids) for i, value in enumerate(graph.outputs))
+        returned = zip(graph.outputs, graph.output_names, strict=True)
+        nodes += (_sink(f"output{i}", value, name, ids) for i, (value, name) in enumerate(returned))
         groups = {namespaces[id(scope)]: _told(scope) for scope in graph.scopes}
         drawn: dict[str, Any] = {"id": graph.name or "graph", "nodes": nodes, "groupNodeAttributes": groups}
         if backward := _backward(graph, ids):
@@ -108,16 +109,26 @@ def _namespaces(graph: Graph) -> dict[int, str]:
 
 
 def _node(node: Node, ids: Mapping[int, str], namespaces: Mapping[int, str]) -> dict[str, Any]:
-    named = [(position, value) for position, value in enumerate(node.inputs)]
+    given, returned = _called(node.inputs, node.input_names), _called(node.outputs, node.output_names)
     return {
         "id": ids[id(node)],
         "label": node.op_type,
         "namespace": "" if node.scope is None else namespaces[id(node.scope)],
         "attrs": _pairs(_told(node) | _members(node)),
-        "incomingEdges": [edge for position, value in named for edge in _edges(value, position, ids)],
-        "inputsMetadata": [_item(position, {"__tensor_tag": value.name}) for position, value in named],
-        "outputsMetadata": [_item(position, _described(value)) for position, value in enumerate(node.outputs)],
+        "incomingEdges": [edge for position, (value, _) in enumerate(given) for edge in _edges(value, position, ids)],
+        "inputsMetadata": [_item(position, _tag(*one)) for position, one in enumerate(given)],
+        "outputsMetadata": [_item(position, _described(*one)) for position, one in enumerate(returned)],
     }
+
+
+def _called(values: Sequence[Value], names: Sequence[str]) -> list[tuple[Value, str]]:
+    """Each with its name in the call; "" where it has none."""
+    return list(zip(values, names or [""] * len(values), strict=True))
+
+
+def _tag(value: Value, name: str) -> dict[str, str]:
+    """What the page calls a tensor: what the call calls it, and beside that its own name."""
+    return {"__tensor_tag": name, "name": value.name} if name not in ("", value.name) else {"__tensor_tag": value.name}
 
 
 def _source(id_: str, value: Value) -> dict[str, Any]:
@@ -127,10 +138,10 @@ def _source(id_: str, value: Value) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sink(id_: str, value: Value, ids: Mapping[int, str]) -> dict[str, Any]:
+def _sink(id_: str, value: Value, name: str, ids: Mapping[int, str]) -> dict[str, Any]:
     return {
-        "id": id_, "label": "output", "namespace": "", "attrs": _pairs({"name": value.name}),
-        "incomingEdges": _edges(value, 0, ids), "inputsMetadata": [_item(0, {"__tensor_tag": value.name})],
+        "id": id_, "label": name or "output", "namespace": "", "attrs": _pairs({"name": value.name}),
+        "incomingEdges": _edges(value, 0, ids), "inputsMetadata": [_item(0, _tag(value, name))],
     }  # fmt: skip
 
 
@@ -170,10 +181,10 @@ def _members(node: Node) -> dict[str, str]:
     return {f"{value.role} {value.name}": f"{value.dtype}{list(value.shape)}" for value in outside}
 
 
-def _described(value: Value) -> dict[str, str]:
+def _described(value: Value, name: str = "") -> dict[str, str]:
     facts = {"device": value.device, "grad_fn": value.grad_fn or ""}
     return {
-        "__tensor_tag": value.name, "tensor_shape": f"{value.dtype}{list(value.shape)}",
+        **_tag(value, name), "tensor_shape": f"{value.dtype}{list(value.shape)}",
         **{key: fact for key, fact in facts.items() if fact},
     }  # fmt: skip
 

@@ -21,11 +21,12 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
     A node is known by its name. Its data is what the ``json`` format says of it: ``kind``, ``op_type``, ``target``,
     ``attributes`` and so on, with names in the place of indices: ``scope`` is the scope's name, ``inputs`` and
     ``outputs`` are names of values. An edge is the value that it carries, ``name``, ``shape``, ``dtype`` and so on; its
-    key is the position among the inputs of its target. What is unknown, or as it usually is (the role "activation"), is
-    left out.
+    key is the position among the inputs of its target, and ``input_name`` what the target's call names it. What is
+    unknown, or as it usually is (the role "activation"), is left out.
 
     The graph's own data are its ``name``, ``meta`` and ``scopes``, and in full, since no edge carries them, the
-    values that are its ``inputs``, ``outputs`` and ``initializers``.
+    values that are its ``inputs``, ``outputs`` and ``initializers``; ``input_names`` and ``output_names`` are those of
+    the call.
 
     Args:
         graph: any graph.
@@ -38,25 +39,32 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
     values, scopes = document["values"], document["scopes"]
     value_of = dict(zip(map(id, graph.values()), values))
     for scope in scopes:
+        _name_values(scope, values)
         if "parent" in scope:
             scope["parent"] = scopes[scope["parent"]]["name"]
     for group in ("inputs", "outputs", "initializers"):
         document[group] = [values[index] for index in document[group]]
 
-    net = nx.MultiDiGraph(
-        **{key: document[key] for key in ("name", "meta", "scopes", "inputs", "outputs", "initializers")}
-    )
+    of_graph = ("name", "meta", "scopes", "inputs", "outputs", "initializers", "input_names", "output_names")
+    net = nx.MultiDiGraph(**{key: document[key] for key in of_graph})
     for node, data in zip(graph.nodes, document["nodes"]):
-        for group in {"inputs", "outputs"} & data.keys():
-            data[group] = [values[index]["name"] for index in data[group]]
+        _name_values(data, values)
         if "scope" in data:
             data["scope"] = scopes[data["scope"]]["name"]
         net.add_node(node.name, **data)
     for node in graph.nodes:
         for position, value in enumerate(node.inputs):
             if value.producer is not None:
-                net.add_edge(value.producer.name, node.name, key=position, **value_of[id(value)])
+                name = node.input_names[position] if node.input_names else ""
+                carried = {**value_of[id(value)], **({"input_name": name} if name else {})}
+                net.add_edge(value.producer.name, node.name, key=position, **carried)
     return net
+
+
+def _name_values(call: dict[str, Any], values: list[dict[str, Any]]) -> None:
+    """Put names in the place of indices."""
+    for group in {"inputs", "outputs"} & call.keys():
+        call[group] = [values[index]["name"] for index in call[group]]
 
 
 class NodeLinkExporter:

@@ -118,7 +118,7 @@ class _Names:
             for value in node.inputs:
                 if value.producer is None:
                     self._give(value, value.name, node.scope)
-        self.results = [self._free(escape("output")) for _ in graph.outputs]
+        self.results = [self._free(escape(name or "output")) for name in graph.output_names]
 
     def _give(self, item: Scope | Node | Value, name: str, scope: Scope | None) -> None:
         if id(item) not in self.of:
@@ -170,9 +170,9 @@ def graph_def(graph: Graph) -> Any:
                 added.add(id(value))
                 add(names.of[id(value)], "Const", (), (value,), {"name": value.name, "role": value.role})
         add(names.of[id(node)], escape(node.op_type), node.inputs, node.outputs, _told(node))
-    for name, value in zip(names.results, graph.outputs):
+    for name, value, called in zip(names.results, graph.outputs, graph.output_names, strict=True):
         known = [value] if value.producer is not None or id(value) in added else []
-        add(name, "Output", known, (), {"name": value.name})
+        add(name, "Output", known, (), {"name": value.name, **({"output_name": called} if called else {})})
     return whole
 
 
@@ -186,8 +186,14 @@ def _source(value: Value, names: _Names) -> str:
 
 def _told(node: Node) -> dict[str, Any]:
     facts = {"op_type": node.op_type, "target": node.target, "error": node.error}
+    facts |= {"input_names": _list(node.input_names), "output_names": _list(node.output_names)}
     told = {"name": node.name, "kind": node.kind, **{key: fact for key, fact in facts.items() if fact}}
     return told | {f"attributes.{key}": fact for key, fact in node.attributes.items()}
+
+
+def _list(names: Sequence[str]) -> str:
+    """Names in the order of the call; nothing where none is known."""
+    return json.dumps(names, ensure_ascii=False) if any(names) else ""
 
 
 def _put_shapes(into: Any, values: Sequence[Value]) -> None:

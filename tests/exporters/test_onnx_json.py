@@ -74,8 +74,9 @@ def assert_same_dataflow(model: onnx.ModelProto, graph: Graph) -> None:
     given_names = {entry.name for entry in model.graph.input}
     assert all(name in producers or name in given_names for node in model.graph.node for name in node.input)
     assert len(given_names) == sum(1 for value in graph.values() if value.producer is None)
-    assert len(model.graph.output) == len(graph.outputs)
-    for entry, value in zip(model.graph.output, graph.outputs):
+    returned = list(dict.fromkeys(graph.outputs))
+    assert len({entry.name for entry in model.graph.output}) == len(model.graph.output) == len(returned)
+    for entry, value in zip(model.graph.output, returned):
         producer = None if value.producer is None else order[id(value.producer)]
         assert producers.get(entry.name) == producer
     described = Counter(e.name for e in (*model.graph.input, *model.graph.value_info))
@@ -340,9 +341,38 @@ def test_an_output_that_no_node_made() -> None:
     )
     model = exported(graph)
     assert [entry.name for entry in model.graph.input] == ["x", "lost"]
-    assert [entry.name for entry in model.graph.output] == ["x", "lost", "y", "y"]
+    assert [entry.name for entry in model.graph.output] == ["x", "lost", "y"]
+    assert json.loads(ours(model.graph.metadata_props)["outputs"]) == ["x", "lost", "y", "y"]
     assert len(model.graph.node) == 1, "no node that never ran"
     assert ours(model.graph.input[1].metadata_props)["role"] == "activation"
+
+
+def test_what_is_returned_is_called_as_the_call_calls_it() -> None:
+    graph = sample_graphs()["outputs"]
+    taken, own = graph.outputs[0].name, [value.name for value in graph.outputs]
+    graph.output_names = ["logits", taken, "logits"]  # a name that is another's already is nobody else's
+    model = exported(graph)
+    assert [entry.name for entry in model.graph.output] == ["logits", own[1], own[2]]
+    assert ours(model.graph.output[0].metadata_props)["name"] == taken
+    assert "name" not in ours(model.graph.output[1].metadata_props)
+    facts = ours(model.graph.metadata_props)
+    assert json.loads(facts["outputs"]) == ["logits", own[1], own[2]]
+    assert json.loads(facts["output_names"]) == ["logits", taken, "logits"]
+    assert json.loads(facts["input_names"]) == list(graph.input_names)
+
+
+def test_calls_are_written_in_their_order_and_under_their_names() -> None:
+    x, y, unused = tensor("x", 1, role="input"), tensor("y", 1), tensor("mask", 1, role="input")
+    outer = Scope("", 0, "Net", name="Net", inputs=(unused, x), outputs=(y, x, y))
+    outer.input_names, outer.output_names = ("attention_mask", "ids"), ("logits", "past.0", "again")
+    fc = Node("fc", "module", "Linear", "", "fc", 0, outer, (x,), (y,), input_names=("input",), output_names=("",))
+    model = exported(Graph([fc], inputs=[x], outputs=[y], output_names=["logits"], scopes=[outer]))
+    facts = ours(model.graph.node[0].metadata_props)
+    assert json.loads(facts["input_names"]) == ["input"]
+    assert "output_names" not in facts, "there is one, and it has no name"
+    (scope,) = json.loads(ours(model.graph.metadata_props)["scopes"])
+    assert (scope["inputs"], scope["outputs"]) == (["mask", "x"], ["logits", "x", "logits"])
+    assert (scope["input_names"], scope["output_names"]) == (["attention_mask", "ids"], ["logits", "past.0", "again"])
 
 
 def test_a_parameter_that_is_returned() -> None:

@@ -1,12 +1,13 @@
 """The interactive page as a reader has it: in a real browser, by mouse and keys."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.browser import Show, boxes, item, names, still
 
 import recorder
-from recorder import Node
+from recorder import Graph, Node, Scope, Value
 from recorder.testing import StreamBuilder, chain, sample_graphs
 
 # Open and close
@@ -84,6 +85,50 @@ def test_what_failed_is_in_sight(show: Show) -> None:
         assert page.locator(".box.look-error text").all_text_contents() == ["Linear", "fc", "ValueError: no"]
         item(page, "blocks.60.fc").click()
         assert page.locator("#panel .error").inner_text() == "ValueError: no"
+
+
+def called() -> Graph:
+    """One call, whose names, order and arguments are those of the call."""
+
+    def tensor(name: str, role: Any = "activation") -> Value:
+        return Value(name, (2,), "float32", "cpu", role=role)
+
+    mask, ids, weight, y, z = (
+        tensor("mask", "input"),
+        tensor("ids", "input"),
+        tensor("w", "parameter"),
+        *map(tensor, "yz"),
+    )
+    net = Scope("", 0, "Net", name="Net", inputs=(mask, ids), outputs=(z, y, z), meta={"arguments": {"use_cache": 1}})
+    net.input_names, net.output_names = ("attention_mask", "ids"), ("logits", "past.0", "again")
+    fc = Node("fc", "module", "Linear", "", "fc", 0, net, (ids, ids, weight), (y,), {}, {"arguments": {"mode": "eval"}})
+    fc.input_names, fc.output_names = ("query", "key", "w"), ("",)
+    nodes = [fc, Node("relu", "function", "relu", "torch.relu", scope=net, inputs=(y,), outputs=(z,))]
+    ends = {"inputs": [ids], "outputs": [z, y, z], "output_names": ["logits", "past.0", "again"]}
+    return Graph(nodes, **ends, initializers=[weight], scopes=[net])  # type: ignore[arg-type]
+
+
+def test_what_is_returned_is_named_and_drawn_once(show: Show) -> None:
+    with show(called()) as page:
+        shown = page.locator(".box.look-output text.title, .box.look-output text").all_text_contents()
+        assert [text for text in shown if text != "2"] == ["logits, again", "past.0"]
+
+
+def test_the_panel_has_calls_in_their_order_and_under_their_names(show: Show) -> None:
+    with show(called()) as page:
+        panel = page.locator("#panel")
+
+        def told(name: str) -> list[str]:
+            page.evaluate("name => viewer.reveal(viewer.model.items.find(one => one.name === name))", name)
+            return [text.replace("\n", " ") for text in panel.locator(".tensor").all_inner_texts()]
+
+        assert told("Net") == [
+            "attention_mask: 2 float32 mask", "2 float32 ids from ids", "logits: 2 float32 z to z",
+            "past.0: 2 float32 y to relu, y", "again: 2 float32 z to z",
+        ]  # fmt: skip
+        assert panel.locator("tr", has_text="use_cache").inner_text().split() == ["use_cache", "1"]
+        assert told("fc")[:2] == ["query: 2 float32 ids from ids", "key: 2 float32 ids from ids"]
+        assert panel.locator("tr", has_text="mode").inner_text().split() == ["mode", "eval"]
 
 
 # Find

@@ -12,6 +12,7 @@ from recorder_exporters.drawing.styles import STYLES
 from recorder_exporters.drawing.themes import THEMES
 from torch import nn
 
+import recorder
 from recorder import Graph, Node, Recorder, Scope, Value, fold
 from recorder.testing import HOSTILE_NAMES, bearing, sample_graphs
 
@@ -68,10 +69,10 @@ def test_every_node_and_every_use_is_drawn_once(name: str) -> None:
     graph = SAMPLES[name]
     drawn = scene(graph, initializers=True)
     assert [box.subject for box in drawn.boxes if box.kind == "operation"] == list(graph.nodes)
-    assert [box.subject for box in drawn.boxes if box.kind == "output"] == list(graph.outputs)
+    assert [box.subject for box in drawn.boxes if box.kind == "output"] == list(dict.fromkeys(graph.outputs))
     assert [frame.scope for frame in drawn.frames] == list(graph.scopes)
     uses = Counter((v.producer or v, n) for n in graph.nodes for v in n.inputs)
-    uses += Counter((v.producer or v, v) for v in graph.outputs)
+    uses += Counter((v.producer or v, v) for v in dict.fromkeys(graph.outputs))
     assert Counter((arrow.tail.subject, arrow.head.subject) for arrow in drawn.arrows) == uses
     place = {box: number for number, box in enumerate(drawn.boxes)}
     assert all(place[arrow.tail] < place[arrow.head] for arrow in drawn.arrows)
@@ -128,6 +129,64 @@ def test_legend_scale_and_note_say_what_occurs() -> None:
     assert plain.scale is None
     assert coloured.scale is not None
     assert {box.look for box in coloured.boxes if box.kind == "operation"} <= set(coloured.styles) - set(STYLES)
+
+
+class Named(nn.Module):
+    """Returns what has names, in two places, and one tensor under two of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, ids: torch.Tensor, *, use_cache: bool = True) -> dict[str, Any]:
+        logits = self.fc(ids)
+        return {"logits": logits, "past": ((logits + 1, ids),), "again": logits}
+
+
+def named() -> Graph:
+    net = Named()
+    with Recorder(net) as recording:
+        net(torch.ones(2, 4), use_cache=False)
+    return recording.graph
+
+
+def test_an_output_bears_its_name_in_the_call_and_has_one_box() -> None:
+    drawn = scene(named())
+    outputs = [said(box.lines[0]) for box in drawn.boxes if box.kind == "output"]
+    assert outputs == ["logits, again", "past.0.0", "past.0.1"]
+    assert [said(arrow.tail.lines[0]) for arrow in drawn.arrows if arrow.head.kind == "output"] == [
+        "Linear", "add", "ids",
+    ]  # fmt: skip
+
+
+def test_an_output_without_a_name_is_told_by_its_number() -> None:
+    graph = sample_graphs()["outputs"]
+    graph.output_names = ["", "hidden", ""]
+    drawn = scene(graph)
+    assert [said(box.lines[0]) for box in drawn.boxes if box.kind == "output"] == ["output 0", "hidden", "output 2"]
+
+
+def test_details_have_the_arguments_of_the_call() -> None:
+    graph = named()
+    (frame,) = scene(graph).frames
+    assert "given use_cache: False" in frame.details
+    graph.scopes[0].meta["arguments"] = "a file can say anything"
+    (frame,) = scene(graph).frames
+    assert not [line for line in frame.details if line.startswith("given")]
+
+
+def test_details_have_the_names_of_what_a_call_returned() -> None:
+    value = Value("v", (2,), "float32", "cpu")
+    cell = Node("cell", "module", "Cell", "", "cell", 0, outputs=(value,), output_names=("state.0",))
+    (box,) = (box for box in scene(Graph([cell])).boxes)
+    assert "→ state.0: 2 float32 on cpu" in box.details
+
+
+@pytest.mark.parametrize("format", ["dot", "mermaid"])
+def test_formats_write_the_names_of_outputs(format: str) -> None:
+    text = recorder.export(named(), format)
+    assert isinstance(text, str)
+    assert all(name in text for name in ("logits, again", "past.0.0", "past.0.1"))
 
 
 def test_a_gradient_goes_back_along_an_arrow_only_if_asked_for() -> None:

@@ -245,10 +245,26 @@ def _boxes(
         own = [v for v in node.inputs if v.role in ("parameter", "buffer") and not boxed(v)] if members else []
         frame = None if node.scope is None else frames[node.scope]
         yield Box("operation", node, frame, _look(node, scale), _operation(node, own, shown, figures(node)))
-    for number, value in enumerate(graph.outputs):
+    for value, name in _returned(graph).items():
         yield from tensors([value])
-        which = _part("number", str(number) if len(graph.outputs) > 1 else "")
-        yield Box("output", value, None, "output", _tensor((Part("tensor", "output"), *which), value))
+        yield Box("output", value, None, "output", _tensor(name, value))
+
+
+def _returned(graph: Graph) -> dict[Value, Line]:
+    """The graph's outputs, each once, and what they are called: as their calls name them, ``0, 2`` if one was returned
+    twice. What has no name is told by its number, if there are several.
+    """
+    names: dict[Value, list[str]] = {}
+    numbers: dict[Value, int] = {}
+    for number, (value, name) in enumerate(zip(graph.outputs, graph.output_names, strict=True)):
+        numbers.setdefault(value, number)
+        names.setdefault(value, []).extend([name] if name else [])
+    return {
+        value: (Part("tensor", ", ".join(dict.fromkeys(names[value]))),)
+        if names[value]
+        else (Part("tensor", "output"), *_part("number", str(number) if len(numbers) > 1 else ""))
+        for value, number in numbers.items()
+    }
 
 
 def _scope_around(value: Value) -> Scope | None:
@@ -309,7 +325,7 @@ def _arrows(graph: Graph, boxes: Sequence[Box], shown: frozenset[str], there: se
     for node in graph.nodes:
         for value in node.inputs:
             yield from arrow(value, ends[node])
-    for value, box in zip(graph.outputs, outputs, strict=True):
+    for value, box in zip(dict.fromkeys(graph.outputs), outputs, strict=True):
         yield from arrow(value, box)
 
 

@@ -105,11 +105,19 @@ def details_of(subject: Node | Scope | Value) -> list[str]:
     if isinstance(subject, Node):
         lines += [f"called in {subject.meta['source']}"] if "source" in subject.meta else []
         lines += [f"{name}: {value!r}" for name, value in subject.attributes.items()]
+    lines += [f"given {name}: {value!r}" for name, value in _arguments(subject).items()]
     names = subject.meta.get("repeated")
     lines += [f"stands for {', '.join(names)}"] if names else []
     if isinstance(subject, Node):
-        lines += [f"→ {caption(value)} on {value.device}" for value in subject.outputs]
+        called = [f"{name}: " if name else "" for name in subject.output_names] or [""] * len(subject.outputs)
+        lines += [f"→ {name}{caption(value)} on {value.device}" for name, value in zip(called, subject.outputs)]
     return lines if subject.error is None else [*lines, subject.error]
+
+
+def _arguments(call: Node | Scope) -> Mapping[str, Any]:
+    """What a module's call was given that is no tensor. A file can say anything there."""
+    arguments = call.meta.get("arguments")
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def _sizes(value: Any) -> str:

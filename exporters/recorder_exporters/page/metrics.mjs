@@ -21,8 +21,8 @@ export function metricsOf(doc, table) {
   return found;
 }
 
-/** What the table says already. */
-const OURS = new Set(["backward", "metrics"]);
+/** What the table says already, and what a call was given. */
+const OURS = new Set(["arguments", "backward", "metrics"]);
 
 function note(found, seen, path, name) {
   const key = `meta ${JSON.stringify(path)}`;

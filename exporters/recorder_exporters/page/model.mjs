@@ -57,9 +57,9 @@ export function buildModel(doc, labels) {
       if (!isMember(values[v]) || given.has(v) || node.kind === "function") flow(v, nodes[i]);
     }
   });
-  for (const v of doc.outputs) {
+  for (const [v, names] of returned(doc)) {
     flow(v, add({ kind: "value", look: "output", parent: top, children: [], source: values[v], inside: 0, value: v,
-      name: values[v].name, title: "output", short: "", hint: "" }));
+      name: values[v].name, title: [...names].join(", ") || "output", short: "", hint: "" }));
   }
   for (const item of items) {
     item.into = [];
@@ -73,6 +73,13 @@ export function buildModel(doc, labels) {
   items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
   flows.forEach(lift);
   return { doc, items, top, scopes, nodes, values, flows, producer };
+}
+
+/** The graph's outputs, each once, with what its calls name it. */
+function returned(doc) {
+  const found = new Map(doc.outputs.map((v) => [v, new Set()]));
+  doc.outputs.forEach((v, i) => doc.output_names?.[i] && found.get(v).add(doc.output_names[i]));
+  return found;
 }
 
 /** Sort the children of each scope: as they ran, tensors before those that use them. */

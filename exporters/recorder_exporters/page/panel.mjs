@@ -28,11 +28,14 @@ export class Panel {
   showItem(item, isOpen) {
     if (item.kind === "value") return this.showTensor(item);
     const { source } = item;
-    const flows = crossing(item);
-    const params = (source.inputs ?? []).filter((v) => ["parameter", "buffer"].includes(this.model.values[v].role));
-    const inputs = item.kind === "scope" ? unique(flows.into)
-      : [...new Set(source.inputs ?? [])].filter((v) => !params.includes(v));
-    const outputs = item.kind === "scope" ? unique(flows.outOf) : source.outputs ?? [];
+    const isMember = ({ v }) => ["parameter", "buffer"].includes(this.model.values[v].role);
+    const given = named(source.inputs, source.input_names);
+    const params = item.kind === "scope" ? [] : given.filter(isMember);
+    const inputs = given.filter((one) => !params.includes(one));
+    const outputs = named(source.outputs, source.output_names);
+    const flows = item.kind === "scope" ? crossing(item) : { into: [], outOf: [] };
+    const from = (v) => [this.model.producer.get(v)];
+    const to = (v) => this.users(v, item);
     return this.show(
       this.heading(item),
       source.error ? html("p", { class: "error" }, visible(source.error)) : null,
@@ -47,16 +50,19 @@ export class Panel {
       ]),
       section("Measures", rows(this.metrics.map((metric) => [metric.label, measured(metric, source)]))),
       section("Hyper-parameters and arguments", rows(Object.entries(source.attributes ?? {}))),
-      this.tensors("Inputs", inputs, (v) => [this.model.producer.get(v)], "from"),
+      section("Given without a tensor", rows(Object.entries(argumentsOf(source)))),
+      this.tensors("Inputs", inputs, from, "from"),
+      this.tensors(inputs.length ? "Used as well" : "Inputs", beside(flows.into, inputs), from, "from"),
       this.tensors("Parameters and buffers", params, (v) => this.sharers(v, item), "shared with"),
-      this.tensors("Outputs", outputs, (v) => this.users(v, item), "to"),
+      this.tensors("Outputs", outputs, to, "to"),
+      this.tensors(outputs.length ? "Used outside as well" : "Outputs", beside(flows.outOf, outputs), to, "to"),
       this.plugins(source));
   }
 
   showTensor(item) {
     const value = item.source;
     this.show(this.heading(item), this.ways(item, false), describe(value),
-      this.tensors("Used by", [item.value], (v) => this.users(v, item), "in"), this.plugins(value));
+      this.tensors("Used by", named([item.value]), (v) => this.users(v, item), "in"), this.plugins(value));
   }
 
   showEdge(edge) {
@@ -88,14 +94,15 @@ export class Panel {
       button("↕ both", "Both (p)", () => this.actions.path(item, "both")));
   }
 
-  /** A list of tensors, each with links to the other ends. */
+  /** A list of tensors, each with the name that it has there, and with links to the other ends. */
   tensors(title, values, others, word) {
     if (!values.length) return null;
-    return section(`${title} (${values.length})`, values.slice(0, SHOWN).map((v) => {
+    return section(`${title} (${values.length})`, values.slice(0, SHOWN).map(({ v, name }) => {
       const value = this.model.values[v];
       const items = others(v).filter(Boolean);
       return html("div", { class: "tensor" },
-        html("div", {}, html("b", {}, shapeOf(value)), ` ${visible(value.dtype)}`,
+        html("div", {}, name && name !== value.name ? html("span", { class: "called" }, `${visible(name)}: `) : null,
+          html("b", {}, shapeOf(value)), ` ${visible(value.dtype)}`,
           value.device === "cpu" ? null : ` ${visible(value.device)}`,
           value.requires_grad ? html("i", {}, " needs gradient") : null),
         html("div", { class: "name" }, visible(value.name), value.grad_fn ? ` · ${visible(value.grad_fn)}` : null),
@@ -119,6 +126,7 @@ export class Panel {
   plugins(source) {
     const told = [];
     for (const [plugin, facts] of Object.entries(source.meta ?? {})) {
+      if (facts === argumentsOf(source)) continue;
       if (facts !== null && typeof facts === "object" && !Array.isArray(facts) && plugin !== "backward") {
         const rest = Object.entries(facts).filter(([, value]) => typeof value !== "number");
         if (rest.length) told.push(section(plugin, rows(rest)));
@@ -129,8 +137,22 @@ export class Panel {
   }
 }
 
-function unique(flows) {
-  return [...new Set(flows.map((flow) => flow.value))];
+/** Tensors as a call has them, in its order and under its names; those of a call without names each once. */
+function named(values = [], names = []) {
+  const each = names.length ? values : [...new Set(values)];
+  return each.map((v, i) => ({ v, name: names[i] ?? "" }));
+}
+
+/** Tensors that flow there and are not among those of the call. */
+function beside(flows, called) {
+  const known = new Set(called.map(({ v }) => v));
+  return named(flows.map((flow) => flow.value).filter((v) => !known.has(v)));
+}
+
+/** What a module's call was given that is no tensor. */
+function argumentsOf(source) {
+  const given = source.meta?.arguments;
+  return given !== null && typeof given === "object" && !Array.isArray(given) ? given : {};
 }
 
 function link(panel, item, byShortName = false) {

@@ -99,6 +99,37 @@ def test_slices_lie_in_each_other_as_the_calls_did():
     assert slices[2].args["outputs"] == ["float32[1, 8, 32, 32] cpu"]
 
 
+def test_calls_tell_arguments_and_names():
+    import torch
+    from torch import nn
+
+    from recorder import Recorder
+
+    class Cell(nn.Module):
+        def forward(self, ids, mask, scale=1.0):
+            return {"state": ids}
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.cell = nn.RNN(1, 1), Cell()
+
+        def forward(self, attention_mask, *, use_cache):
+            return {"logits": self.cell(self.rnn(attention_mask)[0], attention_mask, scale=2.0)["state"]}
+
+    net = Net()
+    with Recorder(net) as r:
+        net(torch.ones(1, 1), use_cache=True)
+    whole, rnn, *_, cell = (s.args for s in read(chrome_trace(r.events))[0])
+    assert (whole["arguments"], whole["inputs"], whole["outputs"]) == (
+        {"use_cache": True}, ["attention_mask"], ["logits"]
+    )  # fmt: skip
+    assert "arguments" not in rnn
+    assert (rnn["inputs"], rnn["outputs"]) == (["input"], ["0: float32[1, 1] cpu", "1: float32[1, 1] cpu"])
+    assert (cell["arguments"], cell["inputs"]) == ({"scale": 2.0}, ["ids", "mask"])
+    assert cell["outputs"] == ["state"]
+
+
 def test_hostile_names_stay_as_they_are():
     slices, _ = read(chrome_trace(SAMPLES["hostile"]))
     assert [s.name for s in slices if s.name.startswith("leaf ")] == [f"leaf {name}" for name in HOSTILE_NAMES]

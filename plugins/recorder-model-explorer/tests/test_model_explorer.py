@@ -101,6 +101,24 @@ def test_a_value_that_comes_in_twice_is_one_node():
     assert [edge["targetNodeInputId"] for edge in nodes[1]["incomingEdges"]] == ["0", "1"]
 
 
+def test_tensors_are_called_as_the_call_calls_them():
+    x, mask, y = (Value(name, (2,), "float32", "cpu") for name in ("x", "mask", "y"))
+    net = Scope("", 0, "Net", name="Net", inputs=(mask, x), outputs=(y,))
+    net.input_names, net.output_names = ("attention_mask", "ids"), ("logits",)
+    make = Node("make", "function", "relu", "torch.relu", scope=net, inputs=(x,), outputs=(mask,))
+    fc = Node("fc", "module", "Linear", "", "fc", 0, net, (x, mask), (y,), input_names=("ids", "attention_mask"))
+    fc.output_names = ("state",)
+    graph = Graph([make, fc], inputs=[x], outputs=[y], output_names=["logits"], scopes=[net])
+    _, made, called, returned = drawn(graph)["nodes"]
+    assert [attributes(item["attrs"]) for item in called["inputsMetadata"]] == [
+        {"__tensor_tag": "ids", "name": "x"}, {"__tensor_tag": "attention_mask", "name": "mask"}
+    ]  # fmt: skip
+    (output,) = called["outputsMetadata"]
+    assert attributes(output["attrs"]).items() >= {"__tensor_tag": "state", "name": "y"}.items()
+    assert (returned["id"], returned["label"], attributes(returned["attrs"])) == ("output0", "logits", {"name": "y"})
+    assert attributes(made["inputsMetadata"][0]["attrs"]) == {"__tensor_tag": "x"}
+
+
 @pytest.fixture(scope="module")
 def trained():
     import torch

@@ -10,7 +10,7 @@ import pytest
 import recorder_networkx
 from recorder_networkx import CytoscapeExporter, GraphMLExporter, NodeLinkExporter, to_networkx
 
-from recorder import Graph, Node, Recorder, Value
+from recorder import Graph, Node, Recorder, Scope, Value
 from recorder.testing import HOSTILE_NAMES, chain, check_exporter, sample_graphs
 
 README = Path(__file__).parents[1] / "README.md"
@@ -153,6 +153,25 @@ def test_a_value_that_is_used_twice_is_two_edges():
     add = Node("add", "function", "add", "torch.add", inputs=(y, x, y), outputs=(z,))
     net = to_networkx(Graph([make, add], inputs=[x], outputs=[z]))
     assert list(net.edges(keys=True)) == [("make", "add", 0), ("make", "add", 2)]
+
+
+def test_calls_are_told_by_names():
+    x, mask, y = (Value(name, (2,), "float32", "cpu") for name in ("x", "mask", "y"))
+    net = Scope("", 0, "Net", name="Net", inputs=(mask, x), outputs=(y,))
+    net.input_names, net.output_names = ("attention_mask", "ids"), ("logits",)
+    make = Node("make", "function", "relu", "torch.relu", scope=net, inputs=(x,), outputs=(mask,))
+    fc = Node("fc", "module", "Linear", "", "fc", 0, net, (x, mask), (y,), input_names=("ids", "attention_mask"))
+    fc.output_names = ("state",)
+    graph = Graph([make, fc], inputs=[x], outputs=[y], output_names=["logits"], scopes=[net])
+    net = to_networkx(graph)
+    assert net.edges["make", "fc", 1]["input_name"] == "attention_mask"
+    assert net.nodes["fc"]["input_names"] == ["ids", "attention_mask"]
+    assert net.graph["output_names"] == ["logits"]
+    (scope,) = net.graph["scopes"]
+    assert (scope["inputs"], scope["outputs"]) == (["mask", "x"], ["y"])
+    assert (scope["input_names"], scope["output_names"]) == (["attention_mask", "ids"], ["logits"])
+    read = nx.read_graphml(BytesIO(GraphMLExporter().export(graph)))
+    assert [data["input_name"] for _, _, data in read.edges(data=True)] == ["attention_mask"]
 
 
 def test_names_that_no_format_can_hold_stay_apart():

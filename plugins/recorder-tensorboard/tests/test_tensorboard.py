@@ -1,5 +1,6 @@
 """What was written is read back by TensorBoard's own event loader."""
 
+import json
 import math
 import re
 from itertools import pairwise
@@ -169,6 +170,22 @@ def test_attributes_tell_names_arguments_and_errors_as_they_are(tmp_path):
     names = [fact(node, "name") for node in nodes]
     assert [name for name in names if name.startswith("leaf ")] == [f"leaf {name}" for name in HOSTILE_NAMES]
     assert fact(next(node for node in nodes if fact(node, "name") == 'leaf "'), 'attributes."') == '"'
+
+
+def test_calls_are_told_by_names(tmp_path):
+    x, mask, y = (Value(name, (2,), "float32", "cpu") for name in ("x", "mask", "y"))
+    net = Scope("", 0, "Net", name="Net", inputs=(mask, x), outputs=(y,))
+    net.input_names, net.output_names = ("attention_mask", "ids"), ("logits",)
+    make = Node("make", "function", "relu", "torch.relu", scope=net, inputs=(x,), outputs=(mask,))
+    fc = Node("fc", "module", "Linear", "", "fc", 0, net, (x, mask), (y,), input_names=("ids", "attention_mask"))
+    fc.output_names = ("state",)
+    graph = Graph([make, fc], inputs=[x], outputs=[y], output_names=["logits"], scopes=[net])
+    nodes = drawn(graph, tmp_path)
+    assert (nodes["logits"].op, fact(nodes["logits"], "name")) == ("Output", "y")
+    assert fact(nodes["logits"], "output_name") == "logits"
+    assert json.loads(fact(nodes["Net/fc"], "input_names")) == ["ids", "attention_mask"]
+    assert json.loads(fact(nodes["Net/fc"], "output_names")) == ["state"]
+    assert "input_names" not in nodes["Net/make"].attr
 
 
 def test_a_lone_surrogate_is_told_in_ascii(tmp_path):
