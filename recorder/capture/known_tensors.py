@@ -91,6 +91,13 @@ class KnownTensors:
             for key in [key for key, reference in known.items() if id(reference) in lost]:
                 del known[key]
 
+    def unmake(self, reference: Reference, sequence: int | None) -> None:
+        """Forget one tensor, where what made it is not going to be told."""
+        if (tensor := reference()) is not None and self._references.get(id(tensor)) is reference:
+            del self._references[id(tensor)]
+        if sequence is not None and self._by_sequence.get(sequence) is reference:
+            del self._by_sequence[sequence]
+
     def remembered(self) -> dict[int, int | None]:
         """The tensors that a later record may speak of: the `id` of each one's reference, and its storage's address."""
         references = (*self._by_sequence.values(), *self._wrappers.references())

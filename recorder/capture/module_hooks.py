@@ -30,6 +30,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from recorder.capture import fused_paths
 from recorder.capture.backward_hooks import Gradients, backward_hooks, backward_id
 from recorder.capture.call_stack import CallStack, OpenCall
 from recorder.capture.containers import named_tensors
@@ -126,6 +127,7 @@ class Capture:
         if self._make_mode is not None:
             self._handles += self._outside.watch_optimizers()
             self._mode = self._make_mode()
+            fused_paths.watch(self._step_aside)
             push(self._mode)
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -139,6 +141,7 @@ class Capture:
             self._calls.abandon(self._stack.pop(), None if error is None else describe_error(error))
         if self._mode is not None:
             remove(self._mode)
+            fused_paths.unwatch(self._step_aside)
             self._mode = None
 
     @property
@@ -236,8 +239,13 @@ class Capture:
         if not entry.leaf:
             self.log.extend(enter_record(entry, key, flags, start, inputs))
         self._stack.append(call)
-        if self._mode is not None and (entry.leaf or (entry.fused and not module.training)):
+        if self._mode is not None and (entry.leaf or (entry.kind.unheard and not module.training)):
             call.popped = pop_ours(self._mode)
+
+    def _step_aside(self, module: nn.Module) -> None:
+        """A call in progress goes on to its fused path or its first child: see `recorder.capture.fused_paths`."""
+        if self._calls.are_mine() and self._stack and self._stack[-1].reference() is module:
+            self._stack[-1].popped = pop_ours(self._mode)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> None:
         # torch calls with (kwargs, output), but after an exception with (None,) alone.
@@ -293,7 +301,7 @@ class Capture:
         if not stack:
             calls.unwatch_end()
         elif stack[-1].popped and not stack[-1].silent:
-            # A fused module that calls its children did not take its fused path: from here on, all is seen.
+            # It calls its children, so it did not take its fused path: from here on, all is seen.
             for mode in stack[-1].popped:
                 push(mode)
             stack[-1].popped = ()
@@ -323,6 +331,8 @@ class Capture:
         if entry.leaf:
             record += leaf_record(entry, call.key, call.flags, call.start, stop, error)
         else:
+            if entry.kind.fusable and self._mode is not None:
+                fused_paths.drop_inside(self.log, known, call.key, fused=bool(call.popped))
             record += leave_record(call.key, stop, error)
         known.encode(args, record)
         record.append(END)

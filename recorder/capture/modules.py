@@ -9,6 +9,7 @@ from weakref import ref
 
 from torch import nn
 
+from recorder.capture.fused_paths import asks_unheard, is_fusable
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Popped
 from recorder.capture.signatures import Signature, signature_of
@@ -18,9 +19,6 @@ __all__ = ["Entry", "Kind", "Modules"]
 
 _CROWD = 10_000
 """So many modules are kept before those that are gone are looked for."""
-
-_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
-"""Modules with children that look for an active mode, and run other kernels if there is one."""
 
 _UNLISTED: dict[type[nn.Module], tuple[str, ...]] = {
     nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "training"),
@@ -34,18 +32,20 @@ class Kind:
     Attributes:
         torchs: it is torch's own.
         attention: it has one child, which it never calls.
-        fused: it has children, and looks for an active mode before it calls them.
+        fusable: it has children, and may run as a fused kernel instead of calling them.
+        unheard: it looks for an active mode before it does, and cannot be told that there is none.
         listed: its hyper-parameters.
         shows: it lists none, and prints some.
     """
 
-    __slots__ = ("_signature", "attention", "fused", "listed", "shows", "torchs", "type")
+    __slots__ = ("_signature", "attention", "fusable", "listed", "shows", "torchs", "type", "unheard")
 
     def __init__(self, kind: type[nn.Module]) -> None:
         self.type = kind
         self.torchs = kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
         self.attention = issubclass(kind, nn.MultiheadAttention)
-        self.fused = issubclass(kind, _FUSED)
+        self.fusable = is_fusable(kind)
+        self.unheard = self.fusable and asks_unheard(kind)
         self.listed: tuple[str, ...] = (*getattr(kind, "__constants__", ()), *_UNLISTED.get(kind, ()))
         self.shows = not self.listed and kind.extra_repr is not nn.Module.extra_repr
         self._signature: Signature | None = None
@@ -69,8 +69,8 @@ class Entry:
     """
 
     __slots__ = (
-        "early", "forward", "fused", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference",
-        "root", "silent", "start",
+        "early", "forward", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
+        "silent", "start",
     )  # fmt: skip
 
     key: int
@@ -88,7 +88,6 @@ class Entry:
         self.forward = signature_of(partial(own.get, "forward")) if "forward" in own else None
         self.inplace = own.get("inplace") is True
         self.silent = self.leaf = kind.torchs and (not module._modules or kind.attention)
-        self.fused = kind.fused
         self.idle = self.leaf and not root
         self.popped: Popped = ()
 
