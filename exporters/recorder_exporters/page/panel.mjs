@@ -101,7 +101,7 @@ export class Panel {
       const value = this.model.values[v];
       const items = others(v).filter(Boolean);
       return html("div", { class: "tensor" },
-        html("div", {}, name && name !== value.name ? html("span", { class: "called" }, `${visible(name)}: `) : null,
+        html("div", {}, name && name !== value.name ? `${visible(name)}: ` : null,
           html("b", {}, shapeOf(value)), ` ${visible(value.dtype)}`,
           value.device === "cpu" ? null : ` ${visible(value.device)}`,
           value.requires_grad ? html("i", {}, " needs gradient") : null),

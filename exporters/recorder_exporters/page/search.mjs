@@ -6,7 +6,9 @@ import { shapeOf } from "./text.mjs";
 export function buildIndex(model) {
   return model.items.filter((item) => item.source).map((item) => {
     const { source } = item;
-    const shapes = (item.kind === "value" ? [item.value] : source.outputs ?? []).map((v) => bounded(model.values[v]));
+    // Of shapes, what made a tensor is found, and not every scope around that hands it on.
+    const made = { value: [item.value], node: source.outputs ?? [], scope: [] }[item.kind];
+    const shapes = made.map((v) => bounded(model.values[v]));
     const words = [item.name, item.title, source.fqn, source.target, source.error].filter(Boolean);
     return { item, words: words.join("\n").toLowerCase(), shapes };
   });
