@@ -21,7 +21,7 @@ from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -92,6 +92,7 @@ class Capture:
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
+        self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
         self._entries = self.modules.entries
         self._calls = CallStack(self.log)
@@ -270,7 +271,7 @@ class Capture:
                 record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END]
                 known.now(output, made, said)
                 if said[SEQUENCE] is not None:
-                    self.backward.watch(output.grad_fn, call.key, leave=True)
+                    self.backward.watch(output, call.key, leave=True, given=args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
@@ -323,7 +324,7 @@ class Capture:
         record.append(END)
         with quietly():
             if entry.leaf:
-                self._made_by_leaf(tensors_in(output), call.key, record)
+                self._made_by_leaf(tensors_in(output), call.key, record, (args, kwargs))
             else:
                 self._handed_back(tensors_in(output), call.key, record)
         record.append(END)
@@ -345,15 +346,15 @@ class Capture:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
-                    self.backward.watch(tensor.grad_fn, key, leave=False)
+                    self.backward.watch(tensor, key, leave=False)
 
-    def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log) -> None:
+    def _made_by_leaf(self, tensors: Iterable[Tensor], key: int, record: Log, given: Any) -> None:
         watched: set[int] = set()
         for tensor in tensors:
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
-                self.backward.watch(tensor.grad_fn, key, leave=True)
+                self.backward.watch(tensor, key, leave=True, given=given)
 
     def replaced(self, module: nn.Module) -> None:
         """Other tensors took the place of the parameters and buffers of a module and its parts."""
