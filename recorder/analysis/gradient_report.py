@@ -139,9 +139,14 @@ def gradient_report(graph: Graph) -> GradientReport:
         unknown.append("whether a gradient reached each parameter of a call: record with gradients='on' or 'stats'")
     if doubtful:
         unknown.append(f"whether a gradient reached {', '.join(doubtful)} at all: the same")
-    unseen = [node.name for node in graph.nodes if _recomputed(node)]
-    if unseen:
-        unknown.append(f"what arrived at {', '.join(unseen)}: checkpoint(use_reentrant=True) hides it")
+    unseen = [node for node in graph.nodes if _unseen(node)]
+    for graded, why in (
+        (False, "checkpoint(use_reentrant=True) hides it"),
+        (True, "what it returned is a part of a tensor, and was written in place, or is hidden otherwise"),
+    ):
+        names = [node.name for node in unseen if any(v.requires_grad for v in node.outputs) is graded]
+        if names:
+            unknown.append(f"what arrived at {', '.join(names)}: {why}")
     told: list[Node | Value] = [*calls, *parameters]
     if not any("norm" in caption for item in told for caption in _captions(item)):
         unknown.append("NaN, Inf, vanishing and exploding gradients: record with gradients='stats'")
@@ -163,8 +168,10 @@ def _captions(item: Node | Value, *which: str) -> Iterator[dict[str, Any]]:
         yield told["gradient"]
 
 
-def _recomputed(node: Node) -> bool:
-    """Whether backward came by a call without being seen: it runs a recomputed call instead."""
+def _unseen(node: Node) -> bool:
+    """Whether backward came by a call without being seen. Where its outputs require no gradient, it runs a recomputed
+    call instead.
+    """
     return node.kind == "module" and "backward" not in node.meta and any(
         "backward" in v.meta and not any("backward" in user.meta for user, _ in v.uses)
         for v in node.inputs

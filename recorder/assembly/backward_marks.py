@@ -5,7 +5,8 @@ Of a module call, a node or a scope:
     passes      in how many backward passes it was reached
     pass        the pass told of, from 0: the first in which a gradient was not finite, else the last
     order       how many things backward had reached before it
-    arrived     the gradients with regard to its outputs, those of its last autograd node first; null where one has none
+    arrived     the gradients with regard to its outputs, those of its last autograd node first; null where none is.
+                Those who used a tensor view before it was written in place, and after, have one each
     left        the gradients that its last autograd node handed on: to its inputs and, for most layers, to its
                 parameters too. Of a scope, what left the call inside that was left last
     parameters  the names of the parameters of its own that received a gradient; missing where that was not recorded

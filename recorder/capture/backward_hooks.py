@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recorder.capture.raw_records import END, Phase, grad_record, parameter_record
 from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly
 from recorder.capture.tensor_stats import Measures
+from recorder.capture.views_of_outputs import VIEWS, OutputViews
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
@@ -56,6 +57,7 @@ class Backward:
         gradients: Gradients,
         failed: Callable[[Exception], None],
     ) -> None:
+        self._views = OutputViews()
         self._append = append
         self._mark = mark
         self._failed = failed
@@ -68,11 +70,30 @@ class Backward:
         self._owner = 0
         self._passes: set[int] = set()
 
-    def watch(self, node: Any, key: int, leave: bool) -> None:
-        """Record what reaches, and if asked what leaves, the autograd node of a module call's output."""
-        self._handles.append(node.register_prehook(partial(self._record, key, "arrive")))
+    def watch(self, output: Tensor, key: int, leave: bool, given: Any = ()) -> None:
+        """Record what reaches, and if asked what leaves, the autograd node of a module call's output. ``given``: what
+        the call was given, of which it made the output, where it is seen as a whole.
+        """
+        node: Any = output.grad_fn
+        shape = None
+        if type(node) in VIEWS:  # which may be written: see `recorder.capture.views_of_outputs`
+            origin = self._views.origin(output, given) if leave else None
+            if origin is not None:
+                node, shape = origin, output.shape
+            else:
+                self._views.add(output, key)
+        self._handles.append(node.register_prehook(partial(self._record, key, "arrive", shape)))
         if leave:
-            self._handles.append(node.register_hook(partial(self._record, key, "leave")))
+            self._handles.append(node.register_hook(partial(self._record, key, "leave", None)))
+
+    def written(self, tensor: Tensor, said: Facts) -> None:
+        """A view was written: record what reaches the calls that returned what was there before."""
+        node, calls = self._views.written(tensor, said)
+        for key, shape in calls:
+            self._handles.append(node.register_hook(partial(self._handed_on, key, shape)))
+
+    def _handed_on(self, key: int, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+        self._record(key, "arrive", shape, gradients[:1])
 
     def watch_parameters(self, roots: Mapping[str, nn.Module]) -> None:
         """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
@@ -130,7 +151,7 @@ class Backward:
         if self._measures is not None:
             self._measures.read()
 
-    def _record(self, key: int, phase: Phase, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(self, key: int, phase: Phase, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         now = clock()
         try:
             backward = backward_id()
@@ -139,7 +160,8 @@ class Backward:
             with quietly():
                 record = grad_record(key, phase, now, backward)
                 for gradient in gradients:
-                    record += _said_of(gradient)
+                    said = _said_of(gradient)
+                    record += said if shape is None or gradient is None else (shape, *said[1:])
                 record.append(END)
                 if self._measures is not None:
                     record += [self._measures.measure(gradient) for gradient in gradients]
@@ -175,14 +197,14 @@ class _Announcing(Backward):
         self._begun = begun
         self._announced = -1
 
-    def _record(self, key: int, phase: Phase, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(self, key: int, phase: Phase, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
         if self._announced != (backward := backward_id()):
             self._announced = backward
             try:
                 self._begun()
             except Exception as ours:
                 self._failed(ours)
-        super()._record(key, phase, gradients)
+        super()._record(key, phase, shape, gradients)
 
 
 def _said_of(gradient: Any) -> Facts:

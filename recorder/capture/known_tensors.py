@@ -16,6 +16,7 @@ from recorder.capture.raw_records import END, LIST, MAP, Log, derived_record, me
 from recorder.capture.tensor_facts import (
     ACCUMULATES,
     ADDRESS,
+    NODE,
     SEQUENCE,
     Facts,
     Reference,
@@ -23,6 +24,7 @@ from recorder.capture.tensor_facts import (
     quietly,
     sequence_of,
 )
+from recorder.capture.views_of_outputs import WRITTEN
 from recorder.capture.wrappers import Wrappers
 
 __all__ = ["KnownTensors"]
@@ -45,10 +47,14 @@ class KnownTensors:
         functions: whether functions are seen. If not, they may write known tensors, so autograd is asked about those
             too.
 
+    Attributes:
+        written: gives who is told of a tensor view that seems to have been written, and what is said of it.
+
     Where a tensor came from that was made unseen, autograd may know: by C++ code or an ``autograd.Function``, say.
     """
 
     def __init__(self, append: Callable[[Iterable[Any]], None], functions: bool) -> None:
+        self.written: Callable[[], Callable[[Tensor, Facts], None] | None] = lambda: None
         self._append = append
         self._functions = functions
         self._references: dict[int, Reference] = {}
@@ -234,10 +240,17 @@ class KnownTensors:
         sequence = said[SEQUENCE]
         if sequence is not None:
             self._by_sequence[sequence] = reference
+            if said[NODE] is WRITTEN:
+                self._tell_written(tensor, said)
             self._seen += 1
             if self._seen == _MANY:
                 self._seen = 0
                 self.protect()
+
+    def _tell_written(self, tensor: Tensor, said: Facts) -> None:
+        told = self.written()
+        if told is not None:
+            told(tensor, said)
 
     def hold(self, modules: Iterable[nn.Module]) -> None:
         """The tensors of these modules may wrap others, which may be used before the tensors themselves are."""

@@ -21,7 +21,7 @@ from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
 from typing import Any
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -93,6 +93,7 @@ class Capture:
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
+        self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
         self._entries = self.modules.entries
         self._calls = CallStack(self.log)
@@ -282,7 +283,7 @@ class Capture:
                 record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END, None]
                 known.now(output, made, said)
                 if said[SEQUENCE] is not None:
-                    self.backward.watch(output.grad_fn, call.key, leave=True)
+                    self.backward.watch(output, call.key, leave=True, given=args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
@@ -340,8 +341,10 @@ class Capture:
             known.encode_keywords(kwargs, record)
         record.append(END)
         with quietly():
-            hand_over = self._made_by_leaf if entry.leaf else self._handed_back
-            names = hand_over(named_tensors(output), call.key, record)
+            if entry.leaf:
+                names = self._made_by_leaf(named_tensors(output), call.key, record, (args, kwargs))
+            else:
+                names = self._handed_back(named_tensors(output), call.key, record)
         record += (END, tuple(names) if any(names) else None)
 
     def _begin_outermost(self) -> None:
@@ -363,10 +366,10 @@ class Capture:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
-                    self.backward.watch(tensor.grad_fn, key, leave=False)
+                    self.backward.watch(tensor, key, leave=False)
         return names
 
-    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
+    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log, given: Any) -> list[str]:
         watched: set[int] = set()
         names: list[str] = []
         for name, tensor in tensors:
@@ -374,7 +377,7 @@ class Capture:
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
-                self.backward.watch(tensor.grad_fn, key, leave=True)
+                self.backward.watch(tensor, key, leave=True, given=given)
         return names
 
     def replaced(self, module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from recorder.capture.containers import PLAIN, tensors_in
 __all__ = [
     "ACCUMULATES",
     "ADDRESS",
+    "NODE",
     "PLAIN",
     "SEQUENCE",
     "Facts",
@@ -37,8 +38,8 @@ Reference = ref[Any]
 Facts = tuple[Any, ...]
 """Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage."""
 
-SEQUENCE, ADDRESS = 5, 6
-"""Where the sequence number is among them, and the address of the storage."""
+NODE, SEQUENCE, ADDRESS = 4, 5, 6
+"""Where among them the type of grad_fn is, its sequence number, and the address of the storage."""
 
 ACCUMULATES = 2**64 - 1
 """The sequence number of every AccumulateGrad: nothing was computed there."""

@@ -572,3 +572,16 @@ def test_an_error_in_backward_is_the_users_own() -> None:
     assert caught.value is error
     assert told(r.graph, "b")["arrived"][0]["norm"] > 0
     assert not net.a.weight._post_accumulate_grad_hooks
+
+
+def test_a_part_of_a_tensor_that_was_written_in_place_is_no_checkpoint(tmp_path: Path) -> None:
+    net = nn.Sequential(Block(lambda block, x: (x @ block.weight)[:, :2]), nn.ReLU(inplace=True), linear(2, 1))
+    net[0].weight = nn.Parameter(torch.ones(4, 3))
+    r = Recorder(net, gradients="on", functions=False)
+    with r:
+        net(x()).sum().backward()
+    report = report_of(r, tmp_path)
+    assert report.missing == ()
+    assert [line for line in report.unknown if "arrived at" in line] == [
+        "what arrived at 0: what it returned is a part of a tensor, and was written in place, or is hidden otherwise"
+    ]
