@@ -75,9 +75,7 @@ class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
 
 
 class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One `Graph`; ``inputs``, ``outputs`` and ``initializers`` are indices into ``values``, in which stand last those
-    that a call was only given, or only returned.
-    """
+    """One `Graph`; ``inputs``, ``outputs``, ``initializers`` point into ``values``; those of calls alone are last."""
 
     format: Literal["graph-recorder"]
     schema_version: Literal[1]
