@@ -85,6 +85,7 @@ class _Assembler:
         self.ends = Ends()
         self.initializers: list[Value] = []
         self.modules: dict[int, Module] = {}
+        self.own: dict[int, tuple[tuple[int, ...], tuple[str, ...]]] = {}  # what modules hold, and its names
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.versions = Versions(self.nodes, len(stream))
@@ -165,7 +166,9 @@ class _Assembler:
     # Calls
 
     def _module(self, event: Module) -> None:
+        own = (*event.parameters, *event.buffers)
         self.modules[event.module] = event
+        self.own[event.module] = tuple([member.tensor for member in own]), tuple([member.name for member in own])
 
     def _members(self, event: Members) -> None:
         self.replaced[self.modules[event.module].module] = event.tensors
@@ -211,13 +214,11 @@ class _Assembler:
             names = tuple([name for tensor, name in zip(given, names) for _ in versions.stand_ins(tensor)])
         if outermost:
             self.ends.given(inputs, names)
-        members = self.replaced.get(module.module)
-        own = (*module.parameters, *module.buffers)
-        if members is None:
-            members = tuple([member.tensor for member in own])
+        members, own_names = self.own[module.module]
+        members = self.replaced.get(module.module, members)
         versions.use(len(members))
         inputs += [versions.read(tensor).value for tensor in members]
-        names += names_for(tuple([member.name for member in own]), len(members))
+        names += names_for(own_names, len(members))
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(call_name(module, call))
@@ -255,7 +256,9 @@ class _Assembler:
             if number is not None and not handed_on and makers.get(number, (None,))[0] is None:
                 makers[number] = (node, meta.grad_fn)
         node.outputs = tuple(outputs.values())
-        if node.kind == "module":
+        if node.kind == "module" and len(made) == 1:
+            node.output_names = names_for(names, 1)
+        elif node.kind == "module":
             named = dict(zip(reversed([output.tensor for output in made]), reversed(names_for(names, len(made)))))
             node.output_names = tuple([named[tensor] for tensor in outputs])
         self.nodes.append(node)

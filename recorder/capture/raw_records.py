@@ -276,7 +276,7 @@ class Reader:
         found: list[int] = []
         names: list[str] = []
         values: dict[str, Any] = {}
-        items = self._items
+        items, numbers, name_of = self._items, self._numbers, signature.name
 
         def take(name: str, item: Any, position: int = 0) -> None:
             if item is LIST or item is MAP:
@@ -288,9 +288,14 @@ class Reader:
                 values[name or f"arg{position}"] = item
 
         for position, item in enumerate(items):
-            if item is END:
+            if type(item) is ref:  # as most are
+                number = numbers.get(id(item))
+                found.append(self._number(item) if number is None else number)
+                names.append(name_of(position))
+            elif item is END:
                 break
-            take(signature.name(position), item, position)
+            else:
+                take(name_of(position), item, position)
         for name in items:
             if name is END:
                 break
