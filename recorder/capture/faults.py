@@ -12,7 +12,7 @@ from typing import Any
 
 from recorder.errors import describe_error
 
-__all__ = ["Faults", "describe_error"]
+__all__ = ["Faults"]
 
 
 class Faults:

@@ -18,13 +18,13 @@ from torch import Tensor
 import recorder
 from recorder.capture.call_stack import OpenCall
 from recorder.capture.collectives import COLLECTIVES
-from recorder.capture.faults import describe_error
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth
 from recorder.capture.modules import Entry
 from recorder.capture.outside_calls import HELD, KNOWN, UNKNOWN
 from recorder.capture.raw_records import END, OP, Log, op_record, source_record
 from recorder.capture.tensor_facts import PLAIN, facts, outputs_of, quietly, tensors_in
+from recorder.errors import describe_error
 
 __all__ = ["Recording", "Watching"]
 

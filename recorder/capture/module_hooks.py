@@ -35,7 +35,7 @@ from recorder.capture.backward_hooks import Gradients, backward_hooks, backward_
 from recorder.capture.call_stack import CallStack, OpenCall
 from recorder.capture.containers import named_tensors
 from recorder.capture.every_nth import EveryNth
-from recorder.capture.faults import Faults, describe_error
+from recorder.capture.faults import Faults
 from recorder.capture.function_mode import Recording, Watching
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
@@ -53,6 +53,7 @@ from recorder.capture.raw_records import (
     members_record,
 )
 from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of
+from recorder.errors import describe_error
 
 __all__ = ["Capture"]
 

@@ -227,11 +227,11 @@ class Reader:
 
     # Parts
 
-    def tensors(self, parts: int = 1) -> tuple[int, ...]:
-        """The tensors in some parts, in order, in any nesting."""
+    def tensors(self) -> tuple[int, ...]:
+        """The tensors in a part, in order, in any nesting."""
         found: list[int] = []
         numbers = self._numbers
-        depth = parts
+        depth = 1
         for item in self._items:
             if type(item) is ref:
                 number = numbers.get(id(item))

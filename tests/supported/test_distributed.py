@@ -1,7 +1,6 @@
 """Jobs of two processes: the rows of docs/supported.md. A recorded step equals a bare one to the bit."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,41 +9,20 @@ from typing import Any
 import pytest
 import torch
 from support.models import in_words
+from support.two_ranks import run_two
 
 import recorder
 from recorder import Graph
 
 supported = pytest.mark.supported
 
-ROOT = Path(__file__).parents[2]
 TOLD = hasattr(torch.distributed.ProcessGroup, "register_pre_hook")
 """Whether process groups tell of what is issued: from torch 2.14 on."""
 
 
 def run(folder: Path, case: str) -> tuple[list[Graph], list[str]]:
     """The graphs of both ranks, and what they were warned of."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    program = ROOT / "tests" / "support" / "ranks.py"
-    path = os.pathsep.join([str(ROOT / "tests"), *sys.path])
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, program, str(rank), port, folder, case],
-            env={**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for rank in ranks:
-            _, error = rank.communicate(timeout=240)
-            assert rank.returncode == 0, error
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
+    run_two("ranks.py", folder, case)
     graphs = [recorder.loads((folder / f"{rank}.json").read_bytes()) for rank in range(2)]
     for graph in graphs:
         graph.lint()

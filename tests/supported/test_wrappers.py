@@ -2,10 +2,6 @@
 unrecorded.
 """
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +10,7 @@ import pytest
 import torch
 from support.models import Net, in_words, linear, written, x
 from support.twice import run_twice
+from support.two_ranks import run_two
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -21,8 +18,6 @@ import recorder
 from recorder import Graph, Recorder
 
 supported = pytest.mark.supported
-
-ROOT = Path(__file__).parents[2]
 
 
 class Outer(Tensor):
@@ -169,28 +164,7 @@ def test_what_nested_tensors_share_comes_from_none_of_the_later_ones() -> None:
 
 @supported("DTensor, tensor parallel")
 def test_tensor_parallel(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    program = ROOT / "tests" / "support" / "tensor_parallel.py"
-    path = os.pathsep.join([str(ROOT / "tests"), *sys.path])
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, program, str(rank), port, tmp_path],
-            env={**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for rank in ranks:
-            _, error = rank.communicate(timeout=240)
-            assert rank.returncode == 0, error
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
+    run_two("tensor_parallel.py", tmp_path)
     for name in ("train0", "train1", "eval0", "eval1"):
         graph = recorder.loads((tmp_path / f"{name}.json").read_bytes())
         graph.lint()
