@@ -196,7 +196,10 @@ def test_several_models_have_names() -> None:
     with Recorder(g, d) as r:
         d(g(x()))
         g(x())
-    assert [scope.name for scope in r.graph.scopes] == ["Sequential", "Sequential_1", "Sequential#1"]
+        d(torch.randn(2, 8))
+    assert [(scope.name, scope.fqn) for scope in r.graph.scopes] == [
+        ("Sequential", ""), ("Sequential_1", "Sequential_1"), ("Sequential#1", ""), ("Sequential_1#1", "Sequential_1"),
+    ]  # fmt: skip
 
 
 def test_names_of_models_are_checked() -> None:
