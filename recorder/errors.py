@@ -22,6 +22,7 @@ __all__ = [
     "RecorderError",
     "StreamError",
     "describe_error",
+    "why_unreadable",
 ]
 
 
@@ -75,3 +76,8 @@ def describe_error(error: BaseException | None, *, first_line: bool = False) -> 
     if first_line:
         message = next((line.strip() for line in message.splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with bytes that msgspec cannot read: in our words where Python's differ from version to version."""
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
