@@ -16,6 +16,7 @@ from recorder.capture.decode import Decoder
 from recorder.capture.describe import describe, describe_early
 from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.mode_stack import restore
 from recorder.capture.module_hooks import Capture
 from recorder.capture.process_groups import ProcessGroups
 from recorder.capture.raw_records import Log
@@ -93,6 +94,7 @@ class Session:
         self._eagerly.start()
         watch(self.capture.replaced)
         self._process_groups.start()
+        self._modes_asked = torch._C._is_torch_function_enabled()
         self.recording = True
         _recording.add(self)
         if self._goes_on:
@@ -157,6 +159,7 @@ class Session:
         self._eagerly.stop()
         self.recording = False
         _recording.discard(self)
+        restore(self._modes_asked)
 
     def _hand_on(self) -> None:
         """A call from outside has returned: what is recorded goes where it is to be, and out of memory."""
