@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from recorder.cli.outputs import STREAM_SUFFIX
-from recorder.cli.run_model import model_flags, run_model
+from recorder.cli.run_model import HowToRun, model_flags, run_model
 from recorder.cli.source import GRAPH_SUFFIX, load
 from recorder.summary import Summary
 
@@ -43,7 +43,7 @@ def summary(
             raise click.UsageError(f"there is no file {source}")
         graph, _ = load(Path(source))
     else:
-        run, failure = run_model(source, **how_to_run)
+        run, failure = run_model(source, HowToRun(**how_to_run))
         graph = run.graph
     chosen = columns if columns in (None, "all") else columns.split(",")
     table = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
