@@ -117,3 +117,7 @@ def __getattr__(name: str) -> Any:
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(place), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "events", "figures", "testing", *(name for name in globals() if name.startswith("__"))])

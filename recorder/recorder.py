@@ -21,7 +21,7 @@ from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Header
 from recorder.graph.core import Graph
-from recorder.notebook import mimebundle
+from recorder.notebook import mimebundle, show
 from recorder.plugins.exporting import export, save
 from recorder.plugins.manager import installed
 from recorder.summary import Summary
@@ -206,6 +206,18 @@ class Recorder:
             functions: whether calls of functions have rows, too.
         """
         return Summary(self.graph, depth, columns=columns, functions=functions)
+
+    def show(self, **options: Any) -> Path | None:
+        """Show the graph: below the cell in a notebook, else as a page in your browser. Where there is no browser, it
+        says where the page is.
+
+        Args:
+            options: what the format html takes; in a notebook, the page is opened in a browser then.
+
+        Returns:
+            The page's file; None in a notebook.
+        """
+        return show(self.graph, repr(self), options)
 
     def __repr__(self) -> str:
         state = "recording" if self._session.recording else "recorded"

@@ -76,6 +76,7 @@ class Capture:
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
         after_call: called when an outermost call has returned. Set it before `start`.
+        is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
         faults: our own errors.
     """
 
@@ -96,6 +97,7 @@ class Capture:
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
+        self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
         self._entries = self.modules.entries
         self._calls = CallStack(self.log)
         self._stack = self._calls.stack
@@ -220,12 +222,12 @@ class Capture:
                 if self._outside.skipping:
                     return
                 flags = RECOMPUTED
-            elif self.modules.is_own(entry, module):
+            elif self.is_model(entry, module, caller):
                 if self._every_nth is not None and self._every_nth.leaves_out(entry, self._mode):
                     return
                 flags = OUTERMOST
                 self._begin_outermost()
-            elif self._outside.consumes(args) != KNOWN:
+            elif not self.started or self._outside.consumes(args) != KNOWN:
                 return
             self._calls.watch_end(caller)
         if not entry.met:

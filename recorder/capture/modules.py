@@ -159,6 +159,16 @@ class Modules:
         entry = self.entries[id(module)] = Entry(module, kind, root)
         return entry
 
+    def become(self, roots: Mapping[str, nn.Module]) -> None:
+        """From here on, these are the recorded modules, by the prefix of their names."""
+        self._roots = {prefix: ref(root) for prefix, root in roots.items()}
+        self._root_ids = {id(root) for root in roots.values()}
+        for entry in self.entries.values():
+            entry.root = any(entry.reference() is root for root in roots.values())
+            entry.own = entry.root or None
+        for root in roots.values():
+            self.entry(root).idle = False
+
     def meet(self, entry: Entry, module: nn.Module) -> None:
         """A call of it is recorded for the first time."""
         entry.met = True
@@ -167,7 +177,7 @@ class Modules:
             with quietly():
                 entry.early = self._describe_early(entry, module, self._known)
 
-    def is_own(self, entry: Entry, module: nn.Module) -> bool:
+    def is_own(self, entry: Entry, module: nn.Module, _: Any = None) -> bool:
         """Whether it is a part of a root."""
         if entry.own is None:
             entry.own = id(module) in self._own

@@ -137,6 +137,16 @@ class Session:
         """The number of a tensor in the events so far; None if it is in none."""
         return None if self._decoder is None else self._decoder.number(reference)
 
+    def describe_now(self) -> None:
+        """Describe the modules that were met so far, which may be gone when the recording ends."""
+        with torch._C.DisableTorchFunction():
+            self._take()
+
+    def stop_early(self) -> None:
+        """Record no longer, although the end is still to come: the run goes on as if nobody had recorded."""
+        self.describe_now()
+        self._stop()
+
     def leave_to_parent(self) -> None:
         """In a process that was forked off meanwhile, as a data loader's workers are: what it does is no part of the
         recording, and the file is not its own.

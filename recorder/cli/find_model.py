@@ -9,7 +9,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from recorder.capture.tensor_facts import tensors_in
 from recorder.cli.model_inputs import Inputs
 from recorder.cli.model_sources import LIBRARIES
-from recorder.errors import describe_error
+from recorder.errors import describe_error, did_you_mean
 
 __all__ = ["check_call", "find_model", "total"]
 
@@ -153,8 +152,7 @@ def _attribute(module: Any, path: str, module_name: str) -> Any:
     try:
         return attrgetter(path)(module)
     except AttributeError as error:
-        near = get_close_matches(path, dir(module))
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(path, dir(module))
         raise click.UsageError(f"the module {module_name!r} has no {path!r}{hint}") from error
 
 

@@ -18,6 +18,7 @@ from recorder.cli.formats import formats
 from recorder.cli.outputs import say
 from recorder.cli.plugin import plugin
 from recorder.cli.record import record
+from recorder.cli.run import run
 from recorder.cli.summary import summary
 from recorder.cli.view import view
 from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
@@ -80,5 +81,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (record, export, view, summary, formats, plugin):
+for command in (record, run, export, view, summary, formats, plugin):
     main.add_command(command)

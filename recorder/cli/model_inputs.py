@@ -131,7 +131,7 @@ def _random(text: str, making: Making) -> torch.Tensor:
         shape = [-1]
     if min(shape, default=0) < 0:
         raise click.UsageError(
-            f"{text!r} is no shape: write whole numbers with commas, such as 1,3,224,224, or JSON, such as \"text\""
+            f'{text!r} is no shape: write whole numbers with commas, such as 1,3,224,224, or JSON, such as "text"'
         )
     dtype = dtype_of(dtype_name) if dtype_name else making.dtype or torch.float32
     limit = _bound(bound, text) if less else None

@@ -4,7 +4,6 @@ A file of its own because it needs torch, which the command line loads only to r
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 import torch
 
 from recorder.cli.model_inputs import Making
-from recorder.errors import describe_error
+from recorder.errors import describe_error, did_you_mean
 
 __all__ = ["LIBRARIES", "own_inputs"]
 
@@ -26,7 +25,7 @@ def from_timm(name: str, arguments: Mapping[str, Any], config: Mapping[str, Any]
     if config:
         raise click.UsageError("--config is for transformers: what timm makes a model with is --kwargs")
     if not timm.is_model(name):
-        raise click.UsageError(f"timm has no model {name!r}{_near(name, timm.list_models())}")
+        raise click.UsageError(f"timm has no model {name!r}{did_you_mean(name, timm.list_models())}")
     net: torch.nn.Module = timm.create_model(name, **{**arguments, "pretrained": False})
     return net
 
@@ -39,11 +38,11 @@ def from_transformers(name: str, arguments: Mapping[str, Any], config: Mapping[s
     kind = getattr(named, "config_class", None)
     if name not in types and kind is None:
         classes = [n for n in dir(transformers) if n.endswith("Model") or "For" in n]
-        raise click.UsageError(f"transformers has no model {name!r}{_near(name, [*types, *classes])}")
+        raise click.UsageError(f"transformers has no model {name!r}{did_you_mean(name, [*types, *classes])}")
     default = transformers.AutoConfig.for_model(name) if kind is None else kind()
     for key in config:
         if not hasattr(default, key):
-            near = _near(key, [k for k in default.to_dict() if not k.startswith("_")])
+            near = did_you_mean(key, [k for k in default.to_dict() if not k.startswith("_")])
             raise click.UsageError(f"{type(default).__name__} has no {key!r}{near}")
     made = type(default)(**config)
 
@@ -139,8 +138,3 @@ def _library(name: str) -> Any:
         raise click.UsageError(f"{name} is not installed: pip install {name}") from error
     except Exception as error:
         raise click.UsageError(f"{name} could not be imported: {describe_error(error, first_line=True)}") from error
-
-
-def _near(name: str, names: Any) -> str:
-    near = get_close_matches(name, names)
-    return f": did you mean {' or '.join(near)}?" if near else ""

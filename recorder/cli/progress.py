@@ -1,4 +1,4 @@
-"""What is shown while something takes longer than a second: a line on stderr, if that is a terminal, gone afterwards."""
+"""What is shown while something takes longer than a second: a line on a terminal's stderr, gone afterwards."""
 
 import sys
 import threading

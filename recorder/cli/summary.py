@@ -1,14 +1,12 @@
 """``recorder summary``: a table of module calls."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from recorder.cli.outputs import STREAM_SUFFIX
-from recorder.cli.run_model import HowToRun, model_flags, run_model
-from recorder.cli.source import GRAPH_SUFFIX, load
+from recorder.cli.run_model import HowToRun, model_flags
+from recorder.cli.source import load_or_run
 from recorder.summary import Summary
 
 __all__ = ["print_summary", "summary"]
@@ -22,7 +20,7 @@ __all__ = ["print_summary", "summary"]
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["text", "markdown", "csv"]),
+    type=click.Choice(["text", "markdown", "csv", "json"], case_sensitive=False),
     default="text",
     show_default=True,
     help="How to print it.",
@@ -35,22 +33,14 @@ def summary(
 
     SOURCE is a recording (.jsonl), a graph (.json), or a model to run once, as for `recorder record`.
     """
-    failure = None
-    if source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX)):
-        if how_to_run["inputs"]:
-            raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
-        if not Path(source).is_file():
-            raise click.UsageError(f"there is no file {source}")
-        graph, _ = load(Path(source))
-    else:
-        run, failure = run_model(source, HowToRun(**how_to_run))
-        graph = run.graph
+    graph, failure = load_or_run(source, HowToRun(**how_to_run))
     chosen = columns if columns in (None, "all") else columns.split(",")
     table = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
     if form == "text":
         print_summary(table)
     else:
-        click.echo(table.to_markdown() if form == "markdown" else table.to_csv(), nl=False)
+        written = {"markdown": table.to_markdown, "csv": table.to_csv, "json": table.to_json}
+        click.echo(written[form](), nl=False)
     if failure:
         raise click.ClickException(failure)
 

@@ -15,7 +15,7 @@ from recorder.errors import ExportError, OptionError
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder.graph.core import Graph
 from recorder.summary.columns import COLUMNS, DEFAULT, Column
-from recorder.summary.formats import as_csv, as_markdown, as_table, as_text
+from recorder.summary.formats import as_csv, as_json, as_markdown, as_table, as_text
 from recorder.summary.rows import Row, rows_of
 
 if TYPE_CHECKING:
@@ -124,6 +124,10 @@ class Summary:
     def to_csv(self) -> str:
         """`records` as comma-separated values, for programs: one header line, no totals."""
         return as_csv(self)
+
+    def to_json(self) -> str:
+        """`records` with the model's name and the totals, as JSON, for programs; NaN and infinities are null."""
+        return as_json(self)
 
     def to_pandas(self) -> "DataFrame":
         """`records` as a data frame.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator
 from io import StringIO
@@ -20,7 +21,7 @@ from recorder.terminal import harmless, in_one_line
 if TYPE_CHECKING:
     from recorder.summary import Summary
 
-__all__ = ["as_csv", "as_markdown", "as_table", "as_text"]
+__all__ = ["as_csv", "as_json", "as_markdown", "as_table", "as_text"]
 
 _INDENTED = 16
 """Levels that are shown by indentation: deeper ones would be wider than the table."""
@@ -105,6 +106,24 @@ def as_csv(summary: "Summary") -> str:
     for record in summary.records():
         writer.writerow([_field(value) for value in record.values()])
     return text.getvalue()
+
+
+def as_json(summary: "Summary") -> str:
+    """The same with the totals, as one object."""
+    unknown = None if summary.unknown is None else dict(summary.unknown)
+    whole = {"model": summary.title, "rows": summary.records(), "total": dict(summary.total), "unknown": unknown}
+    return json.dumps(_finite(whole), indent=2) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold: it has no NaN, nor infinities, nor half of a character."""
+    if isinstance(value, dict):
+        return {harmless(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _field(value: Any) -> Any:
