@@ -3,6 +3,8 @@
 A file of its own because it needs torch, which the command line loads only to record.
 """
 
+import contextlib
+import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -54,7 +56,8 @@ def from_transformers(name: str, arguments: Mapping[str, Any], config: Mapping[s
         return result
 
     if torch.get_default_device().type != "meta":
-        with torch.device("meta"):
+        size = 0
+        with contextlib.suppress(Exception), torch.device("meta"):  # some ask for a number while they are made
             size = sum(parameter.numel() for parameter in net().parameters())
         if size > LARGEST:
             raise click.UsageError(
@@ -85,8 +88,6 @@ def own_inputs(net: torch.nn.Module, making: Making) -> dict[str, Any]:
 
 def _of_config(net: torch.nn.Module, config: Any, main: str) -> dict[str, torch.Tensor]:
     """Arguments of a model of transformers': what its kind calls its main input, and what else it has to be given."""
-    import inspect
-
     takes = set(inspect.signature(net.forward).parameters)
     inputs: dict[str, torch.Tensor] = {}
     text, vision = getattr(config, "text_config", None) or config, getattr(config, "vision_config", None)
@@ -98,24 +99,33 @@ def _of_config(net: torch.nn.Module, config: Any, main: str) -> dict[str, torch.
     elif main == "pixel_values" or (main == "pixel_values_videos" and main in takes):
         inputs[main] = _pixels(vision or config)
     elif main == "input_features":
-        frames = 2 * getattr(config, "max_source_positions", 50)
-        inputs[main] = torch.randn(1, getattr(config, "num_mel_bins", 80), frames)
+        channels, frames = (
+            getattr(config, "input_feat_per_channel", None),
+            2 * getattr(config, "max_source_positions", 50),
+        )
+        whisper = torch.randn(1, getattr(config, "num_mel_bins", 80), frames)
+        inputs[main] = whisper if channels is None else torch.randn(1, 64, channels)
     elif main == "input_values":
         mel = getattr(config, "num_mel_bins", None)
         inputs[main] = torch.randn(1, 8_000) if mel is None else torch.randn(1, config.max_length, mel)
     else:
         return {}
-    if vision is not None and "pixel_values" in takes:
-        inputs.setdefault("pixel_values", _pixels(vision))
+    if "pixel_values" in takes and (vision is not None or hasattr(config, "image_size")):
+        inputs.setdefault("pixel_values", _pixels(vision or config, _batch(inputs)))
     if vision is not None and "input_ids" in takes and getattr(config, "text_config", None) is not None:
-        inputs.setdefault("input_ids", _tokens(text))
+        inputs.setdefault("input_ids", _tokens(text, _batch(inputs)))
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in takes:
-        inputs.setdefault("decoder_input_ids", _tokens(text))
+        inputs.setdefault("decoder_input_ids", _tokens(text, _batch(inputs)))
     return inputs
 
 
-def _tokens(config: Any) -> torch.Tensor:
-    return torch.randint(0, getattr(config, "vocab_size", None) or 2, (2, 8))
+def _batch(inputs: Mapping[str, torch.Tensor]) -> int:
+    """How many there are in what is given together."""
+    return next((len(tensor) for tensor in inputs.values()), 1)
+
+
+def _tokens(config: Any, batch: int = 1) -> torch.Tensor:
+    return torch.randint(0, getattr(config, "vocab_size", None) or 2, (batch, 8))
 
 
 def _fits(value: Any, config: Any) -> bool:
@@ -123,12 +133,12 @@ def _fits(value: Any, config: Any) -> bool:
     return isinstance(value, torch.Tensor) and bool((value < (getattr(config, "vocab_size", None) or 2)).all())
 
 
-def _pixels(config: Any) -> torch.Tensor:
+def _pixels(config: Any, batch: int = 1) -> torch.Tensor:
     size = getattr(config, "image_size", None) or 224
     height, width = size if isinstance(size, list | tuple) else (size, size)
     frames = getattr(config, "num_frames", None)
     channels = getattr(config, "num_channels", None) or 3
-    return torch.randn(1, *(() if frames is None else (frames,)), channels, height, width)
+    return torch.randn(batch, *(() if frames is None else (frames,)), channels, height, width)
 
 
 def _library(name: str) -> Any:

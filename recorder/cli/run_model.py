@@ -127,8 +127,13 @@ def _made(
     dtype = None if how.dtype is None else dtype_of(how.dtype)
     making = Making(device, dtype)
     inputs = inputs_of(how.inputs, making)
-    with torch.device(device) if device == "meta" else contextlib.nullcontext():
-        net = find_model(name, arguments, config)
+    try:
+        with torch.device("meta") if device == "meta" else contextlib.nullcontext():
+            net = find_model(name, arguments, config)
+    except click.UsageError:
+        if device != "meta":
+            raise
+        net = find_model(name, arguments, config)  # it cannot be made without numbers, but perhaps moved
     net = net.to(device, dtype).train(how.train)
     shown = ", ".join(how.inputs) or "no input"
     if not how.inputs and (own := own_inputs(net, making)):
