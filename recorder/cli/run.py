@@ -86,7 +86,7 @@ def run(
     gradients: str,
     **flags: str | bool | None,
 ) -> None:
-    """Run SCRIPT as it is, and write what the models in it did.
+    """Run SCRIPT with ARGS as it is, and write what the models in it did.
 
     It runs as under python: its arguments, its output, its errors and its exit status are its own, and what was
     recorded is written even if it fails. Options of ours stand before SCRIPT; -o FILE, and other options after it, may
