@@ -20,6 +20,10 @@ __all__ = ["FoundModels", "name_in_code"]
 _TORCH = str(Path(torch.__file__).parent)
 
 
+_SOON = 16
+"""So many calls of models are waited for before their names are final."""
+
+
 class FoundModels:
     """Makes recorded models of modules that are called, and ends the recording after so many steps.
 
@@ -59,7 +63,8 @@ class FoundModels:
         self._enough = enough
         self._first: Entry | None = None
         self._found: dict[str, ref[nn.Module]] = {}
-        self._held: list[nn.Module] = []
+        self._held: list[nn.Module] | None = []
+        self._asked = 0
         self._lone: str | None = None
 
     def is_model(self, entry: Entry, module: nn.Module, caller: Any) -> bool:
@@ -74,13 +79,16 @@ class FoundModels:
             self._add(module, name or type(module).__name__)
         if self._first is None:
             self._first = entry
+        self._asked += 1
+        if self._asked == _SOON:
+            self.settle()
         if entry is self._first:
             self._begin_step()
         return not self.over
 
     def _begin_step(self) -> None:
         if self.calls == 1:
-            self.settle()
+            self.settle()  # the first step has ended
         if self.calls == self._steps:
             self.over = True
             self._enough()
@@ -89,11 +97,11 @@ class FoundModels:
 
     def settle(self) -> None:
         """The names of those that were found so far are final. Until then, these are kept alive."""
-        if self._held:
+        if self._held is not None and self.kinds:
             if len(self._found) == 1:
                 (self._lone,) = self._found
             self._described()
-            self._held.clear()
+            self._held = None
 
     def _add(self, module: nn.Module, name: str) -> None:
         parts = {id(part) for part in module.modules()}
@@ -101,6 +109,7 @@ class FoundModels:
         for part in inside:
             del self._found[part]
             self.kinds.pop(part, None)
+        again = name in self.kinds  # as in a loop over models, which are to go when they are done with
         free, number = name, 0
         while free in self.kinds:
             number += 1
@@ -109,10 +118,13 @@ class FoundModels:
             self._lone = free
         self.kinds[free] = type(module)
         self._found[free] = ref(module)
-        self._held.append(module)
+        if self._held is not None:
+            self._held.append(module)
         alone = len(self.kinds) == 1
         roots = {n: root for n, reference in self._found.items() if (root := reference()) is not None}
         self._modules.become({"" if alone or n == self._lone else n: root for n, root in roots.items()})
+        if again:
+            self.settle()
 
 
 def name_in_code(module: nn.Module, caller: Any) -> str:

@@ -20,7 +20,7 @@ NAME = "{name}"
 @click.command()
 @click.argument(
     "sources", metavar="SOURCE...", nargs=-1, required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
 )  # fmt: skip
 @output_flags
 def export(
@@ -35,6 +35,9 @@ def export(
     SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json). Of several, {name} in -o
     stands for each one's name, as in -o '{name}.svg'; or -o is a folder, and -f says the format.
     """
+    for source in sources:
+        if not source.is_file():
+            raise click.UsageError(f"{source} is a folder" if source.is_dir() else f"there is no file {source}")
     wanted = [(source, _targets(source, sources, outputs, format_name, options, flags)) for source in sources]
     paths = [target.path for _, several in wanted for target in several if target.path is not None]
     if len(sources) > 1 and len({path.resolve() for path in paths}) < len(paths):

@@ -169,7 +169,7 @@ def check_call(net: torch.nn.Module, inputs: Inputs) -> None:
     try:
         signature.bind(*inputs.args, **inputs.kwargs)
     except TypeError as error:
-        names = "".join(f", {name}" for name in inputs.kwargs)
+        names = f" and {', '.join(inputs.kwargs)}" if inputs.kwargs else ""
         raise click.UsageError(
             f"{_kind(net)}.forward{signature} cannot be called with {len(inputs.args)} tensors{names}, one an --input: "
             f"{error}"

@@ -118,12 +118,7 @@ def _made(
     from recorder.cli.model_sources import own_inputs
 
     torch.manual_seed(how.seed)
-    try:
-        device = None if how.device is None else str(torch.empty(0, device=how.device).device)
-    except Exception as error:  # torch raises AssertionError where it was built without a device
-        raise click.UsageError(
-            f"there is no device {how.device!r} here: {describe_error(error, first_line=True)}"
-        ) from error
+    device = _device(how.device)
     dtype = None if how.dtype is None else dtype_of(how.dtype)
     making = Making(device, dtype)
     inputs = inputs_of(how.inputs, making)
@@ -141,6 +136,22 @@ def _made(
         shown = ", ".join(f"{name}={','.join(map(str, tensor.shape))}" for name, tensor in own.items())
     check_call(net, inputs)
     return net, inputs, shown
+
+
+def _device(name: str | None) -> str | None:
+    import torch
+
+    if name is None:
+        return None
+    try:
+        device = str(torch.device(name))
+    except Exception as error:
+        raise click.UsageError(f"{name!r} is no device: write cpu, cuda, cuda:1, mps or meta") from error
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # an AssertionError where torch was built without it
+        raise click.UsageError(f"there is no {name} here: {describe_error(error, first_line=True)}") from error
+    return device
 
 
 def _json_object(flag: str, text: str) -> dict[str, Any]:

@@ -53,8 +53,8 @@ class Script:
             with io.open_code(str(path.resolve())) as file:
                 code: CodeType = compile(file.read(), str(path.absolute()), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            where = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-            raise click.UsageError(f"{name} is no Python{where}: {describe_error(error, first_line=True)}") from error
+            told = f"{error.msg}, in line {error.lineno}" if isinstance(error, SyntaxError) else str(error)
+            raise click.UsageError(f"{name} is no Python: {told}") from error
         self.module.__dict__.update(__file__=str(path.absolute()), __spec__=None, __package__=None, __cached__=None)
         return code
 
@@ -65,12 +65,14 @@ class Script:
                 if spec is not None and spec.submodule_search_locations is not None:
                     spec = importlib.util.find_spec(f"{name}.__main__")
                 code = None if spec is None else spec.loader.get_code(spec.name)  # type: ignore[union-attr]
-            except (ImportError, ValueError, AttributeError, SyntaxError) as error:
+            except Exception as error:
+                if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+                    raise click.UsageError(_no_module(name)) from error
                 raise click.UsageError(
                     f"the module {name!r} cannot be run: {describe_error(error, first_line=True)}"
                 ) from error
         if spec is None or not isinstance(code, CodeType):
-            raise click.UsageError(f"there is no module {name!r} to run, here or among what is installed")
+            raise click.UsageError(_no_module(name))
         self.module.__dict__.update(
             __file__=spec.origin, __spec__=spec, __package__=spec.parent, __loader__=spec.loader, __cached__=spec.cached
         )
@@ -84,6 +86,10 @@ class Script:
             yield
         finally:
             sys.path[:] = before
+
+
+def _no_module(name: str) -> str:
+    return f"there is no module {name!r} to run, here or among what is installed"
 
 
 def run_script(script: Script) -> int:

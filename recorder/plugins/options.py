@@ -57,7 +57,10 @@ class Option(typing.NamedTuple):
                 return _parse(text, kind)
             except msgspec.ValidationError:
                 continue
-        raise OptionError(f"the option {self.describe()} cannot be {text!r}")
+        words = [
+            str(word) for kind in self.parts if typing.get_origin(kind) is typing.Literal for word in kind.__args__
+        ]
+        raise OptionError(f"the option {self.describe()} cannot be {text!r}{did_you_mean(text, words)}")
 
 
 def options_of(exporter: Exporter) -> tuple[Option, ...]:
