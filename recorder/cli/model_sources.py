@@ -12,7 +12,7 @@ from typing import Any
 import click
 import torch
 
-from recorder.cli.model_inputs import Making
+from recorder.cli.model_inputs import Inputs, Making
 from recorder.errors import describe_error, did_you_mean
 
 __all__ = ["LIBRARIES", "own_inputs"]
@@ -71,19 +71,20 @@ LIBRARIES = {"timm": from_timm, "transformers": from_transformers}
 """What makes a model by name, by the word before the colon."""
 
 
-def own_inputs(net: torch.nn.Module, making: Making) -> dict[str, Any]:
+def own_inputs(net: torch.nn.Module, making: Making) -> Inputs:
     """What a model can be called with by what it says of itself; nothing if it does not say."""
     size = (getattr(net, "default_cfg", None) or {}).get("input_size")  # timm
     if size is not None:
-        return {"x": torch.randn(1, *size, device=making.device, dtype=making.dtype)}
+        return Inputs([torch.randn(1, *size, device=making.device, dtype=making.dtype)], {})
     config, main = getattr(net, "config", None), getattr(net, "main_input_name", None)
     if config is None or not isinstance(main, str):
-        return {}
-    inputs = _of_config(net, config, main)
-    return {
-        name: value.to(making.device, making.dtype if value.is_floating_point() else None)
-        for name, value in inputs.items()
-    }
+        return Inputs([], {})
+    found = _of_config(net, config, main)
+    inputs: dict[str, Any] = {}
+    for name in sorted(found, key=lambda name: name != main):
+        tensor = found[name].clone()  # the model's own may be one and the same
+        inputs[name] = tensor.to(making.device, making.dtype if tensor.is_floating_point() else None)
+    return Inputs([], inputs)
 
 
 def _of_config(net: torch.nn.Module, config: Any, main: str) -> dict[str, torch.Tensor]:

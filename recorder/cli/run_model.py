@@ -114,7 +114,7 @@ def _made(
     import torch
 
     from recorder.cli.find_model import check_call, find_model
-    from recorder.cli.model_inputs import Inputs, Making, dtype_of, inputs_of
+    from recorder.cli.model_inputs import Making, dtype_of, inputs_of
     from recorder.cli.model_sources import own_inputs
 
     torch.manual_seed(how.seed)
@@ -131,9 +131,10 @@ def _made(
         net = find_model(name, arguments, config)  # it cannot be made without numbers, but perhaps moved
     net = net.to(device, dtype).train(how.train)
     shown = ", ".join(how.inputs) or "no input"
-    if not how.inputs and (own := own_inputs(net, making)):
-        inputs = Inputs([], own)
-        shown = ", ".join(f"{name}={','.join(map(str, tensor.shape))}" for name, tensor in own.items())
+    if not how.inputs:
+        inputs = own_inputs(net, making)
+        named = [*(("", tensor) for tensor in inputs.args), *((f"{name}=", t) for name, t in inputs.kwargs.items())]
+        shown = ", ".join(f"{name}{','.join(map(str, tensor.shape))}" for name, tensor in named) or shown
     check_call(net, inputs)
     return net, inputs, shown
 
