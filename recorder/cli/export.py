@@ -37,7 +37,9 @@ def export(
     """
     for source in sources:
         if not source.is_file():
-            raise click.UsageError(f"{source} is a folder" if source.is_dir() else f"there is no file {source}")
+            raise click.UsageError(
+                f"{source} is a folder" if source.is_dir() else f"the file '{source}' does not exist"
+            )
     wanted = [(source, _targets(source, sources, outputs, format_name, options, flags)) for source in sources]
     paths = [target.path for _, several in wanted for target in several if target.path is not None]
     if len(sources) > 1 and len({path.resolve() for path in paths}) < len(paths):

@@ -121,7 +121,7 @@ TABLE = [
         2,
         "Error: the option colour_by: Literal['kind', 'gradient', 'time', 'backward_time'",
     ),
-    ("export gone.json -f dot", 2, "Error: there is no file gone.json"),
+    ("export gone.json -f dot", 2, "Error: the file 'gone.json' does not exist"),
     ("view graph.json --no-open", 0, "wrote graph.html (html)"),
     ("view mynet:Net --input 1,4 --no-open", 0, "recording Net on 1,4"),
     ("summary graph.json --as JSON", 0, "{"),

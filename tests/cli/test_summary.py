@@ -1,5 +1,6 @@
 """``recorder summary``."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,16 @@ def test_summary_shows_what_there_is_of_a_model_that_fails(project):
     assert result.exit_code == 1
     assert "RuntimeError" in result.stdout
     assert "the model failed, and the recording ends there" in result.stderr
+
+
+def test_summary_as_json_is_for_programs(saved):
+    summary = Summary(recorder.loads(Path("graph.json").read_bytes()), columns=["module", "gradient", "parameters"])
+    summary.total["odd"] = float("inf")
+    told = json.loads(summary.to_json())
+    assert told["rows"] == summary.records()
+    assert told["total"] == {**summary.total, "odd": None}
+    assert told["model"] == "Residual"
+    chosen = ("--columns", "module,parameters", "--depth", 0)
+    assert json.loads(works("summary", "graph.json", "--as", "JSON", *chosen).stdout)["rows"] == [
+        {"module": "Residual", "parameters": summary.records()[0]["parameters"]}
+    ]

@@ -82,6 +82,12 @@ def test_exported_names() -> None:
     ]
 
 
+def test_dir_shows_the_public_names_and_no_others() -> None:
+    shown = [name for name in dir(recorder) if not name.startswith("__")]
+    assert shown == sorted([*recorder.__all__, "events", "figures", "testing"])
+    assert "__version__" in dir(recorder)
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'recorder' has no attribute 'Recoder'"):
         recorder.Recoder  # noqa: B018
