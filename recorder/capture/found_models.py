@@ -146,9 +146,12 @@ def _named(module: nn.Module, frame: Any) -> str:
         for name, value in variables.items():
             if value is module and name != "self" and not name.startswith(("_", ".")):
                 return name
-        owner = variables.get("self")
-        held = getattr(owner, "__dict__", None) or {}
-        for name, value in (*held.items(), *(held.get("_modules") or {}).items()):
+        try:
+            held = object.__getattribute__(variables.get("self"), "__dict__")  # asks no code of the owner's
+        except AttributeError:
+            return ""
+        children = held.get("_modules")
+        for name, value in (*held.items(), *(children if isinstance(children, dict) else {}).items()):
             if value is module and not name.startswith("_"):
                 return str(name)
         return ""

@@ -84,7 +84,7 @@ def _nameless(name: str) -> str:
         return f"{file} is no Python: {describe_error(error, first_line=True)}"
     classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
     names = " or ".join(f"{file}:{name}" for name in classes[:4]) or f"{file}:factory"
-    return f"{name!r} names no model: write {names}"
+    return f"{name!r} names no model: write {names}, or `recorder run {file}` to record it as a script"
 
 
 def _needs(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def _write(recorder: Any, wanted: list[Target], script: str, status: int, every:
     found = recorder.found
     if not found.kinds:
         passed = ", ".join(kind.__name__ for kind in list(found.passed)[:5])
-        told = f"nothing was recorded: {script} called no module that was to be recorded"
+        told = f"nothing was recorded: {script} called no module to record in its main thread"
         told += f"; it called {passed}: choose with --module" if passed else ""
         if wanted and not status:
             raise click.ClickException(told)

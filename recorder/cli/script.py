@@ -7,6 +7,7 @@ of warnings. How it ends is told as Python tells it, and handed back.
 import contextlib
 import importlib.util
 import io
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,8 @@ def run_script(script: Script) -> int:
 
     ``sys.exit`` with a text prints that; an interrupt by the keyboard is status 130, as a shell has it.
     """
-    before = sys.argv, sys.path[:], sys.modules["__main__"]
+    before = sys.argv, sys.path[:], sys.modules["__main__"], sys.stdout, sys.stderr
+    folder = os.getcwd()
     sys.argv = list(script.argv)
     sys.path.insert(0, script.folder)
     sys.modules["__main__"] = script.module
@@ -114,7 +116,9 @@ def run_script(script: Script) -> int:
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-        sys.argv, sys.path[:], sys.modules["__main__"] = before
+        sys.argv, sys.path[:], sys.modules["__main__"], sys.stdout, sys.stderr = before
+        with contextlib.suppress(OSError):  # what is written goes where it was asked for
+            os.chdir(folder)
     return 0
 
 

@@ -6,6 +6,7 @@ import click
 
 from recorder.assembly.assembler import assemble
 from recorder.cli.outputs import STREAM_SUFFIX
+from recorder.cli.progress import waiting
 from recorder.cli.run_model import HowToRun, run_model
 from recorder.events.stream import EventStream
 from recorder.graph.core import Graph
@@ -24,12 +25,13 @@ def load(source: Path) -> tuple[Graph, EventStream]:
     Raises:
         StreamError: the file cannot be read.
     """
-    if source.suffix == GRAPH_SUFFIX:
-        return loads(source.read_bytes()), EventStream()
-    stream = EventStream.load(source)
-    graph = assemble(stream)
-    installed().annotate(graph)
-    return graph, stream
+    with waiting(f"reading {source}"):
+        if source.suffix == GRAPH_SUFFIX:
+            return loads(source.read_bytes()), EventStream()
+        stream = EventStream.load(source)
+        graph = assemble(stream)
+        installed().annotate(graph)
+        return graph, stream
 
 
 def load_or_run(source: str, how: HowToRun) -> tuple[Graph, str | None]:

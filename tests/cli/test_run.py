@@ -107,7 +107,7 @@ def test_modules_are_chosen_by_their_names_and_classes(script):
     works("run", "--module", "Linear", "--steps", "all", "-o", "run.jsonl", "script.py", "--steps", "1")
     assert {node.op_type for node in recorded().nodes if node.kind == "module"} == {"Linear", "MSELoss"}
     told = fails("run", "--module", "nothing", "-o", "run.jsonl", "script.py", status=1)
-    assert told.startswith("nothing was recorded: script.py called no module that was to be recorded; it called ")
+    assert told.startswith("nothing was recorded: script.py called no module to record in its main thread; it called ")
     assert "Sequential, Linear" in told
 
 
@@ -152,6 +152,24 @@ def test_what_cannot_be_written_does_not_take_the_script_s_status(script):
     Path("folder.dot").mkdir()
     assert run("run", "-o", "folder.dot", "script.py", "--end", "3").exit_code == 3
     assert "folder.dot was not written" in fails("run", "-o", "folder.dot", "script.py", status=1)
+
+
+def test_what_is_written_goes_where_it_was_asked_for_wherever_the_script_went(script):
+    Path("away").mkdir()
+    Path("goes.py").write_text(
+        "import io, os, sys, torch\nos.chdir('away')\nsys.stdout = sys.stderr = io.StringIO()\n"
+        "torch.nn.Linear(2, 2)(torch.ones(1, 2))"
+    )
+    assert "wrote run.jsonl (recording)" in works("run", "goes.py", "-o", "run.jsonl").stderr
+    assert len(recorded(script / "run.jsonl").nodes) == 1
+
+
+def test_a_model_that_fails_is_recorded_until_there(script):
+    Path("wrong.py").write_text("import torch\ntorch.nn.Sequential(torch.nn.Linear(2, 2))(torch.ones(1, 3))")
+    result = run("run", "wrong.py", "-o", "run.jsonl")
+    assert result.exit_code == 1
+    assert "RuntimeError: mat1 and mat2" in result.stderr
+    assert [node.error is not None for node in recorded().nodes] == [True]
 
 
 def test_without_an_output_a_summary_goes_to_stderr(script):
