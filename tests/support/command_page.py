@@ -68,11 +68,11 @@ def page() -> str:
 def _command(name: str, command: click.Command) -> Iterator[str]:
     ctx = click.Context(command, info_name=name, terminal_width=1000, max_content_width=1000)
     yield from (f"## {name}", "", f"    {' '.join([name, *command.collect_usage_pieces(ctx)])}", "")
-    yield from (re.sub(r"(?<!\n)\n(?!\n)", " ", cleandoc(command.help or "")), "")
+    yield from (_prose(re.sub(r"(?<!\n)\n(?!\n)", " ", cleandoc(command.help or ""))), "")
     for parameter in command.params:
         record = parameter.get_help_record(ctx)
         if record is not None and isinstance(parameter, click.Option):
-            yield f"- `{record[0]}`: {' '.join(record[1].split())}"
+            yield f"- `{record[0]}`: {_prose(' '.join(record[1].split()))}"
     yield ""
 
 
@@ -83,7 +83,13 @@ def _format(format_: Format) -> Iterator[str]:
 
 def _options(options: tuple[Option, ...]) -> Iterator[str]:
     for option in options:
-        yield f"- `{option.describe()}`: {re.sub('``+', '`', option.about)}"
+        yield f"- `{option.describe()}`: {_prose(re.sub('``+', '`', option.about))}"
+
+
+def _prose(text: str) -> str:
+    """Text in which nothing but code is Markdown."""
+    parts = text.split("`")
+    return "`".join(re.sub(r"([\[\]<>*_])", r"\\\1", part) if n % 2 == 0 else part for n, part in enumerate(parts))
 
 
 if __name__ == "__main__":
