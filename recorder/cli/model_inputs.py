@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import click
 import torch
 
+from recorder.errors import describe_error
+
 __all__ = ["Inputs", "Making", "dtype_of", "inputs_of", "make_input"]
 
 
@@ -135,7 +137,14 @@ def _random(text: str, making: Making) -> torch.Tensor:
         )
     dtype = dtype_of(dtype_name) if dtype_name else making.dtype or torch.float32
     limit = _bound(bound, text) if less else None
-    device = making.device
+    try:
+        return _drawn(shape, dtype, limit, making.device)
+    except Exception as error:  # there is no room for it, or no such number
+        told = describe_error(error, first_line=True)
+        raise click.UsageError(f"{text!r} could not be made: {told}") from error
+
+
+def _drawn(shape: list[int], dtype: torch.dtype, limit: float | None, device: str | None) -> torch.Tensor:
     if dtype.is_floating_point or dtype.is_complex:
         draw = torch.randn if limit is None else torch.rand
         try:

@@ -1,5 +1,6 @@
 """``recorder run``: a script as it is, and what the models in it did."""
 
+import warnings
 from typing import Any
 
 import click
@@ -90,7 +91,8 @@ def run(
 
     It runs as under python: its arguments, its output, its errors and its exit status are its own, and what was
     recorded is written even if it fails. Options of ours stand before SCRIPT; -o FILE, and other options after it, may
-    also stand at the very end. Without -o, a summary is printed on stderr.
+    also stand at the very end. Without -o, a summary is printed on stderr. Its main thread is recorded, and no process
+    that it starts.
     """
     wanted = targets(outputs, format_name, options, flags)
     if any(target.path is None for target in wanted):
@@ -101,8 +103,13 @@ def run(
 
     limit = 1 if steps is None and every == 1 and keep is None else None if steps in (None, "all") else int(steps)
     recorder = ScriptRecorder(patterns, limit, functions=functions, gradients=gradients, every=every, keep=keep)
-    with recorder:
+    recorder.__enter__()
+    try:
         status = run_script(prepared)
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")  # whatever the script wants of warnings, ours are no errors
+            recorder.__exit__(None, None, None)
     _write(recorder, wanted, script, status, every, keep)
     ctx.exit(status)
 

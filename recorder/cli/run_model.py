@@ -129,10 +129,16 @@ def _made(
         if device != "meta":
             raise
         net = find_model(name, arguments, config)  # it cannot be made without numbers, but perhaps moved
-    net = net.to(device, dtype).train(how.train)
+    try:
+        net = net.to(device, dtype).train(how.train)
+    except Exception as error:  # there is no room for it, or it is not of such numbers
+        where = " and ".join(part for part in (how.device, how.dtype) if part)
+        told = describe_error(error, first_line=True)
+        raise click.UsageError(f"{name} cannot be moved to {where}: {told}") from error
     shown = ", ".join(how.inputs) or "no input"
     if not how.inputs:
-        inputs = own_inputs(net, making)
+        with contextlib.suppress(Exception):  # what it says of itself may be anything
+            inputs = own_inputs(net, making)
         named = [*(("", tensor) for tensor in inputs.args), *((f"{name}=", t) for name, t in inputs.kwargs.items())]
         shown = ", ".join(f"{name}{','.join(map(str, tensor.shape))}" for name, tensor in named) or shown
     check_call(net, inputs)
