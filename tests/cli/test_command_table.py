@@ -24,7 +24,7 @@ sys.exit(fail)
 
 TABLE = [
     ("--version", 0, "recorder, version 0.1.0"),
-    ("recrod", 2, "Error: No such command 'recrod'. Did you mean 'record'?"),
+    ("recrod", 2, "Error: No such command 'recrod'."),
     ("record mynet:Net --input 1,4 -f DOT", 0, 'digraph "Net" {'),
     ("record mynet.py:Net --input x=1,4", 0, "Net"),
     ("record ./mynet.py:Net --input x=1,4 --backward -o net.jsonl", 0, "recording Net on x=1,4, forward and backward"),
