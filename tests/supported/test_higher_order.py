@@ -295,6 +295,7 @@ def test_what_is_no_part_of_the_recording_is_not_said() -> None:
     assert [node.op_type for node in r.graph.nodes] == ["Linear"] * 3
 
 
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.8 refuses operators that write their inputs")
 def test_an_operator_that_writes_its_inputs_is_said_to() -> None:
     def function(block: Any, x: Tensor) -> Tensor:
         torch.cond(x.sum() < -1e9, lambda x: x.sin(), lambda x: x.add_(1), (x,))
