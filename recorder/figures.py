@@ -7,7 +7,7 @@ them counts. In words a figure has three digits and a unit.
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,6 +23,7 @@ __all__ = [
     "Figure",
     "Words",
     "arrived_norm",
+    "at_least",
     "bytes_in_words",
     "count_in_words",
     "meta_of",
@@ -72,6 +73,11 @@ def norm_in_words(norm: float) -> str:
     return f"{norm:.3g}" if abs(norm) < float("inf") else "NaN or Inf"
 
 
+def at_least(words: str) -> str:
+    """``at least 4.09 G``: a sum with an unknown part is a lower bound."""
+    return f"at least {words}"
+
+
 WORDS: dict[Words, Callable[[float], str]] = {
     "count": count_in_words,
     "bytes": bytes_in_words,
@@ -104,7 +110,8 @@ class Figure:
 
     ``heading`` stands over a column, ``called`` in a sentence or a menu, and ``after`` follows the words on a label.
     ``unit`` is that of the value: ``"ns"``, ``"bytes"``, or nothing. ``scale`` is how drawings colour by it, if they
-    do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run.
+    do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run. ``without`` are
+    the metrics that count what is missing from a sum: if there is any, the figure is a lower bound.
     """
 
     name: str
@@ -118,6 +125,7 @@ class Figure:
     varies: bool = False
     fact: "Callable[[Node | Scope], float | None] | None" = None
     absent: float | None = None
+    without: tuple[str, ...] = ()
 
     def value(self, graph: "Graph", place: "Node | Scope") -> float | None:
         """What is known of a node or scope of a graph: by its ``fact``, or by the metric of its name. ``absent`` is
@@ -128,17 +136,33 @@ class Figure:
         metrics = graph.metrics.get(place)
         return metrics.get(self.name, self.absent) if metrics else None
 
-    def in_words(self, value: float) -> str:
-        """A value as people read it."""
-        return WORDS[self.words](value)
+    def is_least(self, metrics: Mapping[str, float] | None) -> bool:
+        """Whether the figure of something is a lower bound, by its metrics."""
+        return metrics is not None and any(metrics.get(name) for name in self.without)
 
-    def label(self, value: float) -> str:
+    def in_words(self, value: float, metrics: Mapping[str, float] | None = None) -> str:
+        """A value as people read it; ``at least`` so much, if that is what the metrics beside it tell."""
+        words = WORDS[self.words](value)
+        return at_least(words) if self.is_least(metrics) else words
+
+    def label(self, value: float, metrics: Mapping[str, float] | None = None) -> str:
         """In words, where nothing else says what it is: ``9.41 k parameters``."""
-        return f"{self.in_words(value)}{self.after}"
+        return f"{self.in_words(value, metrics)}{self.after}"
+
+    def said(self, graph: "Graph", place: "Node | Scope", *, label: bool = False) -> str | None:
+        """What a graph says of a node or scope, as people read it, as a ``label`` or not; None if it is not known. Of
+        what stands for several alike, it is of ``each``.
+        """
+        value = self.value(graph, place)
+        if value is None:
+            return None
+        metrics = graph.metrics.get(place) if self.without else None
+        words = self.label(value, metrics) if label else self.in_words(value, metrics)
+        return f"{words} each" if "repeats" in place.meta else words
 
 
 _NO_METRICS = "the graph has no such metrics, which calls have, and autograd nodes have not"
-_NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula of it for any of the operations"
+_NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula for any of the operations"
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
@@ -173,17 +197,24 @@ _ALL = (
         name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
         missing=_NO_METRICS,
     ),
-    Figure(name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS),
+    Figure(
+        name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
+        without=("flops_unknown",),
+    ),
     Figure(
         name="macs", heading="mult-adds", called="multiply-adds", words="count", after=" multiply-adds",
-        missing=_NO_FLOPS,
+        missing=_NO_FLOPS, without=("flops_unknown",),
     ),
     Figure(
         name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
-        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}",
+        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown"),
     ),
     Figure(
         name="flops_unknown", heading="no formula", called="operations without a formula", words="count", scale=None,
+    ),
+    Figure(
+        name="flops_backward_unknown", heading="no formula back", called="operations without a formula of backward",
+        words="count", scale=None,
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,

@@ -194,7 +194,12 @@ class Recorder:
         return save(self.graph, path, format, **options)
 
     def summary(
-        self, depth: int | None = None, *, columns: Sequence[str] | str | None = None, functions: bool = False
+        self,
+        depth: int | None = None,
+        *,
+        columns: Sequence[str] | str | None = None,
+        functions: bool = False,
+        fold: bool = False,
     ) -> Summary:
         """A table of the module calls with totals; ``str()`` of it is text. See `recorder.summary.Summary`.
 
@@ -202,10 +207,11 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                macs, flops, flops_backward, forward, backward, time_share, gradient.
+                macs, flops, flops_backward, forward, backward, time_share, gradient, repeats.
             functions: whether calls of functions have rows, too.
+            fold: whether calls that repeat have one row, which says ``× 12``; totals count every one.
         """
-        return Summary(self.graph, depth, columns=columns, functions=functions)
+        return Summary(self.graph, depth, columns=columns, functions=functions, fold=fold)
 
     def show(self, **options: Any) -> Path | None:
         """Show the graph: below the cell in a notebook, else as a page in your browser. Where there is no browser, it

@@ -111,7 +111,12 @@ def _figures(graph: Graph, timing: bool) -> list[dict[str, Any]]:
         values = [figure.value(graph, place) for place in places] if timing or not figure.varies else []
         if any(values):
             told = [value if value is None or math.isfinite(value) else str(value) for value in values]
-            said = {"name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent}
+            said: dict[str, Any] = {
+                "name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent
+            }  # fmt: skip
+            known = ((i, graph.metrics.get(place)) for i, place in enumerate(places) if values[i] is not None)
+            if least := [i for i, metrics in known if figure.is_least(metrics)]:
+                said["least"] = least
             found.append({**said, "values": told})
     return found
 

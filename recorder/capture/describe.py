@@ -80,6 +80,8 @@ def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: KnownTen
                     listed += (name, value)
             if kind.shows:
                 listed += shown(module)
+            elif kind.attention and own.get("add_zero_attn") is True:  # one more key than it was given
+                listed += ("add_zero_attn", True)
             if children and entry.leaf:  # they are not recorded, so their tensors are its own
                 parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         elif parameters or buffers:

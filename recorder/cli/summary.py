@@ -17,6 +17,7 @@ __all__ = ["print_summary", "summary"]
 @click.option("--depth", type=click.IntRange(0), help="Show calls down to this depth alone, 0 for the outermost.")
 @click.option("--columns", metavar="NAMES", help="Separated by commas, or 'all'.")
 @click.option("--rows-of-functions", is_flag=True, help="Show calls of functions too.")
+@click.option("--fold", is_flag=True, help="Show calls that repeat once, as × 12; totals count every one.")
 @click.option(
     "--as",
     "form",
@@ -27,7 +28,13 @@ __all__ = ["print_summary", "summary"]
 )
 @model_flags
 def summary(
-    source: str, depth: int | None, columns: str | None, rows_of_functions: bool, form: str, **how_to_run: Any
+    source: str,
+    depth: int | None,
+    columns: str | None,
+    rows_of_functions: bool,
+    fold: bool,
+    form: str,
+    **how_to_run: Any,
 ) -> None:
     """Print a table of module calls with parameters, FLOPs and times.
 
@@ -35,7 +42,7 @@ def summary(
     """
     graph, failure = load_or_run(source, HowToRun(**how_to_run))
     chosen = columns if columns in (None, "all") else columns.split(",")
-    table = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
+    table = Summary(graph, depth, columns=chosen, functions=rows_of_functions, fold=fold)
     if form == "text":
         print_summary(table)
     else:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from recorder.analysis.metrics import bytes_of, measured
 from recorder.errors import ExportError, OptionError
-from recorder.figures import bytes_in_words, count_in_words, time_in_words
+from recorder.figures import FIGURES, bytes_in_words, count_in_words, time_in_words
 from recorder.graph.core import Graph
 from recorder.summary.columns import COLUMNS, DEFAULT, Column
 from recorder.summary.formats import as_csv, as_json, as_markdown, as_table, as_text
 from recorder.summary.rows import Row, rows_of
+from recorder.views.fold import fold as folded
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +39,8 @@ class Summary:
         columns: their names in order, or ``"all"``; see `COLUMNS`. If None, a few, without those that have nothing to
             say.
         functions: whether calls of functions have rows, too.
+        fold: whether calls that repeat have one row, which says ``× 12`` and has the figures of each of them. Rows
+            around it and the totals count every one.
 
     Attributes:
         rows: what is shown, one `Row` for each call.
@@ -57,6 +60,7 @@ class Summary:
         *,
         columns: Sequence[str] | str | None = None,
         functions: bool = False,
+        fold: bool = False,
     ) -> None:
         if depth is not None and depth < 0:
             raise OptionError(f"depth is {depth}: it counts the levels of calls that are shown, from 0")
@@ -67,9 +71,11 @@ class Summary:
         self.input_bytes = sum(map(bytes_of, graph.inputs))
         self.parameters = int(self.total.get("parameters", 0))
         self.trainable = int(self.total.get("trainable", 0))
-        self.rows: list[Row] = [
-            row for row in rows_of(graph, figures, functions) if depth is None or row.depth <= depth
-        ]
+        outermost = [row for row in rows_of(graph, figures, functions) if row.depth == 0] if fold else []
+        shown = folded(graph) if fold else graph
+        rows = rows_of(shown, measured(shown) if fold else figures, functions)
+        self.rows: list[Row] = [row for row in rows if depth is None or row.depth <= depth]
+        self._outermost = outermost if fold else [row for row in self.rows if row.depth == 0]
         self.columns: tuple[Column, ...] = self._chosen(columns)
 
     def _chosen(self, names: Sequence[str] | str | None) -> tuple[Column, ...]:
@@ -96,20 +102,27 @@ class Summary:
         size = bytes_in_words(total.get("parameter_bytes", 0))
         lines = [f"{self.parameters:,} parameters, {self.trainable:,} trainable" + (f", {size}" if total else "")]
         if self.unknown is not None:
-            back = f", {count_in_words(total['flops_backward'])} backward" if total.get("flops_backward") else ""
-            flops, macs = count_in_words(total.get("flops", 0)), count_in_words(total.get("macs", 0))
-            lines.append(f"{flops} FLOPs ({macs} multiply-adds){back}")
+            said = {
+                name: FIGURES[name].in_words(total[name], total)
+                for name in ("flops", "macs", "flops_backward")
+                if name in total
+            }
+            back = f", {said['flops_backward']} backward" if total.get("flops_backward") else ""
+            macs = count_in_words(total.get("macs", 0))
+            forward = f"{said['flops']} FLOPs ({macs} multiply-adds)" if "flops" in said else "FLOPs are not known"
+            lines.append(f"{forward}{back}")
             if self.unknown:
                 kinds = [f"{number} {kind}" for kind, number in self.unknown.most_common(_KINDS)]
                 kinds += ["…"] if len(self.unknown) > _KINDS else []
                 lines.append(f"without a formula: {', '.join(kinds)}")
+            if more := total.get("flops_backward_unknown"):
+                lines.append(f"without a formula of backward: {more}")
         memory = (
             f"{bytes_in_words(self.input_bytes)} inputs, {bytes_in_words(total.get('activation_bytes', 0))} activations"
         )
         lines.append(memory)
-        outermost = [row for row in self.rows if row.depth == 0]
         for name, what in (("duration_ns", "forward"), ("backward_ns", "backward")):
-            if times := [t for row in outermost if (t := getattr(row, name)) is not None]:
+            if times := [t for row in self._outermost if (t := getattr(row, name)) is not None]:
                 lines[-1] += f" · {time_in_words(sum(times))} {what}"
         return lines
 

@@ -147,7 +147,7 @@ def _cell(column: Column, row: Row, guide: str, summary: "Summary") -> Text:
         return Text(harmless(row.error))
     if value is None:
         return Text("")
-    words = in_one_line(column.words(value))
+    words = in_one_line(column.said(row, value))
     return Text(f"({words})" if column.name == "parameters" and row.shared else words)
 
 

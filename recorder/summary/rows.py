@@ -17,7 +17,8 @@ class Row(NamedTuple):
     ``parameters`` counts elements, those of a tensor that is used twice once; ``shared`` says that every one of them
     was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
     `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
-    of what arrived, NaN if that was not finite, None if it was not measured.
+    of what arrived, NaN if that was not finite, None if it was not measured. A row of a folded table may stand for
+    several calls, ``repeats`` of them, and says all of the first one.
     """
 
     depth: int
@@ -35,6 +36,7 @@ class Row(NamedTuple):
     backward_ns: int | None
     gradient: float | None
     error: str | None
+    repeats: int = 1
 
 
 def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
@@ -69,7 +71,7 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
     return Row(
         depth=0 if around is None else sum(1 for _ in around.ancestors()),
         name=place.name,
-        label=_label(place, around),
+        label=_label(place, around) + (f" × {repeats}" if (repeats := place.meta.get("repeats", 1)) != 1 else ""),
         op_type=place.op_type,
         kind=place.kind if isinstance(place, Node) else "module",
         inputs=inputs,
@@ -82,6 +84,7 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         backward_ns=place.backward_ns,
         gradient=arrived_norm(place),
         error=place.error,
+        repeats=repeats,
     )
 
 

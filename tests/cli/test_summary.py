@@ -26,6 +26,14 @@ def test_summary_of_a_file(saved, source):
     assert len(works("summary", source, "--columns", "all", "--as", "csv").stdout.splitlines()[0].split(",")) > 20
 
 
+def test_summary_shows_once_what_repeats(saved):
+    graph = sample_graphs()["residual"]
+    folded = Summary(graph, fold=True)
+    assert works("summary", "run.jsonl", "--fold").stdout == folded.to_text()
+    assert folded.totals() == Summary(graph).totals()
+    assert len(folded.rows) < len(Summary(graph).rows)
+
+
 def test_summary_of_a_model_runs_it_as_record_does(project):
     result = works("summary", "mynet:Net", "--input", "1,4", "--backward", "--columns", "module,flops_backward")
     assert result.stdout.startswith("Net\n\nmodule")

@@ -166,7 +166,8 @@ function measured(metric, source) {
   if (value === null || value === metric.absent) return undefined;
   const exact = Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
     ? ` (${value.toLocaleString("en")})` : "";
-  return figures(value, metric.words) + exact;
+  const bound = metric.least?.(source) ? "at least " : "";
+  return bound + figures(value, metric.words) + exact + (source.meta?.repeats ? " each" : "");
 }
 
 function describe(value) {
