@@ -74,9 +74,9 @@ class Recorder:
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
-        ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none of
-            these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file keeps
-            everything.
+        ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none
+            of these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file
+            keeps everything.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ def _always(graph: Graph, holds: Callable[[Node], bool | None]) -> tuple[Node, .
 def _is_dead(node: Node) -> bool | None:
     if _kind(node) not in _RECTIFIERS:
         return None
-    value, stats = _output(node)
+    _, stats = _output(node)
     if stats is None:
         return None
     return stats["zeros"] == 1 and not _zeros_alone(node.inputs[:1])

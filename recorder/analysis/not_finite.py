@@ -1,9 +1,9 @@
 """Where values that are not finite come from, and whether they matter: read off a graph alone.
 
 Everything comes from ``meta["stats"]`` of values and ``meta["given"]`` of nodes, which `recorder.assembly.value_marks`
-describes, and from dataflow. A call made a NaN if it was given none, and an Inf if it was given neither. Infinities that
-were asked for, as those of masks, are no fault; nor is what was discarded before anything came of it: ``where`` takes
-the other branch, a softmax makes zeros of -Inf.
+describes, and from dataflow. A call made a NaN if it was given none, and an Inf if it was given neither. Infinities
+that were asked for, as those of masks, are no fault; nor is what was discarded before anything came of it: ``where``
+takes the other branch, a softmax makes zeros of -Inf.
 """
 
 import math
@@ -27,12 +27,12 @@ LARGEST = {
 """The largest finite number of a dtype. As the least one, it stands for -Inf in many masks."""
 
 _DISCARDS = frozenset({
-    "amax", "amin", "argmax", "argmin", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "copy", "diagonal", "exp",
-    "fmax", "fmin", "gather", "getitem", "index_copy", "index_fill", "index_put", "index_select", "logsumexp",
-    "masked_fill", "masked_scatter", "masked_select", "max", "maximum", "min", "minimum", "multi_head_attention_forward",
-    "multiheadattention", "nan_to_num", "nanmean", "nanmedian", "nansum", "narrow", "nanquantile",
-    "scaled_dot_product_attention", "scatter", "select", "setitem", "softmax", "softmin", "split", "take",
-    "take_along_dim", "topk", "tril", "triu", "unbind", "where", "zero", "fill",
+    "amax", "amin", "argmax", "argmin", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "copy", "diagonal",
+    "exp", "fill", "fmax", "fmin", "gather", "getitem", "index_copy", "index_fill", "index_put", "index_select",
+    "logsumexp", "masked_fill", "masked_scatter", "masked_select", "max", "maximum", "min", "minimum",
+    "multi_head_attention_forward", "multiheadattention", "nan_to_num", "nanmean", "nanmedian", "nanquantile",
+    "nansum", "narrow", "scaled_dot_product_attention", "scatter", "select", "setitem", "softmax", "softmin",
+    "split", "take", "take_along_dim", "topk", "tril", "triu", "unbind", "where", "zero",
 })  # fmt: skip
 """What may leave out elements, or make zeros of -Inf, and is used for that."""
 

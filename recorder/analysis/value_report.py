@@ -118,7 +118,8 @@ def _overflowed(made: Made, largest: float) -> bool:
 
 
 _POLES = frozenset({
-    "div", "divide", "log", "log10", "log1p", "log2", "rdiv", "reciprocal", "rsqrt", "rtruediv", "true_divide", "truediv",
+    "div", "divide", "log", "log10", "log1p", "log2", "rdiv", "reciprocal", "rsqrt", "rtruediv", "true_divide",
+    "truediv",
 })  # fmt: skip
 
 

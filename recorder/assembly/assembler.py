@@ -237,7 +237,7 @@ class _Assembler:
     ) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
         frame, versions, makers = self.frame, self.versions, self.origins.makers
-        self.contents.mark(node, given, writes, made)
+        self.contents.mark(node, given, writes)
         for tensor in writes:
             versions.write(tensor, node)
         outputs: dict[int, Value] = {}

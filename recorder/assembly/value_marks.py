@@ -1,10 +1,10 @@
 """What is in values, put on the graph: ``value.meta["stats"]``, as `recorder.events.ValueStats` has it.
 
 A value says what was in it when it was made or first met. Where a call was given something else, since it was written
-where nobody saw, ``node.meta["given"]`` says so: by the position of the input, as text, ``"finite"``, ``"nan"``, ``"inf"``
-(and no NaN) or ``"unknown"``. So it is, too, for parameters and buffers that are not finite, which have no statistics of
-their own, since an optimizer changes them; and for an input that the call only writes over: whatever was in it, it was
-not read.
+where nobody saw, ``node.meta["given"]`` says so: by the position of the input, as text, ``"finite"``, ``"nan"``,
+``"inf"`` (and no NaN) or ``"unknown"``. So it is, too, for parameters and buffers that are not finite, which have no
+statistics of their own, since an optimizer changes them; and for an input that the call only writes over: whatever was
+in it, it was not read.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from recorder.assembly.tensor_versions import Versions
-from recorder.events.types import Held, Measured, Output
+from recorder.events.types import Held, Measured
 from recorder.graph.core import Node
 
 __all__ = ["Contents"]
@@ -57,14 +57,12 @@ class Contents:
             tensor: content for content in ("nan", "inf", "unknown") for tensor in getattr(event, content)
         }  # fmt: skip
 
-    def mark(self, node: Node, given: Iterable[int], writes: tuple[int, ...], made: Iterable[Output]) -> None:
+    def mark(self, node: Node, given: Iterable[int], writes: tuple[int, ...]) -> None:
         """Say what a node was given where the values do not, before it is said what it made."""
         if self._now or self._held:
             marks = self._marks(node, given, writes)
             if marks:
                 node.meta["given"] = marks
-            for output in made:
-                self._now.pop(output.tensor, None)
 
     def finish(self) -> None:
         """Values that were met late, as what is written through a tensor view, say what is in them, too."""

@@ -9,7 +9,7 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from recorder.capture.tensor_facts import Reference
 from recorder.capture.tensor_stats import measurable, out_of_sight
@@ -105,7 +105,7 @@ class HeldTensors:
     def _new(self, module: nn.Module) -> Iterator[Tensor]:
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             # What is not initialized yet will be in the call.
-            if tensor is None or tensor in self or isinstance(tensor, UninitializedTensorMixin):
+            if tensor is None or tensor in self or is_lazy(tensor):
                 continue
             if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
                 self._held[id(tensor)] = ref(tensor)

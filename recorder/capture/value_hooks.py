@@ -220,9 +220,9 @@ class ValueHooks:
 
     def _same(self, tensor: Tensor, given: Log | tuple[()]) -> Measure | None:
         """What was measured of the tensor that another one has the elements of."""
-        source = given[0]() if given and type(given[0]) is ref else None
-        seen = None if source is None else self._seen.get(id(source))
-        if seen is None or source is None or seen.reference() is not source or seen.measure is None:
+        source: Any = given[0]() if given and type(given[0]) is ref else None
+        seen = self._seen.get(id(source))
+        if seen is None or seen.reference() is not source or seen.measure is None:
             return None
         same = source.numel() == tensor.numel() and source.dtype == tensor.dtype
         return seen.measure if same and seen.version == self._version(source) else None

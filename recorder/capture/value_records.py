@@ -1,4 +1,4 @@
-"""The records of what is in values, as `recorder.capture.raw_records` has those of all else:
+"""The records of what is in values, as `recorder.capture.raw_records` has those of all else.
 
     MEASURED  reference, measure
     HELD      check
