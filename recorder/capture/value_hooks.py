@@ -220,7 +220,7 @@ class ValueHooks:
 
     def _same(self, tensor: Tensor, given: Log | tuple[()]) -> Measure | None:
         """What was measured of the tensor that another one has the elements of."""
-        source: Any = given[0]() if given and type(given[0]) is ref else None
+        source = _alive(given[0]) if given else None
         seen = self._seen.get(id(source))
         if seen is None or seen.reference() is not source or seen.measure is None:
             return None
@@ -289,5 +289,10 @@ def _crosses(tensor: Tensor, given: Iterable[Any]) -> bool:
     """Whether a copy comes from another device to the CPU, where nobody waits for it."""
     if tensor.device.type != "cpu":
         return False
-    sources = [item() for item in given if type(item) is ref]
+    sources = map(_alive, given)
     return any(source is not None and source.device.type != "cpu" for source in sources)
+
+
+def _alive(argument: Any) -> Any:
+    """The tensor that an argument of a record is, if it is one."""
+    return argument() if type(argument) is ref else None
