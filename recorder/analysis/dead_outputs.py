@@ -79,13 +79,16 @@ def _is_dead(node: Node) -> bool | None:
 
 
 def _is_saturated(node: Node) -> bool | None:
-    slope = _SLOPES.get(_kind(node))
-    if slope is None or any(node.attributes.get(name, bound) != bound for name, bound in _BOUNDS.items()):
+    kind = _kind(node)
+    slope = _SLOPES.get(kind)
+    if slope is None or (
+        kind == "hardtanh" and any(node.attributes.get(name, bound) != bound for name, bound in _BOUNDS.items())
+    ):
         return None
     value, stats = _output(node)
     if value is None or stats is None or stats["nan"] or stats["inf"]:
         return None
-    if _kind(node) == "relu6" and stats["zeros"] == 1:
+    if kind == "relu6" and stats["zeros"] == 1:
         return False  # that is dead
     square = stats["norm"] ** 2 / math.prod(value.shape)
     return slope(stats, square) < _SATURATED

@@ -26,21 +26,29 @@ LARGEST = {
 }
 """The largest finite number of a dtype. As the least one, it stands for -Inf in many masks."""
 
-_DISCARDS = frozenset({
+_LEAVES_OUT = frozenset({
     "amax", "amin", "argmax", "argmin", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "copy", "diagonal",
-    "exp", "fill", "fmax", "fmin", "gather", "getitem", "index_copy", "index_fill", "index_put", "index_select",
-    "logsumexp", "masked_fill", "masked_scatter", "masked_select", "max", "maximum", "min", "minimum",
-    "multi_head_attention_forward", "multiheadattention", "nan_to_num", "nanmean", "nanmedian", "nanquantile",
-    "nansum", "narrow", "scaled_dot_product_attention", "scatter", "select", "setitem", "softmax", "softmin",
-    "split", "take", "take_along_dim", "topk", "tril", "triu", "unbind", "where", "zero",
+    "fill", "fmax", "fmin", "gather", "getitem", "index_copy", "index_fill", "index_put", "index_select",
+    "masked_fill", "masked_scatter", "masked_select", "max", "maximum", "min", "minimum", "nan_to_num", "nanmean",
+    "nanmedian", "nanquantile", "nansum", "narrow", "scatter", "select", "setitem", "split", "take",
+    "take_along_dim", "topk", "tril", "triu", "unbind", "where", "zero",
 })  # fmt: skip
-"""What may leave out elements, or make zeros of -Inf, and is used for that."""
+"""What may leave out elements, and is used for that."""
+
+_MASKS = frozenset({
+    "exp", "logsumexp", "multi_head_attention_forward", "multiheadattention", "scaled_dot_product_attention", "softmax",
+    "softmin",
+})  # fmt: skip
+"""What makes zeros of -Inf, and is used for that."""
 
 _ATTENDS = frozenset({
     "log_softmax", "logsoftmax", "multi_head_attention_forward", "multiheadattention", "scaled_dot_product_attention",
     "softmax",
 })  # fmt: skip
 """What masks of -Inf are made for. If all is masked, NaN is made here."""
+
+_ATTENDED = 3
+"""Query, key and value are the first arguments of attention."""
 
 _UNINITIALIZED = frozenset({
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_", "resize_as_",
@@ -192,7 +200,7 @@ class Flow:
             unmeasured = any("stats" not in output.meta and math.prod(output.shape) for output in floating)
             if any(id(output) in self._matters for output in bad) or unmeasured:
                 return True
-            if not bad and (floating or not user.outputs) and _kind(user) not in _DISCARDS:
+            if not bad and (floating or not user.outputs) and not _discards(user, at, value):
                 return True
         return False
 
@@ -228,6 +236,16 @@ def _inputs(node: Node) -> Iterator[_Input]:
 def _kind(node: Node) -> str:
     """What a node does, whether a function or a module does it, in place or not."""
     return node.op_type.lower().rstrip("_")
+
+
+def _discards(node: Node, at: int, value: Value) -> bool:
+    """Whether a node may have been there to leave out what is not finite in an input. Of attention, what is masked is
+    no mask.
+    """
+    kind = _kind(node)
+    if kind in _MASKS and not value.meta["stats"]["nan"]:
+        return at >= _ATTENDED or kind not in _ATTENDS or kind == "softmax"
+    return kind in _LEAVES_OUT
 
 
 def _attends(node: Node) -> bool:

@@ -127,7 +127,7 @@ def _came_in_words(came: Came) -> str:
     value, what = came.value, "NaN" if came.content == "nan" else "Inf"
     if value.producer is not None:
         return f"{value.name} had {what} when {_place(came.node)} was given it, and had none when it was made"
-    kind = "a value made unseen" if value.role == "activation" else value.role
+    kind = value.role if value.role in ("input", "parameter", "buffer") else f"{value.role}, made unseen,"
     return f"{kind} {value.name} came with {what}, seen first in {_place(came.node)}"
 
 

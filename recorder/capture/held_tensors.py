@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from recorder.capture.tensor_facts import Reference
-from recorder.capture.tensor_stats import measurable, out_of_sight
+from recorder.capture.tensor_stats import measurable, out_of_sight, tracing
 
 __all__ = ["Check", "Content", "HeldTensors"]
 
@@ -74,6 +74,8 @@ class HeldTensors:
 
     def look_at(self, modules: Iterable[nn.Module]) -> Check | None:
         """Look at what these hold and was not looked at. None if there is nothing."""
+        if tracing() is not None:
+            return None
         found = [tensor for module in modules for tensor in self._new(module)]
         if not found:
             return None

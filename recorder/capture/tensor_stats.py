@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from recorder.capture.tensor_facts import quietly
 
-__all__ = ["Measure", "Measures", "out_of_sight"]
+__all__ = ["Measure", "Measures", "measurable", "out_of_sight", "tracing"]
 
 _MANY = 1_000
 """So many small tensors are put together into one, which takes less memory."""
@@ -127,15 +127,15 @@ def measurable(tensor: Any) -> bool:
     """
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_nested:
         return False
-    if not tensor.numel() or tensor.is_meta or _transforming() is not None or _tracing() is not None:
+    if tracing() is not None or _transforming() is not None or tensor.is_meta or not tensor.numel():
         return False
     # A CUDA graph is replayed when nobody reads.
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 _transforming = torch._C._functorch.peek_interpreter_stack
-_tracing: Callable[[], Any] = torch._C._get_tracing_state
-"""What is transforming, and tracing, or None."""
+tracing: Callable[[], Any] = torch._C._get_tracing_state
+"""What is transforming, and tracing, or None. While torch.jit traces, sizes are tensors."""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from recorder.capture.function_mode import Watching
 from recorder.capture.held_tensors import HeldTensors
 from recorder.capture.raw_records import END, LEAF, MEET, OP, SOURCE, Log
 from recorder.capture.tensor_facts import Reference, quietly, tensors_in
-from recorder.capture.tensor_stats import Measure, Measures
+from recorder.capture.tensor_stats import Measure, Measures, tracing
 from recorder.capture.value_records import held_record, measured_record
 
 __all__ = ["Measuring", "ValueHooks", "Values", "value_hooks"]
@@ -117,6 +117,8 @@ class ValueHooks:
         """Append a record, and what is in the tensors that it tells of."""
         record = record if type(record) is list else list(record)
         self._log.extend(record)
+        if tracing() is not None:
+            return
         try:
             at = 3 if record[0] is SOURCE else 0
             tag = record[at]
@@ -222,7 +224,7 @@ class ValueHooks:
         """What was measured of the tensor that another one has the elements of."""
         source = _alive(given[0]) if given else None
         seen = self._seen.get(id(source))
-        if seen is None or seen.reference() is not source or seen.measure is None:
+        if source is None or seen is None or seen.reference() is not source or seen.measure is None:
             return None
         same = source.numel() == tensor.numel() and source.dtype == tensor.dtype
         return seen.measure if same and seen.version == self._version(source) else None

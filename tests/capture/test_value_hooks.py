@@ -336,7 +336,9 @@ def test_nested_recorders_and_threads_measure_what_is_theirs() -> None:
     assert r.graph.value_report().ok
 
 
-@pytest.mark.parametrize("options", [{"every": 2}, {"keep": 1}, {"stream": True}, {"functions": False}, {"source": True}])
+@pytest.mark.parametrize(
+    "options", [{"every": 2}, {"keep": 1}, {"stream": True}, {"functions": False}, {"source": True}]
+)
 def test_each_way_to_record_has_statistics(options: dict[str, Any], tmp_path: Any) -> None:
     if "stream" in options:
         options = {"stream": tmp_path / "run.jsonl"}
