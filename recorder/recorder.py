@@ -209,7 +209,8 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                macs, flops, flops_backward, forward, backward, time_share, gradient.
+                macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm, value_largest,
+                not_finite, zeros.
             functions: whether calls of functions have rows, too.
         """
         return Summary(self.graph, depth, columns=columns, functions=functions)

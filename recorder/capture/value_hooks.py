@@ -176,8 +176,8 @@ class ValueHooks:
     def _look_at(self, tensor: Tensor, inside: bool) -> None:
         if type(tensor) not in _PLAIN:
             return
-        seen = self._seen.get(id(tensor))
-        if seen is not None and seen.reference() is tensor:
+        seen = self._known(tensor)
+        if seen is not None:
             version = self._version(tensor)
             if seen.version != version:
                 seen.version, seen.measure = version, self._measures.measure(tensor)
@@ -191,10 +191,7 @@ class ValueHooks:
         tensor = reference()
         if tensor is None or type(tensor) not in _PLAIN or not _counts(tensor) or tensor in self._held:
             return
-        seen = self._seen.get(id(tensor))
-        if seen is None or seen.reference() is not tensor:
-            seen = self._measure(tensor, reference)
-        self._tell(seen)
+        self._tell(self._known(tensor) or self._measure(tensor, reference))
 
     def _made(self, made: Iterable[Reference], function: Any = None, given: Log | tuple[()] = ()) -> None:
         """``given``: the first arguments of a function."""
@@ -202,9 +199,7 @@ class ValueHooks:
             tensor = reference()
             if tensor is None or type(tensor) not in _PLAIN or not _counts(tensor):
                 continue
-            seen = self._seen.get(id(tensor))
-            if seen is not None and seen.reference() is not tensor:
-                seen = None
+            seen = self._known(tensor)
             wrote = seen is not None and function is not None and getattr(function, "__name__", "").endswith("_")
             if wrote:
                 self._writes += 1
@@ -222,12 +217,18 @@ class ValueHooks:
 
     def _same(self, tensor: Tensor, given: Log | tuple[()]) -> Measure | None:
         """What was measured of the tensor that another one has the elements of."""
-        source = _alive(given[0]) if given else None
-        seen = self._seen.get(id(source))
-        if source is None or seen is None or seen.reference() is not source or seen.measure is None:
+        if not given:
+            return None
+        source = _alive(given[0])
+        seen = self._known(source)
+        if seen is None or seen.measure is None:
             return None
         same = source.numel() == tensor.numel() and source.dtype == tensor.dtype
         return seen.measure if same and seen.version == self._version(source) else None
+
+    def _known(self, tensor: Any) -> _Seen | None:
+        seen = self._seen.get(id(tensor))
+        return seen if seen is not None and seen.reference() is tensor else None
 
     def _measure(self, tensor: Tensor, reference: Reference) -> _Seen:
         seen = self._seen[id(tensor)] = _Seen(reference, self._version(tensor), self._measures.measure(tensor))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recorder.figures import FIGURES, share_in_words
+from recorder.figures import FIGURES, made_largest, made_norm, made_not_finite, made_zeros, share_in_words
 from recorder.graph.core import Metrics, Value
 from recorder.summary.rows import Row
 
@@ -102,8 +102,12 @@ COLUMNS: dict[str, Column] = {
         _figure("backward_time", lambda row, total: row.backward_ns, "backward"),
         _figure("time_share"),
         _figure("gradient", lambda row, total: row.gradient),
+        _figure("value_norm", lambda row, total: made_norm(row)),
+        _figure("value_largest", lambda row, total: made_largest(row)),
+        _figure("not_finite", lambda row, total: made_not_finite(row)),
+        _figure("zeros", lambda row, total: made_zeros(row)),
     )
 }
 """Every column by its name. In what programs read, times are in nanoseconds and sizes in bytes."""
 
-DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient")
+DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient", "value_norm")
