@@ -66,9 +66,14 @@ def test_exported_names() -> None:
         "arrived_norm",
         "bytes_in_words",
         "count_in_words",
+        "made_largest",
+        "made_norm",
+        "made_not_finite",
+        "made_zeros",
         "meta_of",
         "norm_in_words",
         "share_in_words",
+        "stats_in_words",
         "time_in_words",
     ]
     assert recorder.testing.__all__ == [
