@@ -90,8 +90,7 @@ class HeldTensors:
             for tensors in groups.values():
                 references = [self._held[id(tensor)] for tensor in tensors]
                 try:
-                    largest = torch.stack(torch._foreach_norm([tensor.detach() for tensor in tensors], _MAGNITUDE))
-                    check.add(references, largest.tolist() if largest.device.type == "cpu" else largest)
+                    check.add(references, _largest([tensor.detach() for tensor in tensors]))
                 except Exception:  # as of any measure, this is our wish alone
                     check.unknown += references
         self._unread.append(check)
@@ -112,3 +111,15 @@ class HeldTensors:
             if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
                 self._held[id(tensor)] = ref(tensor)
                 yield tensor
+
+
+def _largest(tensors: list[Tensor]) -> Tensor | list[float]:
+    """The largest magnitude of each of some tensors on one device, or another number that is as finite."""
+    if tensors[0].device.type != "cpu":
+        return torch.stack(torch._foreach_norm(tensors, _MAGNITUDE))
+    # There the sum of squares is ten times as fast, and if it is finite, so is all of it. Else it may be too large.
+    norms = torch.stack(torch._foreach_norm(tensors, 2)).tolist()
+    return [
+        norm if math.isfinite(norm) else torch.linalg.vector_norm(tensor, _MAGNITUDE).item()
+        for norm, tensor in zip(norms, tensors, strict=True)
+    ]

@@ -11,6 +11,7 @@ from support.models import Block, Net, linear, x
 from support.zoo import ZOO
 from torch import Tensor, nn
 
+import recorder.capture.held_tensors
 from recorder import EventStream, Graph, Recorder, assemble, dumps, loads
 from recorder.analysis.value_report import ValueReport
 
@@ -439,3 +440,25 @@ def test_what_could_not_be_measured_is_said_and_nobody_blamed() -> None:
     assert report.origin is None
     assert not report.ok
     assert "not all that it was given was measured" in str(report)
+
+
+def test_parameters_whose_squares_overflow_are_finite() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    with torch.no_grad():
+        net[0].weight.fill_(1e30)
+        net[1].weight.fill_(1e30)
+    graph = recorded(net, torch.ones(2, 4))
+    assert origin(graph) == "1"
+    assert not graph.value_report().given
+
+
+def test_what_modules_hold_is_told_where_a_device_says_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = lambda tensors: torch.stack(torch._foreach_norm(tensors, INF))  # noqa: E731
+    monkeypatch.setattr(recorder.capture.held_tensors, "_largest", later)
+    net = nn.Sequential(linear(), nn.BatchNorm1d(4), linear())
+    with Recorder(net, values="stats") as r:
+        net(x(2, 4))
+        net[2].weight.data[0, 0] = NAN
+        net(x(2, 4))
+    assert r.graph.value_report().given == ("2.weight",)
+    assert [part.value_report().ok for part in r.graphs] == [True, False]
