@@ -179,8 +179,5 @@ def _numbers_of_finite(tensor: Tensor, mean: bool) -> list[float] | None:
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return None
     norm = torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
-    numbers = [norm, lowest, highest, 0, 0, tensor.count_nonzero().item()]
-    if mean:
-        total = tensor.sum().item()  # torch adds in pairs, so that nothing is lost by it
-        numbers.append(total if math.isfinite(total) else tensor.sum(dtype=torch.float64).item())
-    return numbers
+    total = [tensor.sum(dtype=torch.float64).item()] if mean else []
+    return [norm, lowest, highest, 0, 0, tensor.count_nonzero().item(), *total]
