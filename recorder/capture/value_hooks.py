@@ -53,7 +53,7 @@ _REARRANGING = _functions(
     "adjoint", "clone", "contiguous", "detach", "flatten", "movedim", "moveaxis", "permute", "reshape", "squeeze",
     "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
 )  # fmt: skip
-"""What these make has the elements of what they are given, if it has as many."""
+"""What these make has the elements of what they are given, if it is of the same dtype."""
 
 _COPYING = _functions("to", "cpu", "copy_")
 """These may go on from device to device after they have returned."""
@@ -223,8 +223,7 @@ class ValueHooks:
         seen = self._known(source)
         if seen is None or seen.measure is None:
             return None
-        same = source.numel() == tensor.numel() and source.dtype == tensor.dtype
-        return seen.measure if same and seen.version == self._version(source) else None
+        return seen.measure if source.dtype == tensor.dtype and seen.version == self._version(source) else None
 
     def _known(self, tensor: Any) -> _Seen | None:
         seen = self._seen.get(id(tensor))

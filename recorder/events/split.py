@@ -52,6 +52,7 @@ class Parts:
         self._replaced: dict[int, Members] = {}
         self._held: dict[int, Tensor] = {}
         self._not_finite: Held | None = None
+        self._measured: dict[int, Measured] = {}
         self._metas: dict[int, TensorMeta] = {}
         self._known: set[int] = set()
         self._part_of_call: dict[int, int] = {}
@@ -84,6 +85,7 @@ class Parts:
         """Forget what no later event can speak of: all tensors and modules but these."""
         _keep_only(self._held, tensors)
         _keep_only(self._metas, tensors)
+        _keep_only(self._measured, tensors)
         _keep_only(self._part_of_held, tensors)
         _keep_only(self._modules, modules)
         gone = [key for key, members in self._replaced.items() if any(n not in tensors for n in _used(members))]
@@ -116,11 +118,15 @@ class Parts:
                 if tensor not in self._known:
                     self._known.add(tensor)
                     part.append(Tensor(tensor, self._metas[tensor]))
+                    if tensor in self._measured:
+                        part.append(self._measured[tensor])
             part.append(one)
         if isinstance(event, Module):
             self._modules[event.module] = event
         elif isinstance(event, Members):
             self._replaced[event.module] = event
+        elif isinstance(event, Measured):
+            self._measured[event.tensor] = event
         elif isinstance(event, Held):
             self._not_finite = event
         elif isinstance(event, Tensor):

@@ -82,6 +82,7 @@ PLANTED: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
     "half": (lambda net, x: (x.half() + 300) * 300, "mul"),
     "a cast": (lambda net, x: (x + 1e6).to(torch.float16), "to"),
     "Inf less Inf": (lambda net, x: x.masked_fill(x == x, INF) - x.masked_fill(x == x, INF), "sub"),
+    "zero times a number that is Inf": (lambda net, x: (x * 0).mul(-INF), "mul"),
     "zero times Inf": (lambda net, x: (x * 0) * torch.full((4,), -INF), "mul"),
     "all masked": (lambda net, x: x.masked_fill(x == x, -INF).softmax(-1), "softmax"),
     "in place": (_in_place, "sqrt_"),
@@ -217,6 +218,8 @@ def test_parameters_that_a_step_spoils_are_told_in_the_next_call(write: str) -> 
         ["0#1", "1#1"] if write == "optimizer" else ["0#1"]
     )
     assert [part.value_report().ok for part in r.graphs] == [True, False, True]
+    told = r.graphs[1].value_report()
+    assert (told.origin, told.given[0]) == (None, "0.weight")
 
 
 def test_a_static_input_that_is_filled_anew_is_looked_at_anew() -> None:
@@ -462,3 +465,34 @@ def test_what_modules_hold_is_told_where_a_device_says_it_later(monkeypatch: pyt
         net(x(2, 4))
     assert r.graph.value_report().given == ("2.weight",)
     assert [part.value_report().ok for part in r.graphs] == [True, False]
+
+
+def _copied_over(net: nn.Module, x: Tensor) -> Tensor:
+    buffer = torch.full((2, 4), NAN)
+    buffer.copy_(x.abs().neg().log() if net.training else x)
+    return (buffer * 0).reciprocal()
+
+
+def _written_over(net: nn.Module, x: Tensor) -> Tensor:
+    buffer = torch.full((2, 4), NAN)
+    torch.log(x.abs().neg(), out=buffer)
+    return buffer * 2
+
+
+def test_what_is_only_written_over_was_not_given() -> None:
+    assert origin(recorded(Net(_copied_over).eval(), x(2, 4))) == "reciprocal"
+    assert origin(recorded(Net(_copied_over), x(2, 4))) == "log"
+    assert origin(recorded(Net(_written_over), x(2, 4))) == "log"
+
+
+class Own(nn.Parameter):
+    pass
+
+
+def test_a_layer_whose_weight_could_not_be_measured_is_not_blamed() -> None:
+    layer = linear()
+    layer.weight = Own(torch.full((4, 4), NAN))
+    graph = recorded(nn.Sequential(linear(), layer), x(2, 4))
+    report = graph.value_report()
+    assert (report.origin, report.ok) == (None, False)
+    assert "the result of 1 is not finite: not all that it was given was measured" in str(report)
