@@ -43,9 +43,11 @@ from recorder.views.select import select
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import gradient_report as gradient_report
     from recorder.analysis.metrics import metrics_of as metrics_of
+    from recorder.analysis.value_report import value_report as value_report
     from recorder.autograd.graph import autograd_graph
     from recorder.autograd.make_dot import make_dot
     from recorder.graph.document import equal as equal
+    from recorder.graph.lint import problems_in as problems_in
     from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
 
@@ -108,6 +110,8 @@ _FROM_BELOW = {
     "gradient_report": "recorder.analysis.gradient_report",
     "metrics_of": "recorder.analysis.metrics",
     "mimebundle": "recorder.notebook",
+    "problems_in": "recorder.graph.lint",
+    "value_report": "recorder.analysis.value_report",
 }
 """Not public: what a `Graph` asks for that stands above it. Imports go down only, so it asks here, by name."""
 

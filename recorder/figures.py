@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from recorder.limits import LARGEST
 
 if TYPE_CHECKING:
-    from recorder.graph.core import Graph, Node, Scope
+    from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = [
     "FIGURES",
@@ -26,9 +26,14 @@ __all__ = [
     "at_least",
     "bytes_in_words",
     "count_in_words",
+    "made_largest",
+    "made_norm",
+    "made_not_finite",
+    "made_zeros",
     "meta_of",
     "norm_in_words",
     "share_in_words",
+    "stats_in_words",
     "time_in_words",
 ]
 
@@ -104,6 +109,55 @@ def arrived_norm(place: "Node | Scope") -> float | None:
     return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
 
 
+class _Made(Protocol):
+    """What has made something: a node, a scope, or the row of one."""
+
+    @property
+    def outputs(self) -> "tuple[Value, ...]": ...
+
+
+def _statistics(made: _Made) -> list[tuple[int, dict[str, Any]]]:
+    """How many elements there are, and what was measured of them, of each value that was made."""
+    return [(math.prod(value.shape), value.meta["stats"]) for value in made.outputs if "stats" in value.meta]
+
+
+def made_not_finite(made: _Made) -> int | None:
+    """How many elements that a call made were NaN or Inf; None if it was not measured."""
+    parts = _statistics(made)
+    return sum(stats["nan"] + stats["inf"] for _, stats in parts) if parts else None
+
+
+def made_norm(made: _Made) -> float | None:
+    """The norm of all together that a call made; NaN if it is not finite, None if it was not measured."""
+    bad = made_not_finite(made)
+    norm = math.hypot(*(stats["norm"] for _, stats in _statistics(made)))
+    return None if bad is None else math.nan if bad else min(norm, sys.float_info.max)
+
+
+def made_largest(made: _Made) -> float | None:
+    """The largest magnitude in what a call made; the same."""
+    bad = made_not_finite(made)
+    return None if bad is None else math.nan if bad else max(stats["largest"] for _, stats in _statistics(made))
+
+
+def made_zeros(made: _Made) -> float | None:
+    """The share of zeros in what a call made; None if it was not measured."""
+    parts = _statistics(made)
+    return sum(size * stats["zeros"] for size, stats in parts) / sum(size for size, _ in parts) if parts else None
+
+
+def stats_in_words(value: "Value") -> str:
+    """``norm 3.36, largest 1.8, mean -0.0585, 2 NaN``: what was measured of a value, "" if nothing was."""
+    stats = value.meta.get("stats")
+    if stats is None:
+        return ""
+    told = [f"{name} {norm_in_words(stats[name])}" for name in ("norm", "largest", "mean")]
+    told += [f"{share_in_words(stats['zeros'])} zeros"] if stats["zeros"] else []
+    return ", ".join(
+        told + [f"{stats[name]:,} {word}" for name, word in (("nan", "NaN"), ("inf", "Inf")) if stats[name]]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One thing that can be said of a call in a number.
@@ -167,10 +221,28 @@ _NO_TIMES = "the graph has no times: one that was loaded has them if it was save
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
 
+_NO_VALUES = 'no values were measured to colour by: record with values="stats"'
+
 _ALL = (
     Figure(
         name="gradient", heading="gradient", called="gradient norm", words="norm", fact=arrived_norm,
         missing=_NO_GRADIENTS,
+    ),
+    Figure(
+        name="value_norm", heading="norm", called="norm of results", words="norm", after=" norm", fact=made_norm,
+        missing=_NO_VALUES,
+    ),
+    Figure(
+        name="value_largest", heading="largest", called="largest of results", words="norm", after=" largest",
+        fact=made_largest, missing=_NO_VALUES,
+    ),
+    Figure(
+        name="not_finite", heading="NaN, Inf", called="NaN and Inf in results", words="count", after=" NaN or Inf",
+        fact=made_not_finite, missing=_NO_VALUES,
+    ),
+    Figure(
+        name="zeros", heading="zeros", called="share of zeros in results", words="share", after=" zeros",
+        fact=made_zeros, missing=_NO_VALUES,
     ),
     Figure(
         name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,

@@ -16,6 +16,7 @@ from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix
 from recorder.capture.session import Session
+from recorder.capture.value_hooks import Values
 from recorder.errors import RecorderError
 from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
@@ -67,12 +68,15 @@ class Recorder:
         keep: keep the last so many recorded steps alone, so that a recording of any length takes the same memory.
         source: say of each function where it was called: ``node.meta["source"]`` is ``"file:line"``, the innermost line
             that is not torch's. The paths of your files are in the recording then.
+        values: ``"stats"`` records what is in every floating-point or complex tensor that a call made, computed on its
+            device right after the call, and read once when the block ends: norm, largest magnitude, mean, NaN, Inf,
+            zeros, as ``value.meta["stats"]``. See `Graph.value_report`. It waits for no device meanwhile.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
-        ValueError: no model is given, or there are models with and without names; ``gradients`` is none of these,
-            ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file keeps
-            everything.
+        ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none
+            of these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file
+            keeps everything.
     """
 
     def __init__(
@@ -86,17 +90,19 @@ class Recorder:
         every: int = 1,
         keep: int | None = None,
         source: bool = False,
+        values: Values | None = None,
     ) -> None:
         modules: Sequence[nn.Module] | Mapping[str, nn.Module]
         modules = net if isinstance(net, Mapping) and not more_modules else (net, *more_modules)  # type: ignore[arg-type]
         _check_modules(modules)
-        _check(gradients, every, keep, stream)
+        _check(gradients, every, keep, stream, values)
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)
         roots = by_prefix(modules)
         kind = type(original(next(iter(roots.values()))))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
+        meta |= {} if values is None else {"values": values}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._functions = functions
         self._autograd = autograd
@@ -109,6 +115,7 @@ class Recorder:
             gradients=gradients,
             every=every,
             source=source,
+            values=values,
             read_autograd=self._reading.read if autograd else None,
         )
         self._graph: tuple[int, Graph] | None = None
@@ -207,7 +214,8 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                macs, flops, flops_backward, forward, backward, time_share, gradient, repeats.
+                macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm, value_largest,
+                not_finite, zeros, repeats.
             functions: whether calls of functions have rows, too.
             fold: whether calls that repeat have one row, which says ``× 12``; totals count every one.
         """
@@ -252,8 +260,10 @@ def _check_modules(modules: Sequence[Any] | Mapping[Any, Any]) -> None:
             )
 
 
-def _check(gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None) -> None:
+def _check(gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None, values: Any) -> None:
     """The same of what is no model."""
+    if values is not None and values not in get_args(Values):
+        raise ValueError(f"values={values!r}: it is one of None, {', '.join(map(repr, get_args(Values)))}")
     if gradients not in get_args(Gradients):
         raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
     for name, number in (("every", every), ("keep", keep)):

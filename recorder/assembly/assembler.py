@@ -12,14 +12,16 @@ Three things are worked out here and nowhere else:
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.open_calls import OpenCall, call_name
+from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
+from recorder.assembly.value_marks import Contents
 from recorder.errors import StreamError
 from recorder.events.stream import EventStream
 from recorder.events.types import (
@@ -27,7 +29,9 @@ from recorder.events.types import (
     Derived,
     Enter,
     Grad,
+    Held,
     Leave,
+    Measured,
     Members,
     Module,
     Op,
@@ -40,7 +44,7 @@ from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.names import Namespace, of_output, unlike_output
 from recorder.limits import DEEPEST
 
-__all__ = ["Origins", "assemble", "assemble_with_origins"]
+__all__ = ["assemble", "assemble_with_origins"]
 
 
 def assemble(stream: EventStream) -> Graph:
@@ -51,19 +55,6 @@ def assemble(stream: EventStream) -> Graph:
             does; the message has its number.
     """
     return assemble_with_origins(stream)[0]
-
-
-class Origins(NamedTuple):
-    """What a graph does not say, since it differs from run to run: where autograd's numbers and the stream's tensors
-    are in it.
-
-    ``makers`` has, by the number of the autograd node that an output had, who made the output, and the type of the
-    autograd node; nobody, where the output was met without having been seen made. ``values`` has the first value of
-    each tensor.
-    """
-
-    makers: dict[int, tuple[Node | None, str | None]]
-    values: dict[int, Value]
 
 
 def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
@@ -89,6 +80,7 @@ class _Assembler:
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.versions = Versions(self.nodes, len(stream))
+        self.contents = Contents(self.versions)
         self.frame: OpenCall | None = None
         self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
@@ -105,6 +97,8 @@ class _Assembler:
             Module: self._module,
             Members: self._members,
             Derived: self._derived,
+            Measured: self._measured,
+            Held: self.contents.held,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
         }
@@ -120,6 +114,7 @@ class _Assembler:
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
         self.versions.finish()
+        self.contents.finish()
         with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
@@ -162,6 +157,10 @@ class _Assembler:
                 found[id(v)] = v
         state.sources = tuple(found.values())
         self.versions.use(len(found))
+
+    def _measured(self, event: Measured) -> None:
+        if self.frame is None or not self.frame.ignored:
+            self.contents.measured(event)
 
     # Calls
 
@@ -238,6 +237,7 @@ class _Assembler:
     ) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
         frame, versions, makers = self.frame, self.versions, self.origins.makers
+        self.contents.mark(node, given, writes)
         for tensor in writes:
             versions.write(tensor, node)
         outputs: dict[int, Value] = {}

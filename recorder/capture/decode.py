@@ -41,6 +41,7 @@ from recorder.capture.raw_records import (
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
 from recorder.capture.tensor_stats import Measure
+from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
 
 __all__ = ["Decoder"]
 
@@ -81,6 +82,7 @@ class Decoder:
         self._entered: dict[int, Entry] = {}  # of calls that have not ended
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listed: dict[bytes, Attributes] = {}
+        self._not_finite: dict[int, str] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -93,6 +95,8 @@ class Decoder:
             DERIVED: self._derived,
             GRAD: self._grad,
             PARAMETER: self._parameter,
+            MEASURED: self._measured,
+            HELD: self._held,
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -118,6 +122,8 @@ class Decoder:
         self._references = [reference for reference in self._references if id(reference) in remembered]
         self._tensors = {key: number for key, number in self._tensors.items() if key in remembered}
         self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
+        left = set(self._tensors.values())
+        self._not_finite = {number: content for number, content in self._not_finite.items() if number in left}
         for address in self._storages.keys() - remembered.values():
             del self._storages[address]
         for backward in sorted(self._passes)[:-_PASSES]:
@@ -336,6 +342,28 @@ class Decoder:
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
         stats = tuple([_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats)
+
+    def _measured(self, reader: Reader) -> ev.Measured | None:
+        reference, measure = read_measured(reader.tags)
+        numbers, mean = measure.numbers(), measure.mean()
+        if numbers is None or mean is None:
+            return None
+        norm, largest, nan, inf, zeros = numbers
+        return ev.Measured(self._number(reference), ev.ValueStats(norm, largest, mean, nan, inf, zeros))
+
+    def _held(self, reader: Reader) -> ev.Held | None:
+        """All that is not finite, if it is not what it was."""
+        before = dict(self._not_finite)
+        for reference, content in read_held(reader.tags).contents():
+            number = self.number(reference)
+            if number is not None and content == "finite":
+                self._not_finite.pop(number, None)
+            elif number is not None:
+                self._not_finite[number] = content
+        if self._not_finite == before:
+            return None
+        kinds = ("nan", "inf", "unknown")
+        return ev.Held(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()

@@ -16,7 +16,6 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
@@ -36,8 +35,9 @@ from recorder.capture.call_stack import CallStack, OpenCall
 from recorder.capture.containers import named_tensors
 from recorder.capture.every_nth import EveryNth
 from recorder.capture.faults import Faults
-from recorder.capture.function_mode import Recording, Watching
+from recorder.capture.function_mode import Recording
 from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.mode_choice import mode_maker
 from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
 from recorder.capture.modules import Entry, Modules
 from recorder.capture.outside_calls import KNOWN, UNKNOWN, OutsideCalls
@@ -53,6 +53,7 @@ from recorder.capture.raw_records import (
     members_record,
 )
 from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of
+from recorder.capture.value_hooks import Values, value_hooks
 from recorder.errors import describe_error
 
 __all__ = ["Capture"]
@@ -69,12 +70,14 @@ class Capture:
         every: record each so-many-th step alone: see `recorder.capture.every_nth`.
         before_backward: called before a backward begins. Only where functions are recorded.
         source: record where functions are called.
+        values: what is recorded of the values of forward.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         modules: those that were called, and those that are recorded.
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
+        values: what measures the values of forward, if they are wanted.
         after_call: called when an outermost call has returned. Set it before `start`.
         is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
         faults: our own errors.
@@ -89,9 +92,12 @@ class Capture:
         every: int = 1,
         before_backward: Callable[[], None] | None = None,
         source: bool = False,
+        values: Values | None = None,
     ) -> None:
         self.log: Log = []
-        self.known = KnownTensors(self.log.extend, functions)
+        self._calls = CallStack(self.log)
+        self.values, self._append = value_hooks(values, self.log, self._calls, functions)
+        self.known = KnownTensors(self._append, functions)
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
@@ -99,19 +105,12 @@ class Capture:
         self.after_call: Callable[[], None] | None = None
         self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
         self._entries = self.modules.entries
-        self._calls = CallStack(self.log)
         self._stack = self._calls.stack
         self._outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
-        self._every_nth: EveryNth | None = None
-        if every != 1:
-            unwatch = self.backward.unwatch_parameters
-            self._every_nth = EveryNth(every, self.modules, self._calls, self._outside, unwatch)
-        self._make_mode: Callable[[], Mode] | None = None
-        if functions:
-            how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, source
-            self._make_mode = partial(Recording, *how)
-            if before_backward is not None:
-                self._make_mode = partial(Watching, before_backward, *how)
+        skips = self.modules, self._calls, self._outside, self.backward.unwatch_parameters
+        self._every_nth = EveryNth(every, *skips) if every != 1 else None
+        how = self._append, self._stack, self.known, self._outside.consumes, self.faults.add, source
+        self._make_mode = mode_maker(before_backward, self.values, *how) if functions else None
         self._mode: Mode | None = None
         self._keys = count()
         self._handles: list[Any] = []
@@ -125,6 +124,7 @@ class Capture:
         except Exception as error:
             self.faults.add(error)
         self._handles = [
+            *(() if self.values is None else self.values.install(self.faults.add)),
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
@@ -295,7 +295,7 @@ class Capture:
             # The call goes no earlier: whatever interrupts this hook, the modes are in it or back on the stack.
             del stack[-1]
             try:
-                self.log.extend(record)
+                self._append(record)
             finally:
                 for mode in call.popped:
                     if not mode.gone:
@@ -357,6 +357,8 @@ class Capture:
             self.known.tidy()
         self.modules.tidy()
         self.backward.watch_parameters(self.modules.roots())  # some may be new, or require a gradient only now
+        if self.values is not None:
+            self.values.begin(self.modules.parts())
 
     def _handed_back(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
         """What a call with an inside returned: all of it has been recorded already. Returns the names."""

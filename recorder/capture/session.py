@@ -22,6 +22,7 @@ from recorder.capture.process_groups import ProcessGroups
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.tensor_facts import Reference
+from recorder.capture.value_hooks import Values
 from recorder.events.store import Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Event, Header
@@ -40,10 +41,11 @@ class Session:
         roots: the modules whose calls are recorded, by the prefix of their names.
         store: where the events go.
         header: what the recording says of itself.
-        functions: see `Capture`, as for ``gradients``, ``every`` and ``source``.
+        functions: see `Capture`, as for ``gradients``, ``every``, ``source`` and ``values``.
         gradients: see there.
         every: see there.
         source: see there.
+        values: see there.
         read_autograd: is given the known tensors whenever the autograd graph may be worth reading; None if nobody wants
             it read while the run goes on.
 
@@ -64,10 +66,11 @@ class Session:
         gradients: Gradients,
         every: int,
         source: bool,
+        values: Values | None,
         read_autograd: Callable[[KnownTensors], None] | None,
     ) -> None:
         before_backward = self._read_autograd if read_autograd is not None and functions else None
-        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source)
+        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source, values)
         self.header = header
         self.recording = False
         self.changes = 0
@@ -196,6 +199,8 @@ class Session:
         with torch._C.DisableTorchFunction():
             described = describe(capture.modules.roots(), capture.modules.met, capture.known)
         capture.backward.read()
+        if capture.values is not None:
+            capture.values.read()
         capture.modules.met.clear()
         self._pending.append(described)
         self._ready = len(capture.log)

@@ -10,6 +10,8 @@ the times. Times are nanoseconds since the recorder was entered.
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Measured      what is in a tensor
+    Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
 """
@@ -23,7 +25,9 @@ from recorder.events.types import (
     Grad,
     GradStats,
     Header,
+    Held,
     Leave,
+    Measured,
     Member,
     Members,
     Module,
@@ -32,6 +36,7 @@ from recorder.events.types import (
     ParameterGrad,
     Tensor,
     TensorMeta,
+    ValueStats,
 )
 
 __all__ = [
@@ -43,7 +48,9 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Held",
     "Leave",
+    "Measured",
     "Member",
     "Members",
     "Module",
@@ -52,4 +59,5 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "ValueStats",
 ]

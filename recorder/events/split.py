@@ -9,7 +9,9 @@ from recorder.events.types import (
     Enter,
     Event,
     Grad,
+    Held,
     Leave,
+    Measured,
     Members,
     Module,
     Op,
@@ -49,6 +51,8 @@ class Parts:
         self._modules: dict[int, Module] = {}
         self._replaced: dict[int, Members] = {}
         self._held: dict[int, Tensor] = {}
+        self._not_finite: Held | None = None
+        self._measured: dict[int, Measured] = {}
         self._metas: dict[int, TensorMeta] = {}
         self._known: set[int] = set()
         self._part_of_call: dict[int, int] = {}
@@ -81,11 +85,14 @@ class Parts:
         """Forget what no later event can speak of: all tensors and modules but these."""
         _keep_only(self._held, tensors)
         _keep_only(self._metas, tensors)
+        _keep_only(self._measured, tensors)
         _keep_only(self._part_of_held, tensors)
         _keep_only(self._modules, modules)
         gone = [key for key, members in self._replaced.items() if any(n not in tensors for n in _used(members))]
         for key in gone:
             del self._replaced[key]
+        if self._not_finite is not None and any(tensor not in tensors for tensor in _used(self._not_finite)):
+            self._not_finite = None  # the next one says all that is still to be said
 
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
@@ -104,18 +111,24 @@ class Parts:
             return
         told: tuple[Event, ...] = (event,)
         if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):
-            told = (*self._replaced.values(), event)
+            told = (*self._replaced.values(), *(() if self._not_finite is None else (self._not_finite,)), event)
         part = self._parts[-1]
         for one in told:
             for tensor in _used(one):
                 if tensor not in self._known:
                     self._known.add(tensor)
                     part.append(Tensor(tensor, self._metas[tensor]))
+                    if tensor in self._measured:
+                        part.append(self._measured[tensor])
             part.append(one)
         if isinstance(event, Module):
             self._modules[event.module] = event
         elif isinstance(event, Members):
             self._replaced[event.module] = event
+        elif isinstance(event, Measured):
+            self._measured[event.tensor] = event
+        elif isinstance(event, Held):
+            self._not_finite = event
         elif isinstance(event, Tensor):
             self._known.add(event.tensor)
             self._metas[event.tensor] = event.meta
@@ -169,6 +182,10 @@ def _used(event: Event) -> Iterator[int]:
         yield from event.outputs
     elif isinstance(event, Members):
         yield from event.tensors
+    elif isinstance(event, Measured):
+        yield event.tensor
+    elif isinstance(event, Held):
+        yield from (*event.nan, *event.inf, *event.unknown)
     elif isinstance(event, Derived):
         yield event.tensor
         yield from event.sources

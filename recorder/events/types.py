@@ -10,6 +10,8 @@ the times. Times are nanoseconds since the recorder was entered.
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Measured      what is in a tensor
+    Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
 """
@@ -29,7 +31,9 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Held",
     "Leave",
+    "Measured",
     "Member",
     "Members",
     "Module",
@@ -38,6 +42,7 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "ValueStats",
 ]
 
 SCHEMA_VERSION = 1
@@ -180,6 +185,37 @@ class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     sources: tuple[Int64, ...]
 
 
+class ValueStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What is in a value of forward. ``norm`` (the 2-norm), ``largest`` magnitude and ``mean`` are over its finite
+    elements, 0 if there is none; ``nan`` and ``inf`` count the others; ``zeros`` is the share of zeros among all
+    elements, from 0 to 1. Of a complex tensor all of this is said of the magnitudes.
+    """
+
+    norm: float
+    largest: float
+    mean: float
+    nan: Int64 = 0
+    inf: Int64 = 0
+    zeros: float = 0.0
+
+
+class Measured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="measured"):
+    """What is in a tensor now: right after the call that made or wrote it, or before the one that is given it."""
+
+    tensor: Int64
+    stats: ValueStats
+
+
+class Held(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
+    """Which parameters and buffers of modules are not finite from here on: with NaN, with Inf and no NaN; and of which
+    nothing can be known. All others are finite.
+    """
+
+    nan: tuple[Int64, ...] = ()
+    inf: tuple[Int64, ...] = ()
+    unknown: tuple[Int64, ...] = ()
+
+
 class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is in a gradient. ``norm`` (the 2-norm) and ``largest`` magnitude are over its finite elements; ``nan`` and
     ``inf`` count the others; ``zeros`` is the share of zeros among all elements, from 0 to 1.
@@ -222,7 +258,7 @@ class ParameterGrad(
     stats: GradStats | None = None
 
 
-Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad
+Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Measured | Held | Grad | ParameterGrad
 """Any record of a stream."""
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recorder.figures import FIGURES, Figure, at_least, share_in_words
+from recorder.figures import (
+    FIGURES,
+    Figure,
+    at_least,
+    made_largest,
+    made_norm,
+    made_not_finite,
+    made_zeros,
+    share_in_words,
+)  # fmt: skip
 from recorder.graph.core import Metrics, Value
 from recorder.summary.rows import Row
 
@@ -109,9 +118,13 @@ COLUMNS: dict[str, Column] = {
         _figure("backward_time", lambda row, total: row.backward_ns, "backward"),
         _figure("time_share"),
         _figure("gradient", lambda row, total: row.gradient),
+        _figure("value_norm", lambda row, total: made_norm(row)),
+        _figure("value_largest", lambda row, total: made_largest(row)),
+        _figure("not_finite", lambda row, total: made_not_finite(row)),
+        _figure("zeros", lambda row, total: made_zeros(row)),
         Column("repeats", "times", lambda row, total: row.repeats if row.repeats > 1 else None, number=True),
     )
 }
 """Every column by its name. In what programs read, times are in nanoseconds and sizes in bytes."""
 
-DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient")
+DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient", "value_norm")

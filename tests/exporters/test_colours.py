@@ -133,7 +133,7 @@ def trained() -> Graph:
     """Metrics that are zero, unknown, and far apart, and a backward."""
     net = Net(lambda net, x: net.block(net.fc(x).view(4, 2)).relu(), fc=linear(), block=Block(
         lambda block, x: block.fc(x), fc=linear(2, 64)))  # fmt: skip
-    with Recorder(net, gradients="stats") as r:
+    with Recorder(net, gradients="stats", values="stats") as r:
         net(x()).sum().backward()
     return r.graph
 
@@ -162,6 +162,9 @@ def test_flops() -> None:
 @pytest.mark.parametrize("what", COLOURED)
 def test_every_figure_colours(what: Any) -> None:
     graph = trained()
+    if what == "not_finite":
+        for count, node in enumerate(graph.nodes):
+            node.outputs[0].meta["stats"]["nan"] = count
     values = [COLOURED[what].value(graph, node) for node in graph.nodes]
     assert any(values)
     drawn = fills(recorder.export(graph, "dot", colour_by=what))

@@ -66,9 +66,14 @@ def test_exported_names() -> None:
         "arrived_norm",
         "bytes_in_words",
         "count_in_words",
+        "made_largest",
+        "made_norm",
+        "made_not_finite",
+        "made_zeros",
         "meta_of",
         "norm_in_words",
         "share_in_words",
+        "stats_in_words",
         "time_in_words",
     ]
     assert recorder.testing.__all__ == [
@@ -125,7 +130,7 @@ def test_kinds_and_roles() -> None:
         (
             Graph,
             "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
-            " gradient_report lint name meta",
+            " gradient_report value_report lint name meta",
         ),
         (
             Node,

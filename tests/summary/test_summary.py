@@ -130,7 +130,7 @@ def conv() -> nn.Module:
 
 def test_columns_are_chosen_by_name() -> None:
     net = conv()
-    with Recorder(net, gradients="stats") as r:
+    with Recorder(net, gradients="stats", values="stats") as r:
         net(torch.randn(1, 2, 8, 8)).sum().backward()
     names = ["module", "inputs", "kernel", "groups", "trainable", "parameters_share", "macs", "activation_bytes"]
     summary = r.summary(columns=names)
@@ -153,6 +153,11 @@ def test_columns_are_chosen_by_name() -> None:
     assert list(r.summary(columns="flops").records()[0]) == ["flops"]
     norms = r.summary(columns=["gradient"]).records()
     assert norms[0]["gradient"] == pytest.approx(96**0.5)  # a one for each element of the sum
+    measured = r.summary(columns=["value_norm", "value_largest", "not_finite", "zeros"]).records()
+    stats = [node.outputs[0].meta["stats"] for node in r.graph.nodes if node.kind == "module"]
+    for told, said in zip(measured, [stats[-1], *stats], strict=True):  # the first row is what is around them
+        assert list(told.values()) == pytest.approx([said["norm"], said["largest"], 0, said["zeros"]])
+    assert "value_norm" in [column.name for column in r.summary().columns]
     with pytest.raises(OptionError, match="there is no column 'size'; there are: module, type, inputs"):
         r.summary(columns=["size"])
 
