@@ -18,6 +18,7 @@ import msgspec
 
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
+from recorder.assembly.holdings import Held
 from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.tensor_versions import Absurd, Versions
 from recorder.errors import StreamError
@@ -27,6 +28,7 @@ from recorder.events.types import (
     Derived,
     Enter,
     Grad,
+    Holdings,
     Leave,
     Members,
     Module,
@@ -94,7 +96,7 @@ class _Assembler:
         self.origins = Origins({}, self.versions.first)
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
-        self.reached = Reached()
+        self.reached, self.held = Reached(), Held()
 
     def graph(self) -> Graph:
         handlers = {
@@ -107,6 +109,7 @@ class _Assembler:
             Derived: self._derived,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
+            Holdings: self.held.take,
         }
         number = 0
         try:
@@ -124,7 +127,7 @@ class _Assembler:
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
-        return Graph(
+        graph = Graph(
             self.nodes,
             inputs=list(self.ends.inputs.values()),
             outputs=self.ends.outputs,
@@ -135,6 +138,8 @@ class _Assembler:
             input_names=[self.ends.input_names.get(key, "") for key in self.ends.inputs],
             output_names=self.ends.output_names,
         )
+        self.held.put(graph, self.called, self.module_of, self.versions.first)
+        return graph
 
     # Tensors
 
@@ -172,6 +177,7 @@ class _Assembler:
 
     def _members(self, event: Members) -> None:
         self.replaced[self.modules[event.module].module] = event.tensors
+        self.held.stand_ins.update(event.tensors)
 
     def _op(self, event: Op) -> None:
         if event.outermost:

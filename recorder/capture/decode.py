@@ -20,6 +20,7 @@ import msgspec
 
 from recorder import events as ev
 from recorder.capture.describe import name_function, plain
+from recorder.capture.holdings import HOLDINGS, Held
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     DERIVED,
@@ -93,6 +94,7 @@ class Decoder:
             DERIVED: self._derived,
             GRAD: self._grad,
             PARAMETER: self._parameter,
+            HOLDINGS: lambda reader: self._holdings(next(reader.tags)),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -344,6 +346,16 @@ class Decoder:
         if number is None:
             return None  # the model no longer has it
         return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
+
+    def _holdings(self, held: Held) -> ev.Holdings:
+        """Of tensors and modules that the events have told of."""
+
+        def numbers(references: list[ref[Any]]) -> tuple[int, ...]:
+            return tuple(dict.fromkeys(n for reference in references if (n := self.number(reference)) is not None))
+
+        modules = tuple([self._modules[id(entry)][0] for entry in held.called if id(entry) in self._modules])
+        uncalled = tuple([ev.Uncalled(fqn, op_type, numbers(tensors)) for fqn, op_type, tensors in held.uncalled])
+        return ev.Holdings(modules, numbers(held.parameters), uncalled, held.sharded, held.nothing)
 
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:

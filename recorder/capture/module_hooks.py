@@ -77,6 +77,7 @@ class Capture:
         backward: the hooks that are called in backward.
         after_call: called when an outermost call has returned. Set it before `start`.
         is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
+        outside, elsewhere: calls from outside; the `id` of each module that was called on another thread.
         faults: our own errors.
     """
 
@@ -101,20 +102,21 @@ class Capture:
         self._entries = self.modules.entries
         self._calls = CallStack(self.log)
         self._stack = self._calls.stack
-        self._outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
+        self.outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
         self._every_nth: EveryNth | None = None
         if every != 1:
             unwatch = self.backward.unwatch_parameters
-            self._every_nth = EveryNth(every, self.modules, self._calls, self._outside, unwatch)
+            self._every_nth = EveryNth(every, self.modules, self._calls, self.outside, unwatch)
         self._make_mode: Callable[[], Mode] | None = None
         if functions:
-            how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, source
+            how = self.log, self._stack, self.known, self.outside.consumes, self.faults.add, source
             self._make_mode = partial(Recording, *how)
             if before_backward is not None:
                 self._make_mode = partial(Watching, before_backward, *how)
         self._mode: Mode | None = None
         self._keys = count()
         self._handles: list[Any] = []
+        self.elsewhere: set[int] = set()
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -129,7 +131,7 @@ class Capture:
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
         if self._make_mode is not None:
-            self._handles += self._outside.watch_optimizers()
+            self._handles += self.outside.watch_optimizers()
             self._mode = self._make_mode()
             fused_paths.watch(self._step_aside)
             push(self._mode)
@@ -159,7 +161,7 @@ class Capture:
         """Call ``run()`` and record it as a call of a function with these arguments, if it is part of the recording.
         ``noted`` is called if so, whether functions are recorded or not.
         """
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args, kwargs) == UNKNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args, kwargs) == UNKNOWN:
             return run()
         noted()
         return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
@@ -171,7 +173,7 @@ class Capture:
         mode = self._mode
         if not isinstance(mode, Recording) or not self._calls.are_mine() or not on_stack(mode):
             return None
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args) != KNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args) != KNOWN:
             return None
         return mode
 
@@ -207,6 +209,7 @@ class Capture:
     def _ends_skipping(self, module: nn.Module, caller: Any) -> bool:
         """Whether a call of which we are told while we do not record is one to record after all."""
         if self._every_nth is None or get_ident() != self._calls.skipper:
+            self.elsewhere.add(id(module))
             return False
         return self._every_nth.enter(module, caller)
 
@@ -219,7 +222,7 @@ class Capture:
             self._calls.drop_stale(caller)
         if not stack:
             if backward_id() != -1:
-                if self._outside.skipping:
+                if self.outside.skipping:
                     return
                 flags = RECOMPUTED
             elif self.is_model(entry, module, caller):
@@ -227,7 +230,7 @@ class Capture:
                     return
                 flags = OUTERMOST
                 self._begin_outermost()
-            elif not self.started or self._outside.consumes(args) != KNOWN:
+            elif not self.started or self.outside.leaves_out(module, args):
                 return
             self._calls.watch_end(caller)
         if not entry.met:
@@ -351,7 +354,7 @@ class Capture:
         record += (END, tuple(names) if any(names) else None)
 
     def _begin_outermost(self) -> None:
-        self._outside.begin()
+        self.outside.begin()
         if self.backward.crowded:
             self.backward.tidy()
             self.known.tidy()

@@ -12,6 +12,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from recorder.events.types import (
@@ -23,6 +24,7 @@ from recorder.events.types import (
     Grad,
     GradStats,
     Header,
+    Holdings,
     Leave,
     Member,
     Members,
@@ -32,6 +34,7 @@ from recorder.events.types import (
     ParameterGrad,
     Tensor,
     TensorMeta,
+    Uncalled,
 )
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Holdings",
     "Leave",
     "Member",
     "Members",
@@ -52,4 +56,5 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
 ]

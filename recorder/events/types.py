@@ -12,6 +12,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from typing import Any, Literal
@@ -29,6 +30,7 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Holdings",
     "Leave",
     "Member",
     "Members",
@@ -38,6 +40,7 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
 ]
 
 SCHEMA_VERSION = 1
@@ -222,7 +225,32 @@ class ParameterGrad(
     stats: GradStats | None = None
 
 
-Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad
+class Uncalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A module of which no call was recorded, nor of anything in it. ``tensors`` are the parameters and buffers."""
+
+    fqn: str
+    op_type: str
+    tensors: tuple[Int64, ...] = ()
+
+
+class Holdings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="holdings"):
+    """A block of the recorder's ends. What is said last counts, for all of the recording.
+
+    ``modules`` are those of the called modules that are parts of a recorded model. ``parameters`` are those of the
+    models, and what else these held when the block began. Other modules and parameters are not registered. ``uncalled``
+    are the outermost modules without a call. ``sharded`` says that the models compute with other tensors than those
+    that are registered; ``nothing``, why nothing was recorded. A part of a recording may lack some of the tensors and
+    modules.
+    """
+
+    modules: tuple[Int64, ...] = ()
+    parameters: tuple[Int64, ...] = ()
+    uncalled: tuple[Uncalled, ...] = ()
+    sharded: bool = False
+    nothing: str | None = None
+
+
+Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad | Holdings
 """Any record of a stream."""
 
 

@@ -142,7 +142,7 @@ def _cell(column: Column, row: Row, guide: str, summary: "Summary") -> Text:
     """An error stands where the call's results would."""
     value = column.value(row, summary.total)
     if column.name == "module":
-        return Text.assemble((guide, "dim"), in_one_line(row.label))
+        return Text.assemble((guide, "dim"), in_one_line(row.label), " (not registered)" if row.unregistered else "")
     if column.name == "outputs" and row.error:
         return Text(harmless(row.error))
     if value is None:

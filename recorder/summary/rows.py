@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from recorder.analysis.metrics import Measured
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
+from recorder.graph.holdings import INSIDE
 from recorder.graph.regions import entering, leaving
 
 __all__ = ["Row", "rows_of"]
@@ -17,7 +18,8 @@ class Row(NamedTuple):
     ``parameters`` counts elements, those of a tensor that is used twice once; ``shared`` says that every one of them
     was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
     `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
-    of what arrived, NaN if that was not finite, None if it was not measured.
+    of what arrived, NaN if that was not finite, None if it was not measured. ``unregistered``: no recorded model holds
+    the module, which was called inside of one.
     """
 
     depth: int
@@ -35,6 +37,7 @@ class Row(NamedTuple):
     backward_ns: int | None
     gradient: float | None
     error: str | None
+    unregistered: bool = False
 
 
 def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
@@ -82,6 +85,7 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         backward_ns=place.backward_ns,
         gradient=arrived_norm(place),
         error=place.error,
+        unregistered=place.meta.get("unregistered") == INSIDE,
     )
 
 
