@@ -49,7 +49,7 @@ class Held:
         strange = {id(place) for call, place in called.items() if module_of[call].module not in own}
         registered = self.stand_ins.union(told.parameters)
         for tensor, value in values.items():
-            if tensor not in registered and _is_parameter(value, told.sharded):
+            if tensor not in registered and _is_parameter(value, told.unseen):
                 _mark(value, strange)
         for key, used in ((NEVER_CALLED, False), (ONLY_PARTS_USED, True)):
             found = [_described(uncalled, values) for uncalled in told.uncalled if _is_used(uncalled, values) is used]
@@ -76,11 +76,11 @@ def _unused(graph: Graph, uncalled: set[int]) -> int:
     return elements(unused)
 
 
-def _is_parameter(value: Value, sharded: bool) -> bool:
+def _is_parameter(value: Value, unseen: bool) -> bool:
     """Or what is used as if it were one."""
     if value.role == "parameter":
         return True
-    return value.role == "constant" and value.requires_grad and value.grad_fn is None and not sharded
+    return value.role == "constant" and value.requires_grad and value.grad_fn is None and not unseen
 
 
 def _mark(value: Value, strange: set[int]) -> None:

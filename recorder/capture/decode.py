@@ -355,7 +355,7 @@ class Decoder:
 
         modules = tuple([self._modules[id(entry)][0] for entry in held.called if id(entry) in self._modules])
         uncalled = tuple([ev.Uncalled(fqn, op_type, numbers(tensors)) for fqn, op_type, tensors in held.uncalled])
-        return ev.Holdings(modules, numbers(held.parameters), uncalled, held.sharded, held.nothing)
+        return ev.Holdings(modules, numbers(held.parameters), uncalled, held.unseen, held.nothing)
 
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:

@@ -31,23 +31,31 @@ class Part(NamedTuple):
 
 class Held(NamedTuple):
     """``called``: the parts of the models of which a call was recorded. ``uncalled``: the outermost of the others.
-    ``sharded``: what computes are other tensors than those that are registered. ``nothing``: why nothing was recorded.
+    ``unseen``: what requires a gradient may have been made of what they hold. ``nothing``: why nothing was recorded.
     """
 
     called: list[Entry]
     parameters: list[Reference]
     uncalled: list[Part]
-    sharded: bool
+    unseen: bool
     nothing: str | None
 
 
-def held(modules: Modules, began_with: list[Reference], elsewhere: Set[int], whole: bool, nothing: str | None) -> Held:
+def held(
+    modules: Modules,
+    began_with: list[Reference],
+    elsewhere: Set[int],
+    functions: bool,
+    whole: bool,
+    nothing: str | None,
+) -> Held:
     """What there is to say now.
 
     Args:
         modules: those that were called, and those that are recorded.
         began_with: what the models held when the block began: it is their own, whatever took its place.
         elsewhere: the `id` of each module that was called on another thread.
+        functions: calls of functions were recorded.
         whole: the block did what it was to do; otherwise nobody knows what it would have called.
         nothing: why nothing was recorded, if nothing was.
     """
@@ -64,8 +72,9 @@ def held(modules: Modules, began_with: list[Reference], elsewhere: Set[int], who
     # A replica of a part, as data parallelism makes them, is called on a thread of its own.
     if whole and called and others and elsewhere <= {id(part) for part in parts}:
         uncalled += _uncalled(modules.roots(), entries, elsewhere)
+    # Shards are put together where nobody looks.
     sharded = any(kind.__name__.startswith(("FSDP", "FullySharded")) for kind in set(map(type, parts)))
-    return Held(called, [*began_with, *own], uncalled, sharded, nothing)
+    return Held(called, [*began_with, *own], uncalled, sharded or not functions, nothing)
 
 
 def _called(entries: Mapping[int, Entry], module: nn.Module) -> Entry | None:

@@ -85,6 +85,7 @@ class Session:
         self._sinks: Sequence[Callable[[Event], None]] = ()
         self._crowded = _CROWD
         self._heard = False
+        self._functions = functions
 
     def begin(self, sinks: Sequence[Callable[[Event], None]]) -> None:
         """Record from here on. What is recorded goes to the sinks, too."""
@@ -142,7 +143,7 @@ class Session:
         began_with, capture.known.held = capture.known.held, []
         if nothing is not None or capture.modules.are_all_there():
             with torch._C.DisableTorchFunction():
-                said = held(capture.modules, began_with, elsewhere, whole, nothing)
+                said = held(capture.modules, began_with, elsewhere, self._functions, whole, nothing)
             self._cut()
             self._pending.append([HOLDINGS, said])
 

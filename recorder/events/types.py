@@ -238,15 +238,15 @@ class Holdings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
 
     ``modules`` are those of the called modules that are parts of a recorded model. ``parameters`` are those of the
     models, and what else these held when the block began. Other modules and parameters are not registered. ``uncalled``
-    are the outermost modules without a call. ``sharded`` says that the models compute with other tensors than those
-    that are registered; ``nothing``, why nothing was recorded. A part of a recording may lack some of the tensors and
-    modules.
+    are the outermost modules without a call. ``unseen`` says that what requires a gradient may have been made of
+    these where the recording did not look; ``nothing``, why nothing was recorded. A part of a recording may lack some
+    of the tensors and modules.
     """
 
     modules: tuple[Int64, ...] = ()
     parameters: tuple[Int64, ...] = ()
     uncalled: tuple[Uncalled, ...] = ()
-    sharded: bool = False
+    unseen: bool = False
     nothing: str | None = None
 
 

@@ -73,7 +73,7 @@ def test_layers_in_a_plain_list_are_not_registered(tmp_path: Path) -> None:
         assert str(summary).count(" (not registered)") == 3
         assert not report.ok
         assert not report.missing
-        assert [str(found) for found in report.unregistered][0] == (
+        assert str(report.unregistered[0]) == (
             "Linear.weight: not registered: no optimizer over the model's parameters sees it"
         )
         assert len(report.unregistered) == 6
@@ -112,6 +112,9 @@ def test_a_tensor_in_a_plain_list_that_requires_a_gradient(wrapped: Callable[...
     net = Net(lambda net, x: net.out(net.plain[0], x * 1), out=nn.Bilinear(4, 4, 2))
     net.plain = [wrapped(torch.randn(2, 4))]
     r = recorded(net, x(), functions=functions, gradients="on")
+    if not functions:  # then it may have been made in forward, and nobody looked
+        assert strange(r.graph) == []
+        return
     assert strange(r.graph) == ["constant"]
     assert [found.parameter for found in r.graph.gradient_report().unregistered] == ["constant"]
     assert r.summary().remarks[0].startswith("8 more parameters are used and not registered")
@@ -148,8 +151,12 @@ def replaced_while_it_runs() -> nn.Module:
 
 
 def detached_inside() -> nn.Module:
-    return Net(lambda net, x: torch.autograd.grad(net.fc(z := x.detach().requires_grad_()).sum(), z, create_graph=True)[0]
-               * net.fc(x), fc=linear())  # fmt: skip
+    def forward(net: Any, x: Tensor) -> Tensor:
+        z = x.detach().requires_grad_()
+        y: Tensor = torch.autograd.grad(net.fc(z).sum(), z, create_graph=True)[0] * net.fc(x)
+        return y
+
+    return Net(forward, fc=linear())
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
@@ -166,7 +173,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "parameters": lambda: Net(lambda net, x: x @ net.ps[0] + net.of["b"], ps=nn.ParameterList([torch.ones(4, 4)]),
                               of=nn.ParameterDict({"b": torch.ones(4)})),
     "encoder": lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
-    "iterated": lambda: Net(lambda net, x: [x := layer(x) for layer in net.body][-1], body=nn.Sequential(linear(), nn.ReLU())),
+    "iterated": lambda: Net(lambda net, x: net.body[1](net.body[0](x)), body=nn.Sequential(linear(), nn.ReLU())),
 }  # fmt: skip
 
 
@@ -174,14 +181,13 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("functions", [True, False])
 def test_what_is_registered_and_called_is_not_accused(make: Callable[[], nn.Module], functions: bool) -> None:
     net = make()
-    r = recorded(net, x(), functions=functions, gradients="on")
+    r = recorded(net, x(), functions=functions)
     told = [key for key in ("never_called", "only_parts_used", "nothing_recorded") if key in r.graph.meta]
     assert (strange(r.graph), told) == ([], [])
-    if functions:
+    if functions and isinstance(net, Net | nn.Sequential) and not hasattr(net, "w"):
         assert remarks(r.graph) == []
     own = {id(p): p.numel() for p in net.parameters()}
-    if "replaced" not in str(make):
-        assert r.summary().parameters in (sum(own.values()), sum(own.values()) + 16)  # and what was there before
+    assert r.summary().parameters == sum(own.values())
 
 
 def test_a_fused_layer_calls_nothing_and_uses_all() -> None:
@@ -422,16 +428,6 @@ def test_a_copy_is_told_even_if_something_else_was_recorded() -> None:
     assert warned(r, lambda: other(y.detach()) + y).startswith(
         "no call of Net was recorded in this block; calls of Net"
     )
-
-
-def test_a_block_for_backward_alone_records_something() -> None:
-    net = net_with_relu()
-    r = Recorder(net)
-    with r:
-        loss = net(x()).sum()
-    with r:
-        loss.backward()
-    assert r.graph.nodes[0].backward_ns is not None
 
 
 def test_a_step_that_is_left_out_is_no_empty_block() -> None:
