@@ -56,7 +56,7 @@ def held(
         began_with: what the models held when the block began: it is their own, whatever took its place.
         elsewhere: the `id` of each module that was called on another thread.
         functions: calls of functions were recorded.
-        whole: the block did what it was to do; otherwise nobody knows what it would have called.
+        whole: the block did what it was to do, and all of it was followed: otherwise nobody knows what it called.
         nothing: why nothing was recorded, if nothing was.
     """
     parts = list(modules.parts())

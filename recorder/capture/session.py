@@ -141,9 +141,10 @@ class Session:
             if nothing is not None:
                 self.shortfalls.nothing(nothing)
         began_with, capture.known.held = capture.known.held, []
+        followed = whole and "not_followed" not in self.header.meta  # what was not may have called anything
         if nothing is not None or capture.modules.are_all_there():
             with torch._C.DisableTorchFunction():
-                said = held(capture.modules, began_with, elsewhere, self._functions, whole, nothing)
+                said = held(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
             self._cut()
             self._pending.append([HOLDINGS, said])
 
