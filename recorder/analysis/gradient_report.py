@@ -10,7 +10,7 @@ from typing import Any
 
 from recorder.analysis.registration import Unregistered, with_registration
 from recorder.graph.core import Graph, Node, Value
-from recorder.terminal import in_one_line
+from recorder.terminal import in_one_line, printable
 
 __all__ = ["FACTOR", "GradientReport", "LayerGradient", "MissingGradient", "NotFinite", "gradient_report"]
 
@@ -115,7 +115,7 @@ class GradientReport:
         ):
             if found:
                 parts += [f"{title}:", *(f"  {in_one_line(str(item))}" for item in found)]
-        return "\n".join(["no fault found in the gradients", *parts] if self.ok else parts)
+        return printable("\n".join(["no fault found in the gradients", *parts] if self.ok else parts))
 
 
 def gradient_report(graph: Graph) -> GradientReport:

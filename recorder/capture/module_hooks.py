@@ -77,8 +77,7 @@ class Capture:
         backward: the hooks that are called in backward.
         after_call: called when an outermost call has returned. Set it before `start`.
         is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
-        outside, elsewhere: calls from outside; the `id` of each module that was called on another thread.
-        faults: our own errors.
+        outside, elsewhere, faults: calls from outside; the `id` of modules called on other threads; our own errors.
     """
 
     def __init__(

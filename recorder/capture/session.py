@@ -87,14 +87,14 @@ class Session:
         self._heard = False
         self._functions = functions
 
-    def begin(self, sinks: Sequence[Callable[[Event], None]]) -> None:
-        """Record from here on. What is recorded goes to the sinks, too."""
+    def begin(self, open_sinks: Callable[[], Sequence[Callable[[Event], None]]]) -> None:
+        """Record from here on. What is recorded goes to the sinks, too, which are opened if there is anywhere to go."""
         if self._decoder is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             self.header = msgspec.structs.replace(self.header, created=created)
             self._decoder = Decoder(perf_counter_ns())
-        self._sinks = sinks
         self._store.begin(self.header)
+        self._sinks = open_sinks()
         self._eagerly.start()
         watch(self.capture.replaced)
         self._process_groups.start()

@@ -18,6 +18,7 @@ from recorder.graph.holdings import BESIDE, INSIDE, elements, remarks, unregiste
 from recorder.summary.columns import COLUMNS, DEFAULT, Column
 from recorder.summary.formats import as_csv, as_json, as_markdown, as_table, as_text
 from recorder.summary.rows import Row, rows_of
+from recorder.terminal import encoding_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -145,18 +146,18 @@ class Summary:
         return DataFrame(self.records(), columns=[column.name for column in self.columns])
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        yield as_table(self)
+        yield as_table(self, options.encoding)
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
     def __str__(self) -> str:
-        """As wide as the terminal that it is printed on, if it is one."""
+        """As wide as the terminal that it is printed on, if it is one, and in characters that standard output has."""
         try:
             width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
         except (OSError, ValueError, AttributeError):
             width = None
-        return self.to_text(width)
+        return as_text(self, width, encoding_of(sys.stdout))
 
     def __repr__(self) -> str:
         return f"<Summary of {self.title}: {len(self.rows)} rows, {len(self.columns)} columns>"
