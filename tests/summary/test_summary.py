@@ -23,6 +23,7 @@ from recorder import ExportError, Graph, OptionError, Recorder
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder.summary import Summary
 from recorder.summary.columns import COLUMNS
+from recorder.summary.formats import _escaped
 
 
 def recorded(net: nn.Module, *, backward: bool = False) -> Recorder:
@@ -204,7 +205,7 @@ def test_what_fits_is_printed_as_rich_prints_it(name: str, monkeypatch: pytest.M
     net.block.function = lambda block, x: list(block.children())[-1](block.fc(x))
     summaries = [recorded(net, backward=True).summary(columns=columns) for columns in (None, "all")]
     ours = [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
-    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda summary, width: None)
+    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda *_: None)
     assert ours == [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
 
 
@@ -222,6 +223,16 @@ def test_markdown() -> None:
     ]
     assert "- 16 parameters, 16 trainable, 64 B" in text
     assert recorded(net).summary()._repr_markdown_().startswith("**Sequential**")
+
+
+def test_no_sign_of_markdowns_comes_from_a_name() -> None:
+    for sign in "\\`*<>|~&$@":
+        assert _escaped(f"a{sign}b") == f"a&#{ord(sign)};b"
+    assert _escaped("a_b [1, 2] a.b") == "a_b [1, 2] a.b"
+    assert _escaped("_a_ [x] http://www.a") == "&#95;a&#95; &#91;x] http&#58;//www&#46;a"
+    net = nn.Sequential()
+    net.add_module("$x$", linear())
+    assert "&#36;x&#36;" in recorded(net).summary().to_markdown()
 
 
 def test_csv() -> None:
