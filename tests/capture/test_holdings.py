@@ -487,3 +487,20 @@ def test_a_parametrization_is_called_where_it_is_used() -> None:
     parametrize.register_parametrization(fc, "weight", Twice())
     net = Net(lambda net, x: net.fc(x), fc=fc, idle=parametrizations.weight_norm(linear()))
     assert uncalled(recorded(net, x()).graph) == ["idle"]
+
+
+def test_a_buffer_that_is_used_is_a_part_that_is_used() -> None:
+    net = Net(
+        lambda net, x: net.fc(x) + net.table.angles, fc=linear(), table=Net(lambda net, x: x, angles=torch.ones(4))
+    )
+    graph = recorded(net, x()).graph
+    assert uncalled(graph) == []
+    assert graph.meta["only_parts_used"] == [{"fqn": "table", "op_type": "Net", "parameters": 0}]
+
+
+def test_a_name_on_the_page_is_text() -> None:
+    net = net_with_relu()
+    net.add_module("<img src=x>", linear())
+    page = str(recorded(net, x()).export("html"))
+    assert "<li>never called: &lt;img src=x&gt; (16 parameters)</li>" in page
+    assert "<img" not in page

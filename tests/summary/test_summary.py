@@ -19,7 +19,7 @@ from support.models import Block, Net, linear, x
 from support.zoo import ZOO
 from torch import nn
 
-from recorder import ExportError, Graph, OptionError, Recorder
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder.summary import Summary
 from recorder.summary.columns import COLUMNS
@@ -366,3 +366,16 @@ def test_names_are_shown_as_they_are() -> None:
 
 def test_nothing_recorded() -> None:
     assert "0 parameters" in str(Summary(Graph()))
+
+
+def test_a_row_that_shares_a_part_of_its_parameters_is_not_shared() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    rows = recorded(nn.Sequential(first, second, first)).summary().rows
+    assert [row.shared for row in rows] == [False, False, False, True]
+
+
+def test_the_last_line_has_the_times_of_forward_and_of_backward() -> None:
+    scope = Scope("", 0, "Net", name="Net", duration_ns=2_000_000, backward_ns=5_000_000)
+    graph = Graph([Node("a", "module", "A", "", "a", 0, scope, duration_ns=1)], scopes=[scope])
+    assert Summary(graph).totals()[-1].endswith(" · 2 ms forward · 5 ms backward")

@@ -343,3 +343,4 @@ def test_a_part_keeps_the_producer_of_what_is_only_returned() -> None:
         view.lint()
         assert {value.shape for value in view.outputs} == {(3,), (4,)}  # what nobody uses leads nowhere
         assert all(value.producer in view.nodes for value in view.outputs)
+        assert [(value.role, value.producer) for value in view.inputs] == [("input", None)]
