@@ -113,8 +113,7 @@ class Capture:
             if before_backward is not None:
                 self._make_mode = partial(Watching, before_backward, *how)
         self._mode: Mode | None = None
-        self._keys = count()
-        self._handles: list[Any] = []
+        self._keys, self._handles = count(), list[Any]()
         self.elsewhere: set[int] = set()
 
     def start(self) -> None:
