@@ -29,6 +29,7 @@ from recorder.events.stream import EventStream
 from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
 from recorder.graph.document import dumps, loads
+from recorder.graph.holdings import remarks
 from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
@@ -90,6 +91,7 @@ __all__ = [
     "loads",
     "make_dot",
     "readable",
+    "remarks",
     "save",
     "select",
     "unfold",

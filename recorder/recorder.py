@@ -61,8 +61,8 @@ class Recorder:
             `Graph.gradient_report`.
         stream: a file, as JSON Lines, into which the events are written while the run goes on, each time a call from
             outside has returned; they are not kept in memory. Whatever happens to the process, what the file holds can
-            be read with ``EventStream.load``. What goes wrong with the file ends the recording with a warning, and
-            never the run.
+            be read with ``EventStream.load``. A file that cannot be written is refused when the block begins, with a
+            `StreamError`. What goes wrong with it later ends the recording with a warning, and never the run.
         every: record each so-many-th step alone, the first one included. A step is a call of the module that was called
             first, with what follows until its next one.
         keep: keep the last so many recorded steps alone, so that a recording of any length takes the same memory.
@@ -123,7 +123,7 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         if self._session.recording:
             raise RecorderError("this Recorder is recording already: leave its block first, or make another Recorder")
-        self._session.begin(installed().open_sinks(self))
+        self._session.begin(lambda: installed().open_sinks(self))
         return self
 
     def __exit__(

@@ -18,6 +18,7 @@ import msgspec
 
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
+from recorder.assembly.holdings import Registry
 from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
@@ -30,6 +31,7 @@ from recorder.events.types import (
     Enter,
     Grad,
     Held,
+    Holdings,
     Leave,
     Measured,
     Members,
@@ -86,7 +88,7 @@ class _Assembler:
         self.origins = Origins({}, self.versions.first)
         self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
-        self.reached = Reached()
+        self.reached, self.registry = Reached(), Registry()
 
     def graph(self) -> Graph:
         handlers = {
@@ -101,6 +103,7 @@ class _Assembler:
             Held: self.contents.held,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
+            Holdings: self.registry.take,
         }
         number = 0
         try:
@@ -119,7 +122,7 @@ class _Assembler:
         self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
-        return Graph(
+        graph = Graph(
             self.nodes,
             inputs=list(self.ends.inputs.values()),
             outputs=self.ends.outputs,
@@ -130,6 +133,8 @@ class _Assembler:
             input_names=[self.ends.input_names.get(key, "") for key in self.ends.inputs],
             output_names=self.ends.output_names,
         )
+        self.registry.put(graph, self.called, self.module_of, self.versions.first)
+        return graph
 
     # Tensors
 
@@ -171,6 +176,7 @@ class _Assembler:
 
     def _members(self, event: Members) -> None:
         self.replaced[self.modules[event.module].module] = event.tensors
+        self.registry.stand_ins.update(event.tensors)
 
     def _op(self, event: Op) -> None:
         if event.outermost:

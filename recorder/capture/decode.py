@@ -20,6 +20,7 @@ import msgspec
 
 from recorder import events as ev
 from recorder.capture.describe import name_function, plain
+from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     DERIVED,
@@ -95,6 +96,7 @@ class Decoder:
             DERIVED: self._derived,
             GRAD: self._grad,
             PARAMETER: self._parameter,
+            HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             HELD: self._held,
         }

@@ -80,7 +80,7 @@ class Capture:
         values: what measures the values of forward, if they are wanted.
         after_call: called when an outermost call has returned. Set it before `start`.
         is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
-        faults: our own errors.
+        outside, elsewhere, faults: calls from outside; the `id` of modules called on other threads; our own errors.
     """
 
     def __init__(
@@ -106,14 +106,13 @@ class Capture:
         self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
         self._entries = self.modules.entries
         self._stack = self._calls.stack
-        self._outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
-        skips = self.modules, self._calls, self._outside, self.backward.unwatch_parameters
+        self.outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
+        skips = self.modules, self._calls, self.outside, self.backward.unwatch_parameters
         self._every_nth = EveryNth(every, *skips) if every != 1 else None
-        how = self._append, self._stack, self.known, self._outside.consumes, self.faults.add, source
+        how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
         self._make_mode = mode_maker(before_backward, self.values, *how) if functions else None
         self._mode: Mode | None = None
-        self._keys = count()
-        self._handles: list[Any] = []
+        self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -129,7 +128,7 @@ class Capture:
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
         if self._make_mode is not None:
-            self._handles += self._outside.watch_optimizers()
+            self._handles += self.outside.watch_optimizers()
             self._mode = self._make_mode()
             fused_paths.watch(self._step_aside)
             push(self._mode)
@@ -159,7 +158,7 @@ class Capture:
         """Call ``run()`` and record it as a call of a function with these arguments, if it is part of the recording.
         ``noted`` is called if so, whether functions are recorded or not.
         """
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args, kwargs) == UNKNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args, kwargs) == UNKNOWN:
             return run()
         noted()
         return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
@@ -171,7 +170,7 @@ class Capture:
         mode = self._mode
         if not isinstance(mode, Recording) or not self._calls.are_mine() or not on_stack(mode):
             return None
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args) != KNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args) != KNOWN:
             return None
         return mode
 
@@ -207,6 +206,7 @@ class Capture:
     def _ends_skipping(self, module: nn.Module, caller: Any) -> bool:
         """Whether a call of which we are told while we do not record is one to record after all."""
         if self._every_nth is None or get_ident() != self._calls.skipper:
+            self.elsewhere.add(id(module))
             return False
         return self._every_nth.enter(module, caller)
 
@@ -219,7 +219,7 @@ class Capture:
             self._calls.drop_stale(caller)
         if not stack:
             if backward_id() != -1:
-                if self._outside.skipping:
+                if self.outside.skipping:
                     return
                 flags = RECOMPUTED
             elif self.is_model(entry, module, caller):
@@ -227,7 +227,7 @@ class Capture:
                     return
                 flags = OUTERMOST
                 self._begin_outermost()
-            elif not self.started or self._outside.consumes(args) != KNOWN:
+            elif not self.started or self.outside.leaves_out(module, args):
                 return
             self._calls.watch_end(caller)
         if not entry.met:
@@ -328,9 +328,7 @@ class Capture:
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any
     ) -> None:
-        """Say what a call was given and returned. Into a record that is there, so that it is known what an error of
-        ours spoils.
-        """
+        """Say what a call was given and returned, in a record that is there: what an error of ours spoils is known."""
         entry, known = call.entry, self.known
         if entry.leaf:
             record += leaf_record(entry, call.key, call.flags, call.start, stop, error)
@@ -351,7 +349,7 @@ class Capture:
         record += (END, tuple(names) if any(names) else None)
 
     def _begin_outermost(self) -> None:
-        self._outside.begin()
+        self.outside.begin()
         if self.backward.crowded:
             self.backward.tidy()
             self.known.tidy()

@@ -134,6 +134,10 @@ class Modules:
         """The recorded modules that are still there, by the prefix of their names."""
         return {prefix: root for prefix, reference in self._roots.items() if (root := reference()) is not None}
 
+    def are_all_there(self) -> bool:
+        """Whether none of the recorded modules is gone."""
+        return len(self.roots()) == len(self._roots)
+
     def parts(self) -> Iterable[nn.Module]:
         """These and all that is in them, each once. `torch.nn.Module.modules` takes twice as long and more."""
         found: dict[int, nn.Module] = {}

@@ -6,6 +6,8 @@ runs a model or counts FLOPs.
 """
 
 import contextlib
+import io
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +25,7 @@ from recorder.cli.summary import summary
 from recorder.cli.view import view
 from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
 from recorder.plugins.manager import installed
-from recorder.terminal import folded, harmless
+from recorder.terminal import PLAINER, folded, harmless
 
 __all__ = ["main"]
 
@@ -34,7 +36,7 @@ class Commands(click.Group):
     asked_plugins = False
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _written_plainer():
             warnings.showwarning = lambda message, *_: say(f"warning: {folded(str(message))}")
             return super().main(*args, **kwargs)
 
@@ -54,6 +56,21 @@ class Commands(click.Group):
         if name in self.commands:
             raise PluginError(f"there is a command {name!r} already")
         super().add_command(cmd, name)
+
+
+@contextlib.contextmanager
+def _written_plainer() -> Iterator[None]:
+    """Whatever a command says comes out, where the terminal, file or pipe lacks a character."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors=PLAINER)
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ class ScriptRecorder(Recorder):
     def __enter__(self) -> "ScriptRecorder":
         super().__enter__()
         capture = self._session.capture
+        capture.outside.strangers = None  # if no model is found, the command says so
         # Only what has its final names is handed on.
         self._after_call, capture.after_call = capture.after_call or self._after_call, None
         return self

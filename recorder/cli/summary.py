@@ -8,6 +8,8 @@ import click
 from recorder.cli.run_model import HowToRun, model_flags
 from recorder.cli.source import load_or_run
 from recorder.summary import Summary
+from recorder.summary.formats import as_text
+from recorder.terminal import encoding_of
 
 __all__ = ["print_summary", "summary"]
 
@@ -47,7 +49,10 @@ def summary(
         print_summary(table)
     else:
         written = {"markdown": table.to_markdown, "csv": table.to_csv, "json": table.to_json}
-        click.echo(written[form](), nl=False)
+        text, encoding = written[form](), encoding_of(sys.stdout)
+        # In Markdown a line of the tree that was written plainer would end the cell.
+        lacking = "xmlcharrefreplace" if form == "markdown" else "backslashreplace"
+        click.echo(text.encode(encoding, lacking).decode(encoding), nl=False)
     if failure:
         raise click.ClickException(failure)
 
@@ -59,4 +64,4 @@ def print_summary(table: Summary) -> None:
     if sys.stdout.isatty():
         Console(highlight=False).print(table)
     else:
-        click.echo(table.to_text(), nl=False)
+        click.echo(as_text(table, None, encoding_of(sys.stdout)), nl=False)

@@ -14,6 +14,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from recorder.events.types import (
@@ -26,6 +27,7 @@ from recorder.events.types import (
     GradStats,
     Header,
     Held,
+    Holdings,
     Leave,
     Measured,
     Member,
@@ -36,6 +38,7 @@ from recorder.events.types import (
     ParameterGrad,
     Tensor,
     TensorMeta,
+    Uncalled,
     ValueStats,
 )
 
@@ -49,6 +52,7 @@ __all__ = [
     "GradStats",
     "Header",
     "Held",
+    "Holdings",
     "Leave",
     "Measured",
     "Member",
@@ -59,5 +63,6 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
     "ValueStats",
 ]

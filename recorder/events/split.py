@@ -10,6 +10,7 @@ from recorder.events.types import (
     Event,
     Grad,
     Held,
+    Holdings,
     Leave,
     Measured,
     Members,
@@ -58,6 +59,7 @@ class Parts:
         self._part_of_call: dict[int, int] = {}
         self._part_of_pass: dict[int, int] = {}
         self._part_of_held: dict[int, int] = {}
+        self._holdings: Holdings | None = None
 
     def __iter__(self) -> Iterator[list[Event]]:
         """The events of each part that is kept."""
@@ -79,7 +81,11 @@ class Parts:
                     tensors.add(event.tensor)
                 elif isinstance(event, Op):
                     tensors.update(output.tensor for output in event.outputs)
+                elif isinstance(event, Holdings):
+                    continue
                 yield event
+        if self._holdings is not None:
+            yield self._holdings
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
         """Forget what no later event can speak of: all tensors and modules but these."""
@@ -108,6 +114,11 @@ class Parts:
         if isinstance(event, ParameterGrad):
             at = self._part_of_pass.get(event.backward, self._last)
             self._put(max(at, self._part_of_held.get(event.tensor, 0)), event)
+            return
+        if isinstance(event, Holdings):  # it is of the whole recording
+            self._holdings = event
+            for part in self._parts:
+                part.append(event)
             return
         told: tuple[Event, ...] = (event,)
         if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):

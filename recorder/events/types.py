@@ -14,6 +14,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a module call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from typing import Any, Literal
@@ -32,6 +33,7 @@ __all__ = [
     "GradStats",
     "Header",
     "Held",
+    "Holdings",
     "Leave",
     "Measured",
     "Member",
@@ -42,6 +44,7 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
     "ValueStats",
 ]
 
@@ -258,7 +261,32 @@ class ParameterGrad(
     stats: GradStats | None = None
 
 
-Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Measured | Held | Grad | ParameterGrad
+class Uncalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A module of which no call was recorded, nor of anything in it. ``tensors`` are the parameters and buffers."""
+
+    fqn: str
+    op_type: str
+    tensors: tuple[Int64, ...] = ()
+
+
+class Holdings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="holdings"):
+    """A block of the recorder's ends. What is said last counts, for all of the recording.
+
+    ``modules`` are those of the called modules that are parts of a recorded model. ``parameters`` are those of the
+    models, and what else these held when the block began. Other modules and parameters are not registered. ``uncalled``
+    are the outermost modules without a call. ``unseen`` says that what requires a gradient may have been made of
+    these where the recording did not look; ``nothing``, why nothing was recorded. A part of a recording may lack some
+    of the tensors and modules.
+    """
+
+    modules: tuple[Int64, ...] = ()
+    parameters: tuple[Int64, ...] = ()
+    uncalled: tuple[Uncalled, ...] = ()
+    unseen: bool = False
+    nothing: str | None = None
+
+
+Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Measured | Held | Grad | ParameterGrad | Holdings
 """Any record of a stream."""
 
 

@@ -74,7 +74,9 @@ def _parameters(row: Row, total: Metrics) -> int | None:
 
 
 def _share(row: Row, total: Metrics) -> float | None:
-    return row.parameters / total["parameters"] if row.parameters and total.get("parameters") else None
+    """Of all that were used or are the models'."""
+    all_of_them = total.get("parameters", 0) + total.get("unregistered", 0)
+    return row.parameters / all_of_them if row.parameters and all_of_them else None
 
 
 def _trainable(row: Row, total: Metrics) -> str | None:

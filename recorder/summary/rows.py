@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from recorder.analysis.metrics import Measured
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
+from recorder.graph.holdings import INSIDE
 from recorder.graph.regions import entering, leaving
 
 __all__ = ["Row", "rows_of"]
@@ -18,7 +19,8 @@ class Row(NamedTuple):
     was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
     `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
     of what arrived, NaN if that was not finite, None if it was not measured. A row of a folded table may stand for
-    several calls, ``repeats`` of them, and says all of the first one.
+    several calls, ``repeats`` of them, and says all of the first one. ``unregistered``: no recorded model holds the
+    module, which was called inside of one.
     """
 
     depth: int
@@ -37,6 +39,7 @@ class Row(NamedTuple):
     gradient: float | None
     error: str | None
     repeats: int = 1
+    unregistered: bool = False
 
 
 def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
@@ -85,6 +88,7 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         gradient=arrived_norm(place),
         error=place.error,
         repeats=repeats,
+        unregistered=place.meta.get("unregistered") == INSIDE,
     )
 
 

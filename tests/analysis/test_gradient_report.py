@@ -281,7 +281,7 @@ def test_why_a_parameter_got_no_gradient(tmp_path: Path) -> None:
         "cut.weight": "detached by detach",
         "quiet.weight": "used in quiet, whose result requires no gradient",
         "side.weight": "used in side, and backward did not come by: what it computed is not in the loss",
-        "unused.weight": "not used in any recorded call",
+        "unused.weight": "its module `unused` was never called",
     }
     gradients: Any
     for gradients in ("on", "stats", "calls"):

@@ -147,6 +147,7 @@ def step(net: Net, batch: Tensor, error: BaseException, at: int) -> tuple[int, b
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:nothing was recorded")  # if it comes before the first record
 @pytest.mark.parametrize("kind", [Own, TimeoutError])
 def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
     net, batch = small()

@@ -51,6 +51,7 @@ def test_exported_names() -> None:
         "loads",
         "make_dot",
         "readable",
+        "remarks",
         "save",
         "select",
         "unfold",

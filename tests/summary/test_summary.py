@@ -19,10 +19,11 @@ from support.models import Block, Net, linear, x
 from support.zoo import ZOO
 from torch import nn
 
-from recorder import ExportError, Graph, OptionError, Recorder
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder.summary import Summary
 from recorder.summary.columns import COLUMNS
+from recorder.summary.formats import _escaped
 
 
 def recorded(net: nn.Module, *, backward: bool = False) -> Recorder:
@@ -208,7 +209,7 @@ def test_what_fits_is_printed_as_rich_prints_it(name: str, monkeypatch: pytest.M
     net.block.function = lambda block, x: list(block.children())[-1](block.fc(x))
     summaries = [recorded(net, backward=True).summary(columns=columns) for columns in (None, "all")]
     ours = [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
-    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda summary, width: None)
+    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda *_: None)
     assert ours == [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
 
 
@@ -226,6 +227,16 @@ def test_markdown() -> None:
     ]
     assert "- 16 parameters, 16 trainable, 64 B" in text
     assert recorded(net).summary()._repr_markdown_().startswith("**Sequential**")
+
+
+def test_no_sign_of_markdowns_comes_from_a_name() -> None:
+    for sign in "\\`*<>|~&$@":
+        assert _escaped(f"a{sign}b") == f"a&#{ord(sign)};b"
+    assert _escaped("a_b [1, 2] a.b") == "a_b [1, 2] a.b"
+    assert _escaped("_a_ [x] http://www.a") == "&#95;a&#95; &#91;x] http&#58;//www&#46;a"
+    net = nn.Sequential()
+    net.add_module("$x$", linear())
+    assert "&#36;x&#36;" in recorded(net).summary().to_markdown()
 
 
 def test_csv() -> None:
@@ -359,3 +370,16 @@ def test_names_are_shown_as_they_are() -> None:
 
 def test_nothing_recorded() -> None:
     assert "0 parameters" in str(Summary(Graph()))
+
+
+def test_a_row_that_shares_a_part_of_its_parameters_is_not_shared() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    rows = recorded(nn.Sequential(first, second, first)).summary().rows
+    assert [row.shared for row in rows] == [False, False, False, True]
+
+
+def test_the_last_line_has_the_times_of_forward_and_of_backward() -> None:
+    scope = Scope("", 0, "Net", name="Net", duration_ns=2_000_000, backward_ns=5_000_000)
+    graph = Graph([Node("a", "module", "A", "", "a", 0, scope, duration_ns=1)], scopes=[scope])
+    assert Summary(graph).totals()[-1].endswith(" · 2 ms forward · 5 ms backward")

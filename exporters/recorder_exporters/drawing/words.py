@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recorder import Graph, Node, Scope, Value
+from recorder import Graph, Node, Scope, Value, remarks
 from recorder.figures import stats_in_words
 
 __all__ = [
@@ -43,7 +43,8 @@ def caption(value: Value) -> str:
 
 def title_of(graph: Graph) -> str:
     """What to write above a drawing."""
-    return graph.name or "graph"
+    name = graph.name or "graph"
+    return name if graph.nodes else ": ".join([name, *remarks(graph)[:1]])
 
 
 def short_name(place: Node | Scope) -> str:
