@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recorder_exporters.scenes
 
 import recorder
 import recorder.events
@@ -30,6 +31,7 @@ PUBLIC = {
     "recorder": {*recorder.__all__},
     "recorder.events": {*recorder.events.__all__},  # what a sink gets
     "recorder.testing": {*recorder.testing.__all__},
+    "recorder_exporters.scenes": {*recorder_exporters.scenes.__all__},
 }
 
 
