@@ -18,6 +18,9 @@ from recorder import ROOM, Graph, Node, Register, hookimpl, without_accumulation
 
 __all__ = ["TikzExporter"]
 
+ABREAST = 3
+"""Outputs that stand beside each other at the end; of more, each stands where it was made."""
+
 WIDEST = 200.0
 """What a frame is widened to, in big points, for its title to stand beside the arrow that comes in."""
 
@@ -134,7 +137,8 @@ class _Figure:
             across, up = title.size(1, 0)
             around = None if frame.parent is None else frame_number[frame.parent]
             plan.frames.append((max(across, wide.get(frame, 0.0)), up, around))
-        plan.last = [box_number[box] for box in self.scene.boxes if box.kind == "output"]
+        outputs = [box_number[box] for box in self.scene.boxes if box.kind == "output"]
+        plan.last = outputs if len(outputs) <= ABREAST else []
         spine = {(node, after) for node, after in pairwise(graph.nodes) if _goes_on(node, after)}
         for arrow in self.scene.arrows:
             straight = (arrow.tail.subject, arrow.head.subject) in spine

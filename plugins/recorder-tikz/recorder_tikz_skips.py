@@ -17,7 +17,7 @@ def with_skips(layout: Layout, plan: Plan, direction: str) -> Layout:
     """The layout with straight ways and square corners for arrows that would bend around boxes, where there is room."""
     turned = direction == "LR"
     boxes = {number: _turned(place) if turned else place for number, place in layout.boxes.items()}
-    router = _Router(boxes)
+    router = _Router(boxes, [_turned(place) if turned else place for place in layout.frames.values()])
     lines: dict[int, Line] = {}
     for number in sorted(layout.lines, key=lambda n: _length(layout.lines[n])):
         tail, head, _ = plan.lines[number]
@@ -42,8 +42,9 @@ def _length(line: Line) -> float:
 class _Router:
     """Finds ways in a figure that runs upwards or downwards, and keeps them apart."""
 
-    def __init__(self, boxes: dict[int, Place]) -> None:
+    def __init__(self, boxes: dict[int, Place], frames: Sequence[Place]) -> None:
         self._boxes = boxes
+        self._frames = [Rect.of(place) for place in frames]
         self._channels: list[tuple[float, float, float]] = []
         self._entered: set[tuple[int, int]] = set()
         self._left: set[tuple[int, int]] = set()
@@ -59,7 +60,7 @@ class _Router:
             bend = (far - max(start.x, end.x)) if side > 0 else (min(start.x, end.x) - far)
             if bend < 12 or (head, side) in self._entered or (tail, side) in self._left:
                 continue
-            for step in range(5):
+            for step in range(6):
                 across = (max(far, beyond) if side > 0 else min(far, beyond)) + side * APART * step
                 if self._is_free(across, start, end, edges, (tail, head)):
                     self._channels.append((across, *sorted((start.y, end.y))))
@@ -71,6 +72,9 @@ class _Router:
     def _is_free(self, across: float, start: Place, end: Place, edges: list[float], ends: tuple[int, int]) -> bool:
         low, high = sorted((start.y, end.y))
         if any(abs(across - x) < APART and low < top and bottom < high for x, bottom, top in self._channels):
+            return False
+        borders = [(x, frame) for frame in self._frames for x in (frame.left, frame.right)]
+        if any(abs(across - x) < 3 and low < frame.high and frame.low < high for x, frame in borders):
             return False
         legs = [Rect(across - 3, low, across + 3, high)]
         for edge, place in zip(edges, (start, end)):

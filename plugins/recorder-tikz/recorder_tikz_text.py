@@ -73,10 +73,12 @@ def width(text: str, size: float) -> float:
 def _em(character: str) -> float:
     if character in "iljtfI.,:;!'|()[] ":
         return 0.36
+    if character == "…":
+        return 1.5
     if character in "mwMW×—→%@":
         return 0.9
     if character.isupper():
         return 0.74
-    if ord(character) > 0x17F and character not in "–…":
+    if ord(character) > 0x17F and character != "–":
         return 3.8 if character not in _GREEK else 0.65
     return 0.56
