@@ -95,7 +95,8 @@ format: setup-dev
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
 	    texlive-latex-base texlive-latex-recommended texlive-pictures >/dev/null; \
-	else echo "for all tests, install Graphviz, Chromium and LaTeX: apt install graphviz chromium texlive-pictures"; fi
+	else echo "for all tests, install Graphviz, Chromium and LaTeX: apt install graphviz chromium \
+	  texlive-latex-recommended texlive-pictures"; fi
 	@mkdir -p .make && touch $@
 
 .make/node: $(MERMAID)/package.json $(MERMAID)/package-lock.json

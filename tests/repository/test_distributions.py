@@ -96,7 +96,9 @@ def test_the_command_line_writes_what_they_add(site: Path) -> None:
     flops = [node["meta"].get("flops") for node in json.loads(written["net.json"])["nodes"] if node["kind"] == "module"]
     assert sum(map(bool, flops)) == 21  # the convolutions and the linear layer
     listed = run(site, *recorder_, "formats").split()
-    assert {"edgelist", "graphml", "cytoscape", "node-link", "model-explorer", "model-explorer-data"} <= set(listed)
+    assert {"edgelist", "graphml", "cytoscape", "node-link", "model-explorer", "model-explorer-data", "tikz"} <= set(
+        listed
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
