@@ -87,13 +87,16 @@ format: setup-dev
 	$(OLDEST)/bin/python -m pip install --quiet --constraint .make/lowest.txt --editable '.[test]'
 	@touch $@
 
-# Graphviz and Chromium, for the tests that read our formats back with the real programs. As root on Debian they are
-# installed; elsewhere the tests that need them say what is missing, and skip.
+# Graphviz, Chromium and LaTeX, for the tests that read our formats back with the real programs. As root on Debian they
+# are installed; elsewhere the tests that need them say what is missing, and skip.
 .make/system:
-	@if { command -v dot && command -v chromium; } >/dev/null; then :; \
+	@if { command -v dot && command -v chromium && command -v pdflatex && kpsewhich tikz.sty; } >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null; \
-	else echo "for all tests, install Graphviz and Chromium: apt install graphviz chromium"; fi
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	    texlive-latex-base texlive-latex-recommended texlive-pictures >/dev/null; \
+	else echo "for all tests, install Graphviz, Chromium and LaTeX: apt install graphviz chromium \
+	  texlive-latex-recommended texlive-pictures"; fi
 	@mkdir -p .make && touch $@
 
 .make/node: $(MERMAID)/package.json $(MERMAID)/package-lock.json
