@@ -318,13 +318,12 @@ def test_one_tensor_that_a_leaf_returns_twice_is_one_output_and_the_next_is_coun
     build = StreamBuilder()
     x = build.tensor((2, 4))
     with net([x], build=build) as call:
-        y = build.op("pool", "Pool", [x], (2, 4), (2, 1))
+        build.op("pool", "Pool", [x], (2, 4), (2, 1))
         last = build.stream._events.pop()
         assert isinstance(last, Op)
         first, second = last.outputs
         twice = msgspec.structs.replace(last, outputs=(first, first, second), output_names=("a", "b", "c"))
         build.append(twice)
-        assert isinstance(y, tuple)
         call.outputs = [first.tensor, first.tensor, second.tensor]
     graph = assemble(build.stream)
     pool = of(graph, "pool")
