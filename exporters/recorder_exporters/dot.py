@@ -42,7 +42,7 @@ passes, so that this tells its time, and not the number of nodes: with care, 2,0
 FONT = '"Helvetica,Arial,sans-serif"'
 GRAPH: Attributes = {
     "fontname": FONT, "fontsize": "14", "fontcolor": "", "labelloc": "t", "pad": "0.2",
-    "nodesep": "0.28", "ranksep": "0.42",
+    "nodesep": "0.28", "ranksep": "0.48",
 }  # fmt: skip
 NODE: Attributes = {
     "shape": "box", "style": '"rounded,filled"', "penwidth": "0.9", "height": "0.3", "width": "0.6",
@@ -52,7 +52,7 @@ EDGE: Attributes = {
     "color": "", "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8", "fontcolor": "",
 }  # fmt: skip
 GRADIENT: Attributes = {"style": "dashed", "tooltip": "gradient", "dir": "back", "constraint": "false"}
-HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
+HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 
 
 def _numbered(graph: Graph, scene: Scene) -> dict[Box, str]:

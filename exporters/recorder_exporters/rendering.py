@@ -86,18 +86,29 @@ class _Program:
 
 def _arranged(drawing: Drawing, program: _Program) -> tuple[str, ...]:
     """The text of a drawing with the place of everything, and what the program has to be told of it."""
+    note = "laid out fast" if drawing.fast else ""
     room = Places()
-    best: Placement | None = None
-    for _ in range(1 if drawing.fast else ATTEMPTS):
-        try:
-            layout = layout_of(program.run(drawing.at(room, numbered=True), "-Tjson").decode())
-        except ValueError:
-            return (drawing.text(),)
-        found = placement(drawing, layout, None if best is None else best.letters)
-        if best is None or found.missing < best.missing:
-            best = found
-        if not found.missing:
-            break
-        room = roomier(drawing, room, found)
-    assert best is not None
-    return drawing.at(best.places), "-Kneato", "-n2"
+    best: tuple[int, Places, Placement] | None = None
+    try:
+        for _ in range(1 if drawing.fast else ATTEMPTS):
+            found = _placed(drawing, program, room, note, None if best is None else best[2])
+            if best is None or found.missing < best[0]:
+                best = found.missing, room, found
+            if not found.missing:
+                break
+            room = roomier(drawing, room, found)
+        assert best is not None
+        missing, room, found = best
+        if missing:
+            told = " · ".join(filter(None, [note, found.in_words]))
+            # The note takes a line of the heading, of which a layout has to know.
+            found = found if note else _placed(drawing, program, room, told, found)
+            note = told
+    except ValueError:
+        return (drawing.text(),)  # a layout that cannot be read
+    return drawing.at(found.places, note), "-Kneato", "-n2"
+
+
+def _placed(drawing: Drawing, program: _Program, room: Places, note: str, known: Placement | None) -> Placement:
+    layout = layout_of(program.run(drawing.at(room, note, numbered=True), "-Tjson").decode())
+    return placement(drawing, layout, None if known is None else known.letters)

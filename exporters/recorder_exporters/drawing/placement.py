@@ -47,6 +47,13 @@ class Placement:
         """How many texts have no place."""
         return len(self.untitled) + len(self.unnamed)
 
+    @property
+    def in_words(self) -> str:
+        """What is left out."""
+        counts = [(len(self.unnamed), "shape"), (len(self.untitled), "title")]
+        told = [f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts if count]
+        return f"no room for {' and '.join(told)}" if told else ""
+
 
 def placement(drawing: Drawing, layout: Layout, letters: Mapping[int, Rect] | None = None) -> Placement:
     """Where all the words of a drawing go. What finds no place is left out. ``letters`` are what titles cover, known
@@ -104,17 +111,13 @@ def _titles(
     drawing: Drawing, layout: Layout, letters: Mapping[int, Rect], obstacles: Obstacles
 ) -> tuple[dict[int, Attributes], list[int]]:
     """The inner frames first: one that grows makes those around it grow."""
-    inside: dict[int, list[int]] = {}
     attributes: dict[int, Attributes] = {}
     untitled: list[int] = []
     grown: dict[int, Rect] = {number: frame.bounds for number, frame in layout.frames.items()}
     for number in reversed(range(len(drawing.frames))):
         frame = layout.frames.get(number)
-        parent = drawing.frames[number].parent
         if frame is None:
             continue
-        for child in inside.get(number, ()):
-            grown[number] = _around(grown[number], grown[child].wider(BORDERS, 0))
         if frame.title is not None and number in letters:
             around = list(_holders(drawing, number))
             others = [rect for other, rect in grown.items() if other != number and other not in around]
@@ -129,11 +132,12 @@ def _titles(
                 attributes[number] = {"label": '""'}
             else:
                 (x, y), grown[number] = found
+                for depth, other in enumerate(around, 1):
+                    if other in grown:
+                        grown[other] = _around(grown[other], grown[number].wider(BORDERS * depth, 0))
                 attributes[number] = {"lp": f'"{x:.2f},{y:.2f}"'}
                 obstacles.add(letters[number].moved(x, y))
         obstacles.add_border(grown[number])
-        if parent is not None:
-            inside.setdefault(parent, []).append(number)
     for number, rect in grown.items():
         written = ",".join(f"{side:.2f}" for side in rect)
         attributes[number] = {**attributes.get(number, {}), "bb": f'"{written}"'}
