@@ -8,8 +8,8 @@ from recorder_exporters.drawing.layout import Path, Rect
 
 __all__ = ["Obstacles"]
 
-CELL = 24.0
-"""The side of a cell, in points: about a label."""
+CELL = 16.0
+"""The side of a cell, in points: about the height of a label."""
 
 
 class Obstacles:
@@ -29,6 +29,7 @@ class Obstacles:
             for part in range(parts):
                 a, b = part / parts, (part + 1) / parts
                 ends = x + a * (to_x - x), y + a * (to_y - y), x + b * (to_x - x), y + b * (to_y - y)
+                ends = ends if ends[0] <= ends[2] else (*ends[2:], *ends[:2])
                 around = Rect(
                     min(ends[0], ends[2]), min(ends[1], ends[3]), max(ends[0], ends[2]), max(ends[1], ends[3])
                 )
@@ -46,16 +47,20 @@ class Obstacles:
 
     def within(self, rect: Rect, but: Container[Hashable] = ()) -> Iterator[tuple[float, float]]:
         """From where to where, from left to right, each thing covers a place; of a line, what of it is inside."""
+        left, low, right, high = rect
         for cell in _cells(rect):
             for a, b, c, d, is_line, owner in self._cells.get(cell, ()):
+                # Most of what is near is not in the place: that is told first, and soon.
+                if c < left or a > right or (b < low and d < low) or (b > high and d > high):
+                    continue
                 if owner is not None and owner in but:
                     continue
                 if is_line:
                     inside = _inside(rect, a, b, c, d)
                     if inside is not None:
                         yield inside
-                elif rect.left < c and a < rect.right and rect.low < d and b < rect.high:
-                    yield max(a, rect.left), min(c, rect.right)
+                elif left < c and a < right and low < d and b < high:
+                    yield max(a, left), min(c, right)
 
 
 def _cells(rect: Rect) -> Iterator[tuple[int, int]]:

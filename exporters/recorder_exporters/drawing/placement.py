@@ -6,7 +6,7 @@ bending arrows, or not at all. So it lays out boxes and lines, and where they le
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 from recorder_exporters.drawing.clearance import Obstacles
 from recorder_exporters.drawing.dot_drawing import ArrowMark, Attributes, Drawing, Places
@@ -304,26 +304,30 @@ def _label(
     """The middle of a label beside its arrow: where dot has ``kept`` room for it, or where nothing else is near and it
     is in the frame that is the arrow's ``home``, if there is such a place.
     """
-    places = [*([] if kept is None else [kept]), *_beside(path, size)]
-    for around, apart, inside in ((5.0, 1.5, home), (1.5, 1.5, home), *([(1.5, 1.5, None)] if home else [])):
-        for place in places:
-            rect = _centred(place, size)
-            if inside is not None and not (inside.left <= rect.left and rect.right <= inside.right):
-                continue
-            if obstacles.is_free(rect.wider(around), (own,)) and obstacles.is_free(rect.wider(apart)):
-                return place
-    return None
+    second: Point | None = None
+    third: Point | None = None
+    for place in chain([] if kept is None else [kept], _beside(path, size)):
+        rect = _centred(place, size)
+        if not obstacles.is_free(rect.wider(1.5)):
+            continue
+        if home is not None and not (home.left <= rect.left and rect.right <= home.right):
+            third = third or place
+        elif obstacles.is_free(rect.wider(5.0), (own,)):
+            return place
+        else:
+            second = second or place
+    return second or third
 
 
 def _beside(path: Path, size: Point) -> Iterator[Point]:
     """Places beside a line, the best first: close to it, at its right or above, where it begins rather than ends."""
     width, height = size[0] / 2, size[1] / 2
-    points = _along(path, 2.0)
+    points = list(islice(_along(path, 2.0), 300))
     middle = min(len(points) // 2, 20)
-    order = sorted(range(len(points)), key=lambda at: (abs(at - middle), at))[:60]
-    order += range(60, len(points), 4)
+    order = sorted(range(min(len(points), 60)), key=lambda at: (abs(at - middle), at))
+    order += range(60, len(points), 6)
     for gap in (4.0, 8.0):
-        for at in order[:120]:
+        for at in order:
             x, y = points[at]
             (ax, ay), (bx, by) = points[max(at - 1, 0)], points[min(at + 1, len(points) - 1)]
             if abs(by - ay) >= abs(bx - ax):
@@ -337,10 +341,8 @@ def _beside(path: Path, size: Point) -> Iterator[Point]:
                 yield x, y - height - gap - lean
 
 
-def _along(path: Path, step: float) -> list[Point]:
+def _along(path: Path, step: float) -> Iterator[Point]:
     """Points of a line that are so far apart."""
-    points: list[Point] = []
     for (x, y), (to_x, to_y) in pairwise(path):
         parts = max(1, round(((to_x - x) ** 2 + (to_y - y) ** 2) ** 0.5 / step))
-        points += [(x + (to_x - x) * part / parts, y + (to_y - y) * part / parts) for part in range(parts)]
-    return points
+        yield from ((x + (to_x - x) * part / parts, y + (to_y - y) * part / parts) for part in range(parts))
