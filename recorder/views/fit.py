@@ -4,6 +4,7 @@ from collections import Counter
 
 from recorder.graph.core import Graph, Scope
 from recorder.views.collapse import collapse
+from recorder.views.ellipsis import abridged
 from recorder.views.fold import fold
 from recorder.views.matching import Where, is_module, levels
 
@@ -12,13 +13,17 @@ __all__ = ["ROOM", "drawn", "narrowed", "readable"]
 ROOM = 50
 """Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
 
+FEWEST, LARGER = 8, 90
+"""A drawing of fewer nodes says too little of a model that has more: rather than that it may be so large."""
+
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
     """A view that can be read: the graph itself if it is small enough.
 
     If it is not, repetitions are folded, and modules that call no other module are shown as one node: a normalization
     or an activation that is written out in functions is news to nobody. If that is not enough, it is collapsed as deep
-    as there is room for.
+    as there is room for; where that leaves next to nothing there is more room, and where even that is too little, the
+    ends of long rows are shown and an ellipsis between.
 
     Args:
         graph: any graph, views too.
@@ -36,12 +41,21 @@ def narrowed(graph: Graph, nodes: int) -> Graph:
     view = collapse(graph, where=lambda scope: scope.parent is not None and id(scope) not in holders)
     if drawn(view) <= nodes:
         return view
-    for counts in (_is_no_container, is_module):
-        level = levels(view.scopes, counts)
-        depth = _deepest(view, nodes, level, counts)
-        if depth is not None:
-            break
-    closed = {scope.name for scope in view.scopes if counts(scope) and level[id(scope)] >= (depth or 0)}
+    for room in (nodes, max(nodes, LARGER)):
+        for counts in (_is_no_container, is_module):
+            level = levels(view.scopes, counts)
+            depth = _deepest(view, room, level, counts) or 0
+            found = _closed(view, level, counts, depth)
+            if drawn(found) >= min(FEWEST, nodes):
+                return found
+    # From one box to hundreds in one step: the ends of what those are.
+    opened = _closed(view, level, counts, depth + 1)
+    return abridged(opened, nodes) if drawn(opened) > nodes else opened
+
+
+def _closed(view: Graph, level: dict[int, int], counts: Where, depth: int) -> Graph:
+    """A view with all scopes that count closed from a level on."""
+    closed = {scope.name for scope in view.scopes if counts(scope) and level[id(scope)] >= depth}
     return collapse(view, where=lambda scope: scope.name in closed)
 
 
