@@ -96,10 +96,8 @@ def _arrows(graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, be
             if beside and straight and _is_alone(arrow) and arrow.tail.frame is arrow.head.frame:
                 words = _label_beside(value, words["label"], (arrow.tail, arrow.head) in twofold)
         told.add((value, arrow.head))
-        forms = [
-            label_of_arrow(arrow.words, theme.faint, apart="", flat=flat) if lines else "" for flat in (False, True)
-        ]
-        yield ArrowMark(ids[arrow.tail], ids[arrow.head], attributes, lines, *forms, id(value), words)
+        below, flat = (label_of_arrow(arrow.words, theme.faint, "", flat=f) if lines else "" for f in (False, True))
+        yield ArrowMark(ids[arrow.tail], ids[arrow.head], attributes, lines, below, flat, id(value), words)
     # Drawn from head to tail: an edge from below to above dot leads around what is in between.
     back = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
     for arrow in scene.arrows:
@@ -219,7 +217,7 @@ def drawing_of(
     attributes |= {} if colours.page is None else {"bgcolor": f'"{colours.page}"'}
     name = legible(title, 200).replace("\\", "\\\\").replace('"', '\\"')
     ids = _numbered(graph, scene)
-    numbers = {frame: number for number, frame in enumerate(scene.frames)}
+    numbers: dict[Frame | None, int] = {frame: number for number, frame in enumerate(scene.frames)}
     return Drawing(
         f'"{name or "graph"}"',
         (attributes, NODE, {**EDGE, "color": f'"{colours.edge}"', "fontcolor": f'"{colours.words}"'}),

@@ -14,7 +14,9 @@ ROOM = 50
 """Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
 
 FEWEST, LARGER = 8, 90
-"""A drawing of fewer nodes says too little of a model that has more: rather than that it may be so large."""
+"""A drawing of fewer nodes says too little of a model that has more: rather than that it may be so large. Of another
+room these are the same shares.
+"""
 
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
@@ -28,7 +30,8 @@ def readable(graph: Graph, nodes: int = ROOM) -> Graph:
     Args:
         graph: any graph, views too.
         nodes: how many there is room for. Those that only accumulate a parameter's gradient are not counted, since
-            drawings show the parameter instead. A graph that is larger even with every scope closed stays larger.
+            drawings show the parameter instead. An autograd graph that is larger even with every scope closed stays
+            larger.
     """
     return graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes)
 
@@ -41,16 +44,18 @@ def narrowed(graph: Graph, nodes: int) -> Graph:
     view = collapse(graph, where=lambda scope: scope.parent is not None and id(scope) not in holders)
     if drawn(view) <= nodes:
         return view
-    for room in (nodes, max(nodes, LARGER)):
+    fewest, larger = FEWEST * nodes // ROOM, LARGER * nodes // ROOM
+    for room in (nodes, larger):
         for counts in (_is_no_container, is_module):
             level = levels(view.scopes, counts)
-            depth = _deepest(view, room, level, counts) or 0
-            found = _closed(view, level, counts, depth)
-            if drawn(found) >= min(FEWEST, nodes):
+            depth = _deepest(view, room, level, counts)
+            found = _closed(view, level, counts, depth or 0)
+            if depth is not None and drawn(found) >= fewest:
                 return found
-    # From one box to hundreds in one step: the ends of what those are.
-    opened = _closed(view, level, counts, depth + 1)
-    return abridged(opened, nodes) if drawn(opened) > nodes else opened
+    # From next to nothing to hundreds in one step, or hundreds even if all is closed: the ends of what those are.
+    opened = found if drawn(found) > larger else _closed(view, level, counts, (depth or 0) + 1)
+    is_run = all(node.kind != "autograd" for node in opened.nodes)
+    return abridged(opened, nodes) if is_run and drawn(opened) > larger else opened
 
 
 def _closed(view: Graph, level: dict[int, int], counts: Where, depth: int) -> Graph:

@@ -471,7 +471,8 @@ def test_the_layout_is_fast_for_graphs_that_would_take_long(graph: Graph, fast: 
     text = recorder.export(graph, "dot", depth=None)
     assert text == recorder.export(graph, "dot", fast=fast, depth=None)
     assert isinstance(text, str)
-    assert ("splines=line" in text, "taillabel" in text) == (fast, not fast)
+    assert ("nslimit=1" in text, "taillabel" in text, "laid out fast, without shapes" in text) == (fast, not fast, fast)
+    assert "splines" not in text, "straight lines run through boxes"
 
 
 def test_scopes_that_nest_too_deeply() -> None:

@@ -70,7 +70,9 @@ def blemishes(svg: str) -> Blemishes:
     crossed: dict[str, list[str]] = {"cluster": [], "edge": [], "node": []}
     for text in texts:
         crossed[text.kind] += [
-            f"{text.words!r} of {text.owner} is crossed by {owner}" for owner, line in lines if any(map(text.holds, line))
+            f"{text.words!r} of {text.owner} is crossed by {owner}"
+            for owner, line in lines
+            if any(map(text.holds, line))
         ]
     free = [text for text in texts if text.kind != "node"]
     on_texts = [

@@ -60,7 +60,7 @@ class Layout:
     """
 
     boxes: Mapping[str, Rect]
-    placed: Mapping[str, Mapping[str, str]]
+    placed: Mapping[str, dict[str, str]]
     frames: Mapping[int, TitledFrame]
     arrows: Mapping[int, tuple[Path, str]]
     labels: Mapping[int, Point]
@@ -74,7 +74,7 @@ def layout_of(text: str) -> Layout:
         ValueError: it does not say it in the way that is known.
     """
     boxes: dict[str, Rect] = {}
-    placed: dict[str, Mapping[str, str]] = {}
+    placed: dict[str, dict[str, str]] = {}
     frames: dict[int, TitledFrame] = {}
     arrows: dict[int, tuple[Path, str]] = {}
     labels: dict[int, Point] = {}

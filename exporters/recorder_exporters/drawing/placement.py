@@ -280,7 +280,8 @@ def _labels(drawing: Drawing, layout: Layout, obstacles: Obstacles) -> tuple[dic
         else:
             missing.append(number)
     told = {arrows[number].value for number in found}
-    return found, [number for number in missing if arrows[number].value not in told]
+    once = {arrows[number].value: number for number in reversed(missing) if arrows[number].value not in told}
+    return found, list(once.values())
 
 
 def _home(drawing: Drawing, layout: Layout, arrow: ArrowMark) -> Rect | None:
