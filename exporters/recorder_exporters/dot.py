@@ -236,7 +236,7 @@ class DotExporter:
         direction: where the data flows: to the bottom or to the right.
         title: what stands above; the graph's name if None, nothing if empty.
         legend: whether to explain the colours, those that occur.
-        shapes: whether edges carry shape and dtype. Not drawn in a fast layout.
+        shapes: whether edges carry shape and dtype. Not in DOT text for a fast layout.
         initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
             their own if they are shared or used by a function. One that the graph returns is always drawn. In an
             autograd graph the parameter stands for the node that accumulates its gradient, too.

@@ -38,7 +38,7 @@ class PngExporter:
     """Picture of pixels, for slides and issues.
 
     Options of `export`: those of `recorder_exporters.dot.DotExporter`, and
-        dpi: pixels per inch. Graphviz scales a picture of more than 32,767 pixels down.
+        dpi: pixels per inch. A picture of more than 32,767 pixels one way cannot be drawn.
         timeout: seconds that the layout may take.
     """
 

@@ -81,6 +81,11 @@ class _Program:
         if done.returncode or not done.stdout:
             complaint = done.stderr.decode(errors="replace").strip() or f"it ended with status {done.returncode}"
             raise ExportError(f"{self.path} could not draw the graph: {complaint}")
+        if b"too large for" in done.stderr:  # it has scaled the picture down, so that nobody can read it
+            raise ExportError(
+                "the picture has more than the 32,767 pixels that can be drawn one way; take svg or pdf, fewer pixels "
+                "an inch (dpi=...), or draw less (depth=1)"
+            )
         return done.stdout
 
 

@@ -43,9 +43,9 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
-    return ColourScale(
-        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes), values
-    )
+    folded = any("repeats" in place.meta for place in (*graph.nodes, *graph.scopes))
+    broken, unknown = not all(map(math.isfinite, found)), len(found) < len(graph.nodes)
+    return ColourScale(figure, theme, low, high, 0 in found, broken, unknown, values, folded)
 
 
 def colours_of(theme: Theme) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def colours_of(theme: Theme) -> dict[str, Any]:
 @dataclass(frozen=True)
 class ColourScale:
     """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
-    ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes.
+    ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes;
+    where some are ``folded``, those of one repetition.
     """
 
     figure: Figure
@@ -77,6 +78,7 @@ class ColourScale:
     broken: bool
     unknown: bool
     values: Mapping[Node, float | None] = field(default_factory=dict)
+    folded: bool = False
 
     def step(self, value: float) -> int:
         """How far along the ramp a positive figure is, as a position in it."""
@@ -125,4 +127,4 @@ class ColourScale:
             items += [self.style_of(math.nan), f"NaN or Inf{GAP}"]
         if self.unknown:
             items += [self.style_of(None), "not known"]
-        return [f"{self.figure.called}{GAP}", *items]
+        return [f"{self.figure.called}{' of each' if self.folded else ''}{GAP}", *items]
