@@ -196,3 +196,16 @@ def test_a_gradient_goes_back_along_an_arrow_only_if_asked_for() -> None:
     for on, expected in ((False, []), (True, ["0>1", "1>sum"])):
         back = [arrow for arrow in scene(recording.graph, backward=on).arrows if arrow.gradient]
         assert [f"{arrow.tail.subject.name}>{arrow.head.subject.name}" for arrow in back] == expected
+
+
+def test_scopes_that_hold_nothing_but_each_other_are_one_frame() -> None:
+    root = Scope("", 0, "Net", name="Net")
+    outer = Scope("a", 0, "Wrapper", root, "a")
+    middle = Scope("a.b", 0, "Wrapper", outer, "a.b")
+    inner = Scope("a.b.c", 0, "Block", middle, "a.b.c")
+    nodes = [Node(f"add_{number}", "function", "add", "torch.add", scope=inner) for number in range(2)]
+    drawn = scene(Graph(nodes, scopes=[root, outer, middle, inner]))
+    assert [said(frame.lines[0]) for frame in drawn.frames] == ["Net", "a.b.c Block"]
+    assert all(box.frame is drawn.frames[1] for box in drawn.boxes)
+    middle.error = "ValueError: no"
+    assert len(scene(Graph(nodes, scopes=[root, outer, middle, inner])).frames) == 4, "an error is told where it was"

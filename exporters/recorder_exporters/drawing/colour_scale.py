@@ -43,7 +43,7 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
-    folded = any("repeats" in place.meta for place in (*graph.nodes, *graph.scopes))
+    folded = any("repeats" in p.meta for p in graph.nodes) or any("repeats" in p.meta for p in graph.scopes)
     broken, unknown = not all(map(math.isfinite, found)), len(found) < len(graph.nodes)
     return ColourScale(figure, theme, low, high, 0 in found, broken, unknown, values, folded)
 
