@@ -93,18 +93,18 @@ def _arranged(drawing: Drawing, program: _Program) -> tuple[str, ...]:
     """The text of a drawing with the place of everything, and what the program has to be told of it."""
     note = "laid out fast" if drawing.fast else ""
     room = Places()
-    best: tuple[int, Places, Placement] | None = None
+    best: tuple[Places, Placement] | None = None
     try:
         for _ in range(1 if drawing.fast else ATTEMPTS):
-            found = _placed(drawing, program, room, note, None if best is None else best[2])
-            if best is None or found.missing < best[0]:
-                best = found.missing, room, found
-            if not found.missing:
+            found = _placed(drawing, program, room, note, None if best is None else best[1])
+            if best is None or found.faults < best[1].faults:
+                best = room, found
+            if found.faults == (0, 0):
                 break
             room = roomier(drawing, room, found)
         assert best is not None
-        missing, room, found = best
-        if missing:
+        room, found = best
+        if found.missing:
             told = " · ".join(filter(None, [note, found.in_words]))
             # The note takes a line of the heading, of which a layout has to know.
             found = found if note else _placed(drawing, program, room, told, found)

@@ -35,17 +35,25 @@ WIDEST = 130.0
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """``untitled`` are the frames, by number, for whose titles there is no place, ``unnamed`` the arrows."""
+    """``untitled`` are the frames, by number, for whose titles there is no place, ``unnamed`` the arrows; ``hidden``
+    counts boxes that a line runs through.
+    """
 
     places: Places
     untitled: Sequence[int]
     unnamed: Sequence[int]
     letters: Mapping[int, Rect]
+    hidden: int = 0
 
     @property
     def missing(self) -> int:
         """How many texts have no place."""
         return len(self.untitled) + len(self.unnamed)
+
+    @property
+    def faults(self) -> tuple[int, int]:
+        """By what one is worse than another: boxes that a line runs through first."""
+        return self.hidden, self.missing
 
     @property
     def in_words(self) -> str:
@@ -61,17 +69,24 @@ def placement(drawing: Drawing, layout: Layout, letters: Mapping[int, Rect] | No
     """
     letters = letters or {n: frame.letters for n, frame in layout.frames.items() if frame.title is not None}
     obstacles = Obstacles()
-    for rect in layout.boxes.values():
-        obstacles.add(rect)
+    at: dict[str, set[int]] = {}
     for number, (path, _) in layout.arrows.items():
         obstacles.add_line(path, number)
+        for end in (drawing.arrows[number].tail, drawing.arrows[number].head):
+            at.setdefault(end, set()).add(number)
+    # Dot leads a line through a box now and then, where it has to bend many.
+    hidden = sum(not obstacles.is_free(rect.wider(-2), at.get(id, ())) for id, rect in layout.boxes.items())
+    for rect in layout.boxes.values():
+        obstacles.add(rect)
     frames, untitled = _titles(drawing, layout, letters, obstacles)
     arrows: dict[int, Attributes] = {number: {"pos": written} for number, (_, written) in layout.arrows.items()}
     labels, unnamed = _labels(drawing, layout, obstacles)
     for number, ((x, y), is_flat) in labels.items():
         markup = drawing.arrows[number].flat if is_flat else drawing.arrows[number].markup
         arrows[number] |= {"label": markup, "lp": f'"{x:.2f},{y:.2f}"'}
-    return Placement(Places(dict(layout.placed), arrows, frames, dict(layout.graph)), untitled, unnamed, letters)
+    return Placement(
+        Places(dict(layout.placed), arrows, frames, dict(layout.graph)), untitled, unnamed, letters, hidden
+    )
 
 
 def roomier(drawing: Drawing, room: Places, found: Placement) -> Places:
@@ -83,7 +98,8 @@ def roomier(drawing: Drawing, room: Places, found: Placement) -> Places:
         letters = found.letters[number]
         titles[number] = {"label": _blank(2 * (letters.right - letters.left) + 40, letters.high - letters.low)}
     labels: dict[int, Attributes] = {}
-    for number in found.unnamed:
+    worded = [number for number, arrow in enumerate(drawing.arrows) if arrow.lines]
+    for number in worded if found.hidden else found.unnamed:  # more room for all of them leads lines round boxes, too
         width, height = _size(drawing.arrows[number])
         labels[number] = {"label": _blank(width + 12, height + 2)}
     return Places(arrows={**room.arrows, **labels}, frames={**room.frames, **titles})
@@ -307,6 +323,9 @@ def _label(
     """
     second: Point | None = None
     third: Point | None = None
+    if kept is not None:  # dot's room may be nearer to another arrow
+        near = _centred(kept, size).wider(10)
+        kept = kept if any(near.left < x < near.right and near.low < y < near.high for x, y in path) else None
     for place in chain([] if kept is None else [kept], _beside(path, size)):
         rect = _centred(place, size)
         if not obstacles.is_free(rect.wider(1.5)):
