@@ -1,8 +1,6 @@
 """Graphviz's DOT language, and so what the pictures are rendered from.
 
-The scene says what is drawn; here it becomes DOT's attributes, and `_write` puts those into pydot. pydot guesses
-whether a text needs quotes, and guesses wrong on some; so nothing that comes from a model reaches it as an id, and
-every label and tooltip is quoted before.
+The scene says what is drawn; here it becomes DOT's attributes, and `drawing.dot_drawing` writes those down.
 
 Operations have round corners, tensors sharp ones.
 """
@@ -10,10 +8,11 @@ Operations have round corners, tensors sharp ones.
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-from recorder import ROOM, ExportError, Graph, Node, Value, without_accumulation
+from recorder import ROOM, Graph, Node, Value, without_accumulation
 from recorder_exporters.drawing.colour_scale import ColourBy
+from recorder_exporters.drawing.dot_drawing import ArrowMark, Attributes, BoxMark, Drawing, FrameMark
 from recorder_exporters.drawing.dot_markup import (
     heading,
     is_prominent,
@@ -24,6 +23,7 @@ from recorder_exporters.drawing.dot_markup import (
 )
 from recorder_exporters.drawing.fields import fields
 from recorder_exporters.drawing.scene import Arrow, Box, Frame, Part, Scene, scene_of
+from recorder_exporters.drawing.signature import takes_options_of
 from recorder_exporters.drawing.styles import Style
 from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
 from recorder_exporters.drawing.words import legible, shape_of, times, title_of
@@ -38,104 +38,21 @@ LARGE = 2_000
 passes, so that this tells its time, and not the number of nodes: with care, 2,000 take it about three seconds, and
 28,000, which DenseNet-121 has, half a minute."""
 
-Attributes: TypeAlias = dict[str, Any]
-
 # What is empty here, a theme fills in.
 FONT = '"Helvetica,Arial,sans-serif"'
 GRAPH: Attributes = {
     "fontname": FONT, "fontsize": "14", "fontcolor": "", "labelloc": "t", "pad": "0.2",
-    "nodesep": "0.28", "ranksep": "0.42",
+    "nodesep": "0.28", "ranksep": "0.48",
 }  # fmt: skip
 NODE: Attributes = {
     "shape": "box", "style": '"rounded,filled"', "penwidth": "0.9", "height": "0.3", "width": "0.6",
-    "margin": '"0.13,0.07"', "fontname": FONT, "fontsize": "11",
+    "margin": '"0.16,0.07"', "fontname": FONT, "fontsize": "11",
 }  # fmt: skip
 EDGE: Attributes = {
     "color": "", "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8", "fontcolor": "",
 }  # fmt: skip
 GRADIENT: Attributes = {"style": "dashed", "tooltip": "gradient", "dir": "back", "constraint": "false"}
-HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1", "splines": "line"}
-
-
-class DotExporter:
-    """Graphviz DOT: module calls as nested clusters, shapes on the edges, colours by kind.
-
-    Options of `export`:
-        direction: where the data flows: to the bottom or to the right.
-        title: what stands above; the graph's name if None, nothing if empty.
-        legend: whether to explain the colours, those that occur.
-        shapes: whether edges carry shape and dtype. Not drawn in a fast layout.
-        initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
-            their own if they are shared or used by a function. One that the graph returns is always drawn. In an
-            autograd graph the parameter stands for the node that accumulates its gradient, too.
-        backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
-            the recording tells.
-        colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
-            that the legend shows. ``"gradient"`` is the norm of the gradients that arrived, which
-            ``Recorder(net, gradients="stats")`` measures; the others are those of `recorder.figures`. Grey is a call
-            of which it is not known.
-        show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
-            ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
-        theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
-        fast: whether to lay out fast rather than well; by the graph's size if None.
-    """
-
-    name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"
-    room = ROOM
-
-    def export(
-        self,
-        graph: Graph,
-        *,
-        direction: Literal["TB", "LR"] = "TB",
-        title: str | None = None,
-        legend: bool = True,
-        shapes: bool = True,
-        initializers: bool = False,
-        backward: bool = False,
-        colour_by: ColourBy = "kind",
-        show: str | tuple[str, ...] | None = None,
-        theme: ThemeName = "light",
-        fast: bool | None = None,
-    ) -> str:
-        """The graph as DOT text.
-
-        Raises:
-            OptionError: what to colour by is not known, or there is no such field to show.
-            ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
-        """
-        graph = without_accumulation(graph)
-        shown = fields(show, shapes)
-        scene = scene_of(
-            graph,
-            shown=shown,
-            theme=THEMES[theme],
-            colour_by=colour_by,
-            initializers=initializers,
-            lists=True,
-            backward=backward,
-        )
-        if fast is None:
-            fast = _span(graph) > LARGE
-        title = title_of(graph) if title is None else title
-        attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
-        steps = scene.scale.legend() if scene.scale is not None and legend else []
-        kinds, less = (scene.legend, scene.note) if legend else ([], "")
-        if title or kinds or steps or less:  # as the label of the whole drawing: it takes no part in the layout
-            attributes["label"] = heading(title, kinds, 4 if direction == "TB" else 8, steps, less)
-        ids = _numbered(graph, scene)
-        arrows = _arrows(graph, scene, ids, THEMES[theme], worded=not fast, beside=direction == "TB")
-        return _write(scene, attributes, title, ids, arrows, THEMES[theme])
-
-    def torchviz_drawing(self, width: int) -> "TorchvizDrawing":
-        """What `recorder.make_dot` draws on, which asks the installed exporter of DOT for it."""
-        from recorder_exporters.torchviz import TorchvizDrawing
-
-        return TorchvizDrawing(width)
-
-
-Edge: TypeAlias = tuple[str, str, Attributes]
-"""From where to where, and how it looks."""
+HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 
 
 def _numbered(graph: Graph, scene: Scene) -> dict[Box, str]:
@@ -152,9 +69,7 @@ def _numbered(graph: Graph, scene: Scene) -> dict[Box, str]:
     return {box: f"{letter}{number}" for letter, group in groups.items() for number, box in enumerate(group)}
 
 
-def _arrows(
-    graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, worded: bool, beside: bool
-) -> Iterator[Edge]:
+def _arrows(graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, beside: bool) -> Iterator[ArrowMark]:
     """The arrows of a scene and, after them, the way back of the gradients.
 
     Dot makes room for a label by bending the edge, and in nested clusters it bends all of them. So on the spine, which
@@ -173,19 +88,21 @@ def _arrows(
         if straight:
             attributes["weight"] = "4"  # much more, and dot shears the clusters apart
         # Of two edges that run side by side one has the words, and what is returned has them in its box.
-        if worded and arrow.words and value not in returned and (value, arrow.head) not in told:
-            words = label_of_arrow(arrow.words, theme.faint)
+        words: Attributes = {}
+        lines: tuple[str, ...] = ()
+        if arrow.words and value not in returned and (value, arrow.head) not in told:
+            lines = tuple(part.text for part in arrow.words)
+            words = {"label": label_of_arrow(arrow.words, theme.faint)}
             if beside and straight and _is_alone(arrow) and arrow.tail.frame is arrow.head.frame:
-                attributes |= _label_beside(value, words, (arrow.tail, arrow.head) in twofold)
-            else:
-                attributes["label"] = words
+                words = _label_beside(value, words["label"], (arrow.tail, arrow.head) in twofold)
         told.add((value, arrow.head))
-        yield ids[arrow.tail], ids[arrow.head], attributes
+        below, flat = (label_of_arrow(arrow.words, theme.faint, "", flat=f) if lines else "" for f in (False, True))
+        yield ArrowMark(ids[arrow.tail], ids[arrow.head], attributes, lines, below, flat, id(value), words)
     # Drawn from head to tail: an edge from below to above dot leads around what is in between.
     back = {**GRADIENT, "color": f'"{theme.styles["gradient"].line}"'}
     for arrow in scene.arrows:
         if arrow.gradient:
-            yield ids[arrow.tail], ids[arrow.head], back
+            yield ArrowMark(ids[arrow.tail], ids[arrow.head], back)
 
 
 def _is_alone(arrow: Arrow) -> bool:
@@ -241,7 +158,7 @@ def _cluster(frame: Frame, title: str, theme: Theme) -> Attributes:
     fill = theme.scope_fills[frame.depth if frame.depth <= last else last - (frame.depth - last) % 2]
     return {
         "label": label_of_frame(frame, nameless=frame.lines[0] == (Part("operation", title),)),  # which the title says
-        "labeljust": "r",
+        "labeljust": "l",
         "tooltip": tooltip(frame.details),
         "style": '"rounded,filled"',
         "fillcolor": f'"{fill}"',
@@ -257,27 +174,99 @@ def _colours(style: Style) -> Attributes:
     return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
 
 
-def _write(
-    scene: Scene, attributes: Attributes, title: str, ids: Mapping[Box, str], arrows: Iterator[Edge], theme: Theme
-) -> str:
-    import pydot
+def drawing_of(
+    graph: Graph,
+    *,
+    direction: Literal["TB", "LR"] = "TB",
+    title: str | None = None,
+    legend: bool = True,
+    shapes: bool = True,
+    initializers: bool = False,
+    backward: bool = False,
+    colour_by: ColourBy = "kind",
+    show: str | tuple[str, ...] | None = None,
+    theme: ThemeName = "light",
+    fast: bool | None = None,
+) -> Drawing:
+    """What is to be drawn of a graph, before any of it has a place. The options are those of `DotExporter`."""
+    graph = without_accumulation(graph)
+    colours = THEMES[theme]
+    scene = scene_of(
+        graph,
+        shown=fields(show, shapes),
+        theme=colours,
+        colour_by=colour_by,
+        initializers=initializers,
+        lists=True,
+        backward=backward,
+    )
+    if fast is None:
+        fast = _span(graph) > LARGE
+    title = title_of(graph) if title is None else title
+    attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
+    steps = scene.scale.legend() if scene.scale is not None and legend else []
+    kinds, less = (scene.legend, scene.note) if legend else ([], "")
+    columns = 4 if direction == "TB" else 8
 
+    def headline(note: str) -> str:
+        """The label of the whole drawing, which takes no part in the layout."""
+        told = " · ".join(filter(None, [less, note if legend else ""]))
+        return heading(title, kinds, columns, steps, told) if title or kinds or steps or told else ""
+
+    attributes |= {"fontcolor": f'"{colours.ink}"'}
+    attributes |= {} if colours.page is None else {"bgcolor": f'"{colours.page}"'}
     name = legible(title, 200).replace("\\", "\\\\").replace('"', '\\"')
-    attributes |= {"fontcolor": f'"{theme.ink}"', **({} if theme.page is None else {"bgcolor": f'"{theme.page}"'})}
-    drawing = pydot.Dot(f'"{name or "graph"}"', graph_type="digraph", **attributes)
-    drawing.set_node_defaults(**NODE)
-    drawing.set_edge_defaults(**{**EDGE, "color": f'"{theme.edge}"', "fontcolor": f'"{theme.words}"'})
-    homes: dict[Frame | None, pydot.Graph] = {None: drawing}
-    for number, frame in enumerate(scene.frames):
-        cluster = homes[frame] = pydot.Subgraph(f"cluster_{number}", **_cluster(frame, title, theme))
-        homes[frame.parent].add_subgraph(cluster)
-    for box, id in ids.items():
-        homes[box.frame].add_node(pydot.Node(id, **_box(box, scene.styles, theme)))
-    for tail, head, how in arrows:
-        drawing.add_edge(pydot.Edge(tail, head, **how))
-    try:
-        return drawing.to_string()
-    except RecursionError:
-        raise ExportError(
-            "the scopes nest too deeply for pydot; collapse some of them, for example with depth=100"
-        ) from None
+    ids = _numbered(graph, scene)
+    numbers: dict[Frame | None, int] = {frame: number for number, frame in enumerate(scene.frames)}
+    return Drawing(
+        f'"{name or "graph"}"',
+        (attributes, NODE, {**EDGE, "color": f'"{colours.edge}"', "fontcolor": f'"{colours.words}"'}),
+        [FrameMark(numbers.get(frame.parent), _cluster(frame, title, colours)) for frame in scene.frames],
+        {id: BoxMark(numbers.get(box.frame), _box(box, scene.styles, colours)) for box, id in ids.items()},
+        list(_arrows(graph, scene, ids, colours, beside=direction == "TB")),
+        headline,
+        fast,
+    )
+
+
+class DotExporter:
+    """Graphviz DOT: module calls as nested clusters, shapes on the edges, colours by kind.
+
+    Options of `export`:
+        direction: where the data flows: to the bottom or to the right.
+        title: what stands above; the graph's name if None, nothing if empty.
+        legend: whether to explain the colours, those that occur.
+        shapes: whether edges carry shape and dtype. Not in DOT text for a fast layout.
+        initializers: whether to draw parameters and buffers: in the box of the module that uses them, or as a box of
+            their own if they are shared or used by a function. One that the graph returns is always drawn. In an
+            autograd graph the parameter stands for the node that accumulates its gradient, too.
+        backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
+            the recording tells.
+        colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
+            that the legend shows. ``"gradient"`` is the norm of the gradients that arrived, which
+            ``Recorder(net, gradients="stats")`` measures; the others are those of `recorder.figures`. Grey is a call
+            of which it is not known.
+        show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
+            ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
+        theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
+        fast: whether to lay out fast rather than well; by the graph's size if None.
+    """
+
+    name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"
+    room = ROOM
+
+    @takes_options_of(drawing_of)
+    def export(self, graph: Graph, **drawing: Any) -> str:
+        """The graph as DOT text.
+
+        Raises:
+            OptionError: what to colour by is not known, or there is no such field to show.
+            ExportError: scopes nest deeper than pydot can write, which is at several hundred levels.
+        """
+        return drawing_of(graph, **drawing).text()
+
+    def torchviz_drawing(self, width: int) -> "TorchvizDrawing":
+        """What `recorder.make_dot` draws on, which asks the installed exporter of DOT for it."""
+        from recorder_exporters.torchviz import TorchvizDrawing
+
+        return TorchvizDrawing(width)

@@ -4,6 +4,7 @@ from collections import Counter
 
 from recorder.graph.core import Graph, Scope
 from recorder.views.collapse import collapse
+from recorder.views.ellipsis import abridged
 from recorder.views.fold import fold
 from recorder.views.matching import Where, is_module, levels
 
@@ -12,18 +13,25 @@ __all__ = ["ROOM", "drawn", "narrowed", "readable"]
 ROOM = 50
 """Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
 
+FEWEST, LARGER = 8, 90
+"""A drawing of fewer nodes says too little of a model that has more: rather than that it may be so large. Of another
+room these are the same shares.
+"""
+
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
     """A view that can be read: the graph itself if it is small enough.
 
     If it is not, repetitions are folded, and modules that call no other module are shown as one node: a normalization
     or an activation that is written out in functions is news to nobody. If that is not enough, it is collapsed as deep
-    as there is room for.
+    as there is room for; where that leaves next to nothing there is more room, and where even that is too little, the
+    ends of long rows are shown and an ellipsis between.
 
     Args:
         graph: any graph, views too.
         nodes: how many there is room for. Those that only accumulate a parameter's gradient are not counted, since
-            drawings show the parameter instead. A graph that is larger even with every scope closed stays larger.
+            drawings show the parameter instead. An autograd graph that is larger even with every scope closed stays
+            larger.
     """
     return graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes)
 
@@ -36,12 +44,23 @@ def narrowed(graph: Graph, nodes: int) -> Graph:
     view = collapse(graph, where=lambda scope: scope.parent is not None and id(scope) not in holders)
     if drawn(view) <= nodes:
         return view
-    for counts in (_is_no_container, is_module):
-        level = levels(view.scopes, counts)
-        depth = _deepest(view, nodes, level, counts)
-        if depth is not None:
-            break
-    closed = {scope.name for scope in view.scopes if counts(scope) and level[id(scope)] >= (depth or 0)}
+    fewest, larger = FEWEST * nodes // ROOM, LARGER * nodes // ROOM
+    for room in (nodes, larger):
+        for counts in (_is_no_container, is_module):
+            level = levels(view.scopes, counts)
+            depth = _deepest(view, room, level, counts)
+            found = _closed(view, level, counts, depth or 0)
+            if depth is not None and drawn(found) >= fewest:
+                return found
+    # From next to nothing to hundreds in one step, or hundreds even if all is closed: the ends of what those are.
+    opened = found if drawn(found) > larger else _closed(view, level, counts, (depth or 0) + 1)
+    is_run = all(node.kind != "autograd" for node in opened.nodes)
+    return abridged(opened, nodes) if is_run and drawn(opened) > larger else opened
+
+
+def _closed(view: Graph, level: dict[int, int], counts: Where, depth: int) -> Graph:
+    """A view with all scopes that count closed from a level on."""
+    closed = {scope.name for scope in view.scopes if counts(scope) and level[id(scope)] >= depth}
     return collapse(view, where=lambda scope: scope.name in closed)
 
 

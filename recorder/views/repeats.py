@@ -13,7 +13,7 @@ from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.names import Namespace
 from recorder.views.isomorphism import Block, Blocks, Key
 
-__all__ = ["Repetition", "Runs"]
+__all__ = ["Repetition", "Runs", "children_of"]
 
 LONGEST = 8
 """Blocks in a sequence that is looked for."""
@@ -63,7 +63,7 @@ class Runs:
         self.blocks = Blocks(self.graph)
         for scope in self.graph.scopes:
             self._names.unique(scope.name)
-        children = _children(self.graph)
+        children = children_of(self.graph)
         done: dict[int, Block] = {}
 
         def siblings(scope: Scope | None) -> list[Block]:
@@ -220,7 +220,7 @@ def _repeats_in_itself(symbols: list[int]) -> bool:
     return any(length % part == 0 and symbols[part:] == symbols[:-part] for part in range(1, length // 2 + 1))
 
 
-def _children(graph: Graph) -> dict[int, list[Node | Scope]]:
+def children_of(graph: Graph) -> dict[int, list[Node | Scope]]:
     """What stands directly in each scope, by its id, and outside of all, by the id of None; in execution order."""
     children: dict[int, list[Node | Scope]] = {}
     placed: set[int] = set()

@@ -16,7 +16,8 @@ from support.models import Block, Net, linear, record, x
 from torch import nn
 
 import recorder
-from recorder import Graph, Node, OptionError, Recorder, Value
+from recorder import Graph, Node, OptionError, Recorder, Value, assemble
+from recorder.testing import StreamBuilder
 
 # Themes
 
@@ -281,3 +282,20 @@ def test_values_of_nobody_keep_their_colours() -> None:
     graph = Graph([Node("a", "function", "add", "torch.add", outputs=(Value("v", (1,), "float32", "cpu"),))])
     graph.metrics[graph.nodes[0]] = {"flops": 3}
     assert fills(recorder.export(graph, "dot", colour_by="flops")) == [THEMES["light"].ramp[0]]
+
+
+def test_the_legend_says_that_figures_are_of_each_repetition() -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((2, 4))
+    with build.call("", "Net", [x]) as net:
+        for number in range(30):
+            with build.call(f"layer.{number}", "Layer", [x]) as layer:
+                x = build.op(f"layer.{number}.fc", "Linear", [x], (2, 4), weight=(4, 4))
+                x = build.op(f"layer.{number}.act", "ReLU", [x], (2, 4))
+                layer.outputs = [x]
+        net.outputs = [x]
+    graph = assemble(build.stream)
+    drawn = str(recorder.export(graph, "dot", colour_by="parameters"))
+    assert "parameters of each" in drawn
+    assert "× 30" in drawn
+    assert "of each" not in str(recorder.export(graph, "dot", colour_by="parameters", fold=False, depth=None))

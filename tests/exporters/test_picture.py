@@ -134,3 +134,9 @@ def test_pictures_take_the_options_of_dot() -> None:
         recorder.export(SAMPLES["tiny"], "png", dpi=0)
     with pytest.raises(OptionError):
         recorder.export(SAMPLES["tiny"], "svg", depth=-1)
+
+
+@needs_dot
+def test_a_picture_that_has_too_many_pixels_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"32,767 pixels.*svg or pdf.*dpi"):
+        recorder.export(chain(300), "png", depth=None, dpi=300)

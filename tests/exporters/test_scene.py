@@ -207,3 +207,16 @@ def test_what_was_measured_of_a_value_is_in_its_tooltips() -> None:
     assert told == "norm 0, largest 0, mean 0, 2 NaN"
     assert drawn.count(told) >= 2  # of the call, and of the arrow or box of what it returned
     assert stats_in_words(r.graph.initializers[0]) == ""
+
+
+def test_scopes_that_hold_nothing_but_each_other_are_one_frame() -> None:
+    root = Scope("", 0, "Net", name="Net")
+    outer = Scope("a", 0, "Wrapper", root, "a")
+    middle = Scope("a.b", 0, "Wrapper", outer, "a.b")
+    inner = Scope("a.b.c", 0, "Block", middle, "a.b.c")
+    nodes = [Node(f"add_{number}", "function", "add", "torch.add", scope=inner) for number in range(2)]
+    drawn = scene(Graph(nodes, scopes=[root, outer, middle, inner]))
+    assert [said(frame.lines[0]) for frame in drawn.frames] == ["Net", "a.b.c Block"]
+    assert all(box.frame is drawn.frames[1] for box in drawn.boxes)
+    middle.error = "ValueError: no"
+    assert len(scene(Graph(nodes, scopes=[root, outer, middle, inner])).frames) == 4, "an error is told where it was"

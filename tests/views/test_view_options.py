@@ -101,6 +101,10 @@ def test_colours_tell_blocks_apart_that_are_built_alike() -> None:
     assert given(Coloured(), colour_by="gradient", fold=True) == fold(GRAPH)
 
 
+def test_what_is_the_same_in_blocks_that_are_built_alike_is_coloured_once() -> None:
+    assert given(Coloured(), colour_by="flops") == fold(GRAPH)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -44,10 +44,9 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
-    return ColourScale(
-        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes), values,
-        words,
-    )  # fmt: skip
+    folded = any("repeats" in p.meta for p in graph.nodes) or any("repeats" in p.meta for p in graph.scopes)
+    broken, unknown = not all(map(math.isfinite, found)), len(found) < len(graph.nodes)
+    return ColourScale(figure, theme, low, high, 0 in found, broken, unknown, values, words, folded)
 
 
 def colours_of(theme: Theme) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def colours_of(theme: Theme) -> dict[str, Any]:
 class ColourScale:
     """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
     ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes, and
-    ``words`` is how they are said.
+    ``words`` is how they are said; where some are ``folded``, those of one repetition.
     """
 
     figure: Figure
@@ -81,6 +80,7 @@ class ColourScale:
     unknown: bool
     values: Mapping[Node, float | None] = field(default_factory=dict)
     words: Mapping[Node, str] = field(default_factory=dict)
+    folded: bool = False
 
     def step(self, value: float) -> int:
         """How far along the ramp a positive figure is, as a position in it."""
@@ -130,4 +130,4 @@ class ColourScale:
             items += [self.style_of(math.nan), f"NaN or Inf{GAP}"]
         if self.unknown:
             items += [self.style_of(None), "not known"]
-        return [f"{self.figure.called}{GAP}", *items]
+        return [f"{self.figure.called}{' of each' if self.folded else ''}{GAP}", *items]

@@ -43,12 +43,13 @@ def label_of_frame(frame: Frame, nameless: bool) -> str:
     heading, *others = frame.lines
     lines = [] if nameless else ["  ".join(map(_in_heading, heading))]
     lines += [text for line in others for text in _further(line, "")]
-    return "<" + "".join(f'{line}<br align="right"/>' for line in lines) + ">" if lines else '""'
+    return "<" + "".join(f'{line}<br align="left"/>' for line in lines) + ">" if lines else '""'
 
 
-def label_of_arrow(words: Line, faint: str) -> str:
-    """The words on an edge, one below the other, with spaces around that keep them off it."""
-    return "<" + "".join(f'&#160;{_part(part, faint)}&#160;<br align="left"/>' for part in words) + ">"
+def label_of_arrow(words: Line, faint: str, apart: str = "&#160;", flat: bool = False) -> str:
+    """The words on an edge, one below the other or in one line, with spaces around that keep them off it."""
+    parts = [f"{apart}{_part(part, faint)}{apart}" for part in words]
+    return f"<{' '.join(parts)}>" if flat else "<" + "".join(f'{part}<br align="left"/>' for part in parts) + ">"
 
 
 def _first(line: Line, bold: bool) -> str:

@@ -59,12 +59,15 @@ something.
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """A scope, drawn around what it holds: its heading and then, if it is the innermost to know of it, an error."""
+    """A scope, drawn around what it holds: its heading and then, if it is the innermost to know of it, an error. Of
+    scopes that hold nothing but each other it is the innermost, and ``name`` has all their names.
+    """
 
     scope: Scope
     parent: "Frame | None"
     depth: int
     lines: Sequence[Line]
+    name: str = ""
 
     @property
     def details(self) -> list[str]:
@@ -151,7 +154,7 @@ def scene_of(
         OptionError: no node has the figure to colour by.
     """
     scale = scale_of(graph, colour_by, theme)
-    frames = {frame.scope: frame for frame in _frames(graph)}
+    frames = dict(_frames(graph))
     boxes = list(_boxes(graph, frames, _boxed(graph, initializers, lists), shown, scale, initializers))
     arrows = list(_arrows(graph, boxes, shown, backward_reached(graph) if backward else set()))
     kinds = {box.look for box in boxes}
@@ -159,7 +162,7 @@ def scene_of(
     kinds |= {"gradient"} if any(arrow.gradient for arrow in arrows) else set()
     return Scene(
         boxes,
-        list(frames.values()),
+        list(dict.fromkeys(frames.values())),
         arrows,
         _styles(theme, scale),
         told_apart(theme.styles[kind] for kind in STYLES if kind in kinds),
@@ -168,8 +171,10 @@ def scene_of(
     )
 
 
-def _frames(graph: Graph) -> Iterator[Frame]:
-    """Every scope. Of an error that passed through several, the innermost alone has the words."""
+def _frames(graph: Graph) -> Iterator[tuple[Scope, Frame]]:
+    """Every scope and its frame: one for several that hold nothing but each other, under the path of their names. Of an
+    error that passed through several, the innermost alone has the words.
+    """
     told: dict[Scope, set[str]] = {}
     for node in graph.nodes:
         if node.error is not None and node.scope is not None:
@@ -182,12 +187,40 @@ def _frames(graph: Graph) -> Iterator[Frame]:
             for ancestor in scope.ancestors():
                 told.setdefault(ancestor, set()).add(scope.error)
     frames: dict[Scope, Frame] = {}
+    wrappers = _wrappers(graph)
     for scope in graph.scopes:
         parent = None if scope.parent is None else frames[scope.parent]
+        if scope.parent in wrappers and parent is not None:  # the frame that is there already is this one's
+            names = [name for name in (parent.name, short_name(scope)) if name]
+            parent.scope, parent.name = scope, ".".join(names)
+            heading = [part for part in _heading(scope) if part.role != "name"]
+            parent.lines = [(*_part("name", parent.name), *heading)]
+            frames[scope] = parent
+            yield scope, parent
+            continue
         error = [(Part("error", scope.error),)] if scope in tells and scope.error is not None else []
         depth = 0 if parent is None else parent.depth + 1
-        frames[scope] = Frame(scope, parent, depth, [_heading(scope), *error])
-        yield frames[scope]
+        frames[scope] = Frame(scope, parent, depth, [_heading(scope), *error], short_name(scope))
+        yield scope, frames[scope]
+
+
+def _wrappers(graph: Graph) -> set[Scope | None]:
+    """Scopes that hold one scope and nothing else, of which there is nothing to tell but their names."""
+    inside: dict[Scope | None, list[Node | Scope]] = {}
+    for node in graph.nodes:
+        inside.setdefault(node.scope, []).append(node)
+    for scope in graph.scopes:
+        inside.setdefault(scope.parent, []).append(scope)
+
+    def plain(scope: Scope) -> bool:
+        return scope.error is None and not times(scope)
+
+    return {
+        scope
+        for scope, (only, *others) in inside.items()
+        if scope is not None and scope.parent is not None and isinstance(only, Scope) and not others
+        if plain(scope) and plain(only)
+    }
 
 
 def _heading(scope: Scope) -> Line:
