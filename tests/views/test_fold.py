@@ -465,8 +465,26 @@ def test_blocks_with_one_shared_and_one_own_layer(turns: int) -> None:
     view = fold(graph)
     check(graph, view)
     assert told(view) == [("0", 4)]
-    assert [value.name for value in view.initializers] == [value.name for value in graph.initializers]
-    shared, own = (next(v for v in view.initializers if v.name == name) for name in ("shared.weight", "0.own.weight"))
-    assert "repeats" not in shared.meta
-    assert own.meta["repeats"] == 4
+    weights = {node.name: [v.name for v in node.inputs if v.role == "parameter"] for node in view.nodes}
+    assert weights == {"shared": ["shared.weight"], "0.own": ["0.own.weight"]}
+    assert {v.name for v in view.initializers} == {v.name for v in graph.initializers}
     assert unfold(view) == graph
+
+
+@pytest.mark.parametrize(
+    ("weights", "folded"),
+    [("abcd", [("0", 4)]), ("abca", [("1", 2)]), ("aabc", [("0", 2), ("2", 2)]), ("aabb", [("0", 2), ("2", 2)])],
+)
+def test_who_uses_a_weight_says_whose_it_is(weights: str, folded: list[tuple[str, int]]) -> None:
+    build = StreamBuilder("Net")
+    y = build.tensor((2, 4))
+    numbers = {name: build.tensor((4, 4), name=name) for name in "abcd"}
+    with build.call("", "Net", [y]) as net:
+        for number, name in enumerate(weights):
+            with build.call(f"{number}", "Block", [y]) as block:
+                y = build.op(f"{number}.relu", "ReLU", [build.op(None, "linear", [y, numbers[name]], (2, 4))], (2, 4))
+                block.outputs = [y]
+        net.outputs = [y]
+    graph = assemble(build.stream)
+    check(graph, fold(graph))
+    assert told(fold(graph)) == folded

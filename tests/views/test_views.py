@@ -336,6 +336,19 @@ def test_what_is_only_returned_keeps_its_producer() -> None:
     assert b.meta["collapsed"] == 4
 
 
+def test_what_the_graph_returns_and_the_call_did_not_is_handed_out_too() -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((2,))
+    with build.call("", "Net", [x]) as net:
+        with build.call("b", "Block", [x]) as block:
+            aside = build.op(None, "sin", [x], (3,))  # kept as an attribute, say
+            block.outputs = [build.op(None, "cos", [aside], (4,))]
+        net.outputs = [*block.outputs, aside]
+    view = collapse(assemble(build.stream), 1)
+    view.lint()
+    assert [(value.shape, value.producer) for value in view.outputs] == [((4,), view.nodes[0]), ((3,), view.nodes[0])]
+
+
 def test_a_part_keeps_the_producer_of_what_is_only_returned() -> None:
     graph = only_returned()
     closed = collapse(graph, 1)
