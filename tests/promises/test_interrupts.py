@@ -151,11 +151,12 @@ def step(net: Net, batch: Tensor, error: BaseException, at: int) -> tuple[int, b
 @pytest.mark.parametrize("kind", [Own, TimeoutError])
 def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
     net, batch = small()
-    with Recorder(net) as outer:
-        with Recorder(net.block):
-            total, _ = step(net, batch, kind(), 0)
-        net(batch)
-        expected = calls(outer.graphs[-1])
+    for _ in range(2):  # what is worked out once for a class has moments of its own the first time
+        with Recorder(net) as outer:
+            with Recorder(net.block):
+                total, _ = step(net, batch, kind(), 0)
+            net(batch)
+            expected = calls(outer.graphs[-1])
     assert total > 300
     for at in range(1, total + 1, 3 if kind is Own else 7):
         with Recorder(net) as outer:
