@@ -27,8 +27,7 @@ from typing import Any
 
 from recorder.errors import GraphError
 from recorder.graph.core import Graph, Node, Scope, Value
-from recorder.graph.document import plain_members
-from recorder.graph.outline import Outline, Place, attributes_of, own_name
+from recorder.graph.outline import Outline, Place, arguments_of, attributes_of, own_name
 
 __all__ = ["HEAD", "SHORT", "architecture", "op_of", "written_type"]
 
@@ -112,8 +111,8 @@ class _Writer:
         kind = place.kind if isinstance(place, Node) else "module"
         found = attributes_of(place)
         attributes = f"({_members(found, place)})" if found else ""
-        arguments = place.meta.get("arguments")
-        told = f" given({_members(arguments, place)})" if isinstance(arguments, dict) and arguments else ""
+        arguments = arguments_of(place)
+        told = f" given({_members(arguments, place)})" if arguments else ""
         return f"{self._names[place]}{KINDS[kind]} {_operation(place)}{attributes}{told}"
 
     def _bound(self, values: Sequence[Value], names: Sequence[str], scope: Scope | None, always: bool = False) -> str:
@@ -211,8 +210,7 @@ def _operation(place: Place) -> str:
 
 
 def _members(members: Mapping[str, Any], place: Place) -> str:
-    found = plain_members(dict(members), place)
     try:
-        return ", ".join(f"{_text(key)}={json.dumps(found[key], sort_keys=True)}" for key in sorted(found))
+        return ", ".join(f"{_text(key)}={json.dumps(members[key], sort_keys=True)}" for key in sorted(members))
     except (TypeError, ValueError) as error:
         raise GraphError([f"{place.name!r} holds what JSON cannot: {error}"]) from error

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.graph.document import plain_members
 
-__all__ = ["Outline", "Place", "around", "attributes_of", "is_flowing", "own_name", "relative"]
+__all__ = ["Outline", "Place", "arguments_of", "around", "attributes_of", "is_flowing", "own_name", "relative"]
 
 _DEVICE = re.compile(r"(?:cpu|cuda|meta|mps|xpu|hpu|npu|xla|mtia|ipu|vulkan|privateuseone)(?::\d+)?")
 
@@ -47,12 +48,24 @@ def own_name(value: Value, place: Node) -> str:
 
 
 def attributes_of(place: Place) -> dict[str, Any]:
-    """Hyper-parameters and arguments that are of the architecture: not on which device it ran, nor in which mode."""
-    return {
+    """Hyper-parameters and arguments that are of the architecture: not on which device it ran, nor in which mode. As JSON
+    holds them.
+
+    Raises:
+        GraphError: JSON cannot hold them.
+    """
+    found = {
         name: value
         for name, value in place.attributes.items()
         if name not in ("device", "training") and not (isinstance(value, str) and _DEVICE.fullmatch(value))
     }
+    return plain_members(found, place)
+
+
+def arguments_of(place: Place) -> dict[str, Any]:
+    """The plain arguments of a module's call, as JSON holds them."""
+    found = place.meta.get("arguments")
+    return plain_members(found, place) if isinstance(found, dict) else {}
 
 
 class Outline:
