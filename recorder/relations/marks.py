@@ -1,6 +1,6 @@
 """Both graphs of a diff as one, for pictures: all of the new one, and what was removed where it stood.
 
-What differs says so in ``meta["diff"]``: ``{"mark": "changed", "words": "kernel_size: 3×3 → 5×5"}``. Calls in which nothing
+What differs says so in ``meta["diff"]``: ``{"mark": "changed", "sign": "~", "words": "stride: 1×1 → 2×2"}``. Calls in which nothing
 does are closed, so that what changed is seen in its surroundings; so is a block that is new or gone as a whole.
 """
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.names import Namespace
 from recorder.graph.outline import Place, around
-from recorder.relations.wording import lists, title, what_in_words
+from recorder.relations.wording import SIGNS, is_told, lists, title, what_in_words
 from recorder.views.collapse import collapse
 from recorder.views.copies import Copies
+from recorder.views.fold import fold
 
 if TYPE_CHECKING:
     from recorder.relations.diff import Diff
@@ -24,7 +25,7 @@ def marked(diff: "Diff") -> Graph:
     """The graph that shows a diff."""
     merger = _Merger(diff)
     graph = merger.graph()
-    return collapse(graph, where=lambda scope: scope in merger.closed)
+    return fold(collapse(graph, where=lambda scope: scope in merger.closed))
 
 
 class _Merger:
@@ -37,7 +38,7 @@ class _Merger:
         self._names = {kind: Namespace() for kind in (Node, Scope, Value)}
         self._children = self._together()
         self._made: set[Value] = set()
-        self._marks = {change.b: ("rewired", change.what) for change in diff.rewired}
+        self._marks = {change.b: ("rewired", change.what) for change in diff.rewired if not is_told(diff, change)}
         self._marks |= {change.b: ("changed", change.what) for change in diff.changed}
 
     def graph(self) -> Graph:
@@ -73,14 +74,15 @@ class _Merger:
         for place, (mark, words) in marks.items():
             copied = self._place_copies[place] if isinstance(place, Node) else self._copies.scope(place)
             assert copied is not None
-            copied.meta["diff"] = {"mark": mark, "words": words}
+            copied.meta["diff"] = {"mark": mark, "sign": SIGNS[mark], "words": words}
         for scope in inside - set(marks):
             copied = self._copies.scope(scope)
             if copied is not None:
-                copied.meta["diff"] = {"mark": "inside", "words": ""}
+                copied.meta["diff"] = {"mark": "changed", "sign": SIGNS["changed"], "words": "inside"}
         view = self._copies.graph(b, nodes, scopes)
-        view.name = " · ".join([title(self.diff), *lists(self.diff)])
+        view.name = " · ".join(lists(self.diff)) or title(self.diff)
         view._shown = None
+        view.meta["diff"] = True
         return view
 
     @property

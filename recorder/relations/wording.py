@@ -16,9 +16,9 @@ from recorder.terminal import in_one_line
 if TYPE_CHECKING:
     from recorder.relations.diff import Change, Diff
 
-__all__ = ["SIGNS", "as_markdown", "as_text", "lists", "title", "what_in_words"]
+__all__ = ["SIGNS", "as_markdown", "as_text", "is_told", "lists", "title", "what_in_words"]
 
-SIGNS = {"added": "+", "removed": "−", "changed": "~", "rewired": ">", "renamed": "="}
+SIGNS = {"added": "+", "removed": "−", "changed": "~", "rewired": "»", "renamed": "="}
 """What marks each kind of difference, wherever one is told."""
 
 PLACES, PARTS, LONGEST = 3, 6, 160
@@ -54,7 +54,7 @@ def as_markdown(diff: "Diff") -> str:
     if more > 1:
         found[IN_MARKDOWN:] = [Line("", f"… and {more} lines more")]
     # GitHub knows the signs of its own diffs alone: minus is a hyphen there, and an exclamation mark is for changes.
-    told = {"removed": "-", "changed": "! ~", "rewired": "! >", "renamed": "# ="}
+    told = {"removed": "-", "changed": "! ~", "rewired": "! »", "renamed": "# ="}
     lines = [f"{told.get(line.kind, SIGNS.get(line.kind, ' '))} {in_one_line(line.text)}" for line in found]
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", "\n".join(lines))), default=0))
     rows = [f"| {cost.name} | {' | '.join(_cells(str(cost), cost.name))} |" for cost in diff.costs]
@@ -122,7 +122,7 @@ def _lines(diff: "Diff") -> Iterator[Line]:
     for kind, places in (("added", diff.added), ("removed", diff.removed)):
         yield from _of_places(diff, kind, places)
     yield from _of_changes(diff, "changed", diff.changed)
-    yield from _of_changes(diff, "rewired", [change for change in diff.rewired if not _is_told(diff, change)])
+    yield from _of_changes(diff, "rewired", [change for change in diff.rewired if not is_told(diff, change)])
     yield from (Line("renamed", line) for line in _renames(diff.renamed))
     if diff.followed:
         names = [diff.name(change.b) for change in diff.followed]
@@ -188,7 +188,7 @@ def _of_changes(diff: "Diff", kind: str, changes: Sequence["Change"]) -> Iterato
         yield Line(kind, f"{_listed(names)}  {op_type}  {words if len(alike) > 1 else what_in_words(alike[0].what)}")
 
 
-def _is_told(diff: "Diff", change: "Change") -> bool:
+def is_told(diff: "Diff", change: "Change") -> bool:
     """Whether an input comes from elsewhere just because something stands between that was added, or does not any more."""
     if not isinstance(change.a, Node) or not isinstance(change.b, Node):
         return bool(diff.added or diff.removed)
