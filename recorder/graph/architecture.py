@@ -102,9 +102,8 @@ class _Writer:
                 given = ", ".join(self._source(value, place.scope, place) for value in place.inputs)
                 made = ", ".join(map(written_type, place.outputs))
                 yield f"{indent}{self._head(place)}{f' <- {given}' if given else ''} ->{f' {made}' if made else ''}"
-        for value in graph.initializers:
-            if value not in written:
-                yield f"{self._typeless(value, None)} {written_type(value)}"
+        rest = (value for value in graph.initializers if value not in written)
+        yield from sorted(f"{self._typeless(value, None)} {written_type(value)}" for value in rest)
 
     def _head(self, place: Place) -> str:
         """Name, operation and arguments."""

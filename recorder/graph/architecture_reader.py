@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from recorder.errors import GraphError, StreamError
 from recorder.graph.architecture import HEAD, KINDS, SHORT, op_of
 from recorder.graph.core import Graph, Node, Role, Scope, Value
-from recorder.graph.names import Namespace, of_output, unlike_output
+from recorder.graph.names import Namespace, of_output
 from recorder.graph.outline import Place
 from recorder.limits import DEEPEST, LARGEST
 
@@ -68,10 +68,14 @@ class _Reader:
         self._ends: dict[str, list[tuple[str, Value]]] = {"inputs": [], "outputs": []}
         self._initializers: dict[str, Value] = {}
         self._calls: defaultdict[str, int] = defaultdict(int)
-        self._names, self._scope_names, self._value_names = Namespace(), Namespace(), Namespace()
+        self._names, self._scope_names = Namespace(), Namespace()
+        self._others: list[Value] = []
 
     def graph(self) -> Graph:
         (inputs, outputs) = self._ends["inputs"], self._ends["outputs"]
+        names = Namespace()  # those of parameters say whose they are, and stay
+        for value in (*self._initializers.values(), *self._others):
+            value.name = names.unique(value.name)
         return Graph(
             self._nodes,
             inputs=[value for _, value in inputs],
@@ -179,7 +183,8 @@ class _Reader:
     def _made(self, text: "_Text", node: Node) -> Any:
         while True:
             dtype, shape = text.type()
-            yield Value(of_output(node.name, text.count()), shape, dtype, _UNKNOWN)
+            self._others.append(Value(of_output(node.name, text.count()), shape, dtype, _UNKNOWN))
+            yield self._others[-1]
             if not text.takes(", "):
                 return
 
@@ -242,9 +247,10 @@ class _Reader:
 
     def _value(self, text: "_Text", role: Role, name: str) -> Value:
         dtype, shape = text.type()
-        if role in ("parameter", "buffer") and name in self._initializers:
-            return Value(name, shape, dtype, _UNKNOWN, role=role)
-        return Value(self._value_names.unique(unlike_output(name or role)), shape, dtype, _UNKNOWN, role=role)
+        value = Value(name, shape, dtype, _UNKNOWN, role=role)
+        if role not in ("parameter", "buffer"):
+            self._others.append(value)
+        return value
 
 
 class _Text:

@@ -154,10 +154,12 @@ def _input_name(value: Value, scope: Scope | None, graph: Graph) -> str:
 
 
 def _of_calls(graph: Graph) -> list[Node]:
-    """The nodes in calls of modules, and those outside that lead to one; all of a graph without any call."""
+    """The nodes in calls of modules, and those outside that lead to one, or to what is returned; all of a graph without
+    any call.
+    """
     if not any(node.scope is not None or node.kind == "module" for node in graph.nodes):
         return list(graph.nodes)
-    needed: set[Node] = set()
+    needed = {value.producer for value in graph.outputs if value.producer is not None}
     for node in reversed(graph.nodes):
         if node.scope is not None or node.kind == "module" or node in needed:
             needed.add(node)
