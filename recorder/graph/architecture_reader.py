@@ -131,6 +131,8 @@ class _Reader:
 
     def _place(self, text: "_Text", scope: Scope | None) -> None:
         name = text.match(_NAME, "the name of a place")
+        if name[0] in self._places[scope]:
+            raise ValueError(f"there are two places {name[0]} here")
         kind = next((kind for kind, sign in KINDS.items() if text.takes(f"{sign} ")), None)
         if kind is None:
             raise ValueError(f"after the name {name[0]} there is no sign of what it is: ':' or ' ='")
@@ -158,8 +160,6 @@ class _Reader:
             self._frames.append(place)
             if len(self._frames) > DEEPEST:
                 raise ValueError(f"places are nested more than {DEEPEST:,} deep")
-        if name[0] in self._places[scope]:
-            raise ValueError(f"there are two places {name[0]} here")
         self._places[scope][name[0]] = place
 
     def _node(self, kind: Any, op_type: str, target: str, fqn: str | None, scope: Scope | None, *rest: Any) -> Node:

@@ -76,6 +76,7 @@ class Outline:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes: Sequence[Node] = _of_calls(graph)
+        self._there = set(self.nodes)
         self.children: dict[Scope | None, list[Place]] = {None: []}
         for node in self.nodes:
             place: Place = node
@@ -102,7 +103,9 @@ class Outline:
         return place.op_type if place.fqn is None else relative(place.fqn, around(place))
 
     def child(self, node: Node, scope: Scope | None) -> Place | None:
-        """The place directly in a scope that is a node or holds it; None if it is elsewhere."""
+        """The place directly in a scope that is a node or holds it; None if it is elsewhere, or no part of it."""
+        if node not in self._there:
+            return None
         place: Place = node
         while (outer := around(place)) is not scope:
             if outer is None:

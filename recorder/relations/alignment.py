@@ -7,7 +7,7 @@ what is left over is looked for elsewhere, as what was renamed, wrapped or moved
 What is alike is passed once, so the time is linear in it; what differs is weighed pair by pair, within its scope.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -179,8 +179,10 @@ class Alignment:
 def _owners(name: str) -> Iterator[tuple[str, str]]:
     """The modules that a parameter is in, by its name, the innermost first, and its name in each."""
     parts = name.split(".")
-    for at in range(len(parts) - 1, -1, -1):
-        yield ".".join(parts[:at]), ".".join(parts[at:])
+    for at in range(len(parts) - 1, 0, -1):
+        if owner := ".".join(parts[:at]):
+            yield owner, ".".join(parts[at:])
+    yield "", name
 
 
 def _stem(name: str) -> str:
@@ -201,6 +203,9 @@ def _rises(outline: Outline, places: Sequence[Place]) -> bool:
 
 
 def _inputs(a: Graph, b: Graph) -> dict[Value, Value]:
-    names = dict(zip(b.input_names, b.inputs))
-    found = {v: names.pop(name) for v, name in zip(a.inputs, a.input_names) if name in names}
-    return found | dict(zip([v for v in a.inputs if v not in found], names.values()))
+    names: defaultdict[str, list[Value]] = defaultdict(list)
+    for value, name in zip(reversed(b.inputs), reversed(b.input_names)):
+        names[name].append(value)
+    found = {v: names[name].pop() for v, name in zip(a.inputs, a.input_names) if names[name]}
+    there = set(found.values())
+    return found | dict(zip([v for v in a.inputs if v not in found], [w for w in b.inputs if w not in there]))

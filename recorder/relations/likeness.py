@@ -20,7 +20,7 @@ SIZED = {"view", "reshape", "expand", "repeat", "unflatten", "arange", "zeros", 
 
 def is_numbered(name: str) -> bool:
     """Whether a name ends in a number alone, as those of items of a list do, which an insertion shifts."""
-    return name.rpartition(".")[2].isdigit()
+    return name.rpartition(".")[2].isdecimal()
 
 
 class Likeness:
