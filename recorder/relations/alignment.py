@@ -135,8 +135,8 @@ class Alignment:
         alike = like.alike[x] == like.alike[y]
         context = like.context[x] == like.context[y]
         if x.fqn is None:
-            if x.op_type != y.op_type:
-                return 0.0
+            if x.op_type != y.op_type:  # worth little: it may have been replaced where it stood
+                return 8.0 if context and like.context[x] and like.use[x] == like.use[y] else 0.0
             named = self.a.names[x] == self.b.names[y]
             return (100.0 if alike else 40.0) + 20.0 * context + 3.0 * named
         named = self.a.base(x) == self.b.base(y)

@@ -25,7 +25,8 @@ def is_numbered(name: str) -> bool:
 
 class Likeness:
     """Of all places of two graphs: ``alike`` has equal numbers for places that are built alike, ``size`` the number of
-    nodes in each, ``context`` where its inputs come from, in words that a renaming of its surroundings leaves alone.
+    nodes in each, ``context`` where its inputs come from, and ``use`` what first uses a function's result, in words that a
+    renaming of its surroundings leaves alone.
     """
 
     def __init__(self, a: Outline, b: Outline) -> None:
@@ -33,6 +34,7 @@ class Likeness:
         self.alike: dict[Place, int] = {}
         self.size: dict[Place, int] = {}
         self.context: dict[Place, tuple[str, ...]] = {}
+        self.use: dict[Place, str] = {}
         self._bags: dict[int, tuple[Counter[int], Counter[str]]] = {}
         self._found: dict[tuple[int, int], float] = {}
         self._inside: dict[Place, list[Place]] = {}
@@ -84,6 +86,10 @@ class Likeness:
             own = tuple((own_name(v, node), v.shape) for v in node.inputs if v.role in ("parameter", "buffer"))
             self.alike[node] = self._symbol(node.kind, node.op_type, attributes, own, len(node.outputs))
             self.context[node] = tuple(_label(outline, v, node, inputs) for v in node.inputs if is_flowing(v))
+            if node.fqn is None:
+                user = next((user for v in node.outputs for user, _ in v.uses), None)
+                place = None if user is None else outline.child(user, node.scope)
+                self.use[node] = "" if place is None else _called(outline, place)
         for scope in reversed([*outline.scopes()]):
             inside = outline.children[scope]
             self.size[scope] = sum(self.size[place] for place in inside)
@@ -105,13 +111,17 @@ def _named(values: "tuple[Value, ...] | list[Value]", names: "tuple[str, ...] | 
     return {value: name for value, name in zip(values, names)}
 
 
+def _called(outline: Outline, place: Place) -> str:
+    name = outline.base(place)
+    return place.op_type if place.fqn is None or is_numbered(name) else name
+
+
 def _label(outline: Outline, value: Value, user: Place, inputs: dict[Scope | None, dict[Value, str]]) -> str:
     """Where a tensor comes from, as seen from the scope of its user."""
     scope = around(user)
     maker = None if value.producer is None else outline.child(value.producer, scope)
     if maker is None:
         return f"${inputs[scope][value]}" if value in inputs.get(scope, ()) else ".."
-    name = outline.base(maker)
-    name = maker.op_type if maker.fqn is None or is_numbered(name) else name
+    name = _called(outline, maker)
     number = next((i for i, made in enumerate(maker.outputs) if made is value), 0)
     return f"{name}:{number}" if number else name
