@@ -7,13 +7,13 @@ compares with ``architectures/test_encoder.arch`` beside the test, which ``pytes
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from recorder import RecorderError, architecture as text_of, diff, load, utf8
+from recorder import RecorderError, diff, load, utf8
+from recorder import architecture as text_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,8 +53,8 @@ class Architecture:
         self._checks = 0
 
     def check(self, net: "nn.Module", *args: Any, **kwargs: Any) -> Any:
-        """Call the model, as ``net(*args, **kwargs)``, and compare what it did with what is committed. Weights and values
-        make no difference: a model and tensors on the device ``meta`` will do.
+        """Call the model, as ``net(*args, **kwargs)``, and compare what it did with what is committed. Weights and
+        values make no difference: a model and tensors on the device ``meta`` will do.
 
         Returns:
             What the model returned.
@@ -96,9 +96,9 @@ class Architecture:
 
 
 @pytest.fixture
-def architecture(request: pytest.FixtureRequest) -> Iterator[Architecture]:
-    """``architecture.check(net, *args)`` fails if the model does something else than what was committed beside the test."""
-    yield Architecture(request)
+def architecture(request: pytest.FixtureRequest) -> Architecture:
+    """``architecture.check(net, *args)`` fails if the model does something else than what is committed."""
+    return Architecture(request)
 
 
 def _file_name(name: str) -> str:

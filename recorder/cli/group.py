@@ -1,5 +1,5 @@
-"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``formats``, and what plugins
-add.
+"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``formats``, and
+what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by what

@@ -41,7 +41,9 @@ def load_or_run(source: str, how: HowToRun) -> tuple[Graph, str | None]:
         click.UsageError: there is no such file or model.
         StreamError: the file cannot be read.
     """
-    if source.endswith(".py") or not (source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX, TEXT_SUFFIX)) or Path(source).is_file()):
+    if source.endswith(".py") or not (
+        source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX, TEXT_SUFFIX)) or Path(source).is_file()
+    ):
         run, failure = run_model(source, how)
         return run.graph, failure
     if how.inputs:

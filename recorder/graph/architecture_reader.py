@@ -1,7 +1,7 @@
 """From the text of an architecture back to a graph: what `recorder.graph.architecture` writes.
 
-The graph has the places, their names and arguments, the tensors' shapes and dtypes, and how all of it is wired. What the
-text does not tell is not there: times, gradients, devices, values.
+The graph has the places, their names and arguments, the tensors' shapes and dtypes, and how all of it is wired. What
+the text does not tell is not there: times, gradients, devices, values.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from typing import Any, NoReturn
 
-from recorder.errors import GraphError, StreamError
+from recorder.errors import StreamError
 from recorder.graph.architecture import HEAD, KINDS, SHORT, op_of
 from recorder.graph.core import Graph, Node, Role, Scope, Value
 from recorder.graph.names import Namespace, of_output
@@ -171,9 +171,7 @@ class _Reader:
 
     def _scope(self, op_type: str, target: str, fqn: str, scope: Scope | None, *rest: Any) -> Scope:
         call, wish = self._call(fqn, op_type)
-        return Scope(
-            fqn, call, op_type, scope, self._scope_names.unique(wish), target, None, None, None, *rest
-        )
+        return Scope(fqn, call, op_type, scope, self._scope_names.unique(wish), target, None, None, None, *rest)
 
     def _call(self, fqn: str, op_type: str) -> tuple[int, str]:
         call = self._calls[fqn]
@@ -190,7 +188,7 @@ class _Reader:
 
     def _bindings(self, text: "_Text", scope: Scope | None) -> list[tuple[str, str, Value]]:
         """What stands after the arrow of a scope, or after ``return``: label, name and tensor."""
-        found = []
+        found: list[tuple[str, str, Value]] = []
         while True:
             label = text.maybe(re.compile(rf"({_LABEL.pattern})="))
             told = f"#{len(found)}" if label is None else label[1]

@@ -1,7 +1,7 @@
 """What of a graph is its architecture, nested as its modules are, and what each place is called where it stands.
 
-A graph counts: the second ``add`` of a scope is ``add_1``, and one that is inserted before it renames it. Names here are
-those that an insertion leaves alone as far as can be: a module has the name that the module around it gives it, a
+A graph counts: the second ``add`` of a scope is ``add_1``, and one that is inserted before it renames it. Names here
+are those that an insertion leaves alone as far as can be: a module has the name that the module around it gives it, a
 function that of its operation, and where one name stands for several in a scope, they are told apart by the module or
 input that they work on: ``view@query``, ``view@key``.
 
@@ -48,8 +48,8 @@ def own_name(value: Value, place: Node) -> str:
 
 
 def attributes_of(place: Place) -> dict[str, Any]:
-    """Hyper-parameters and arguments that are of the architecture: not on which device it ran, nor in which mode. As JSON
-    holds them.
+    """Hyper-parameters and arguments that are of the architecture: not on which device it ran, nor in which mode. As
+    JSON holds them.
 
     Raises:
         GraphError: JSON cannot hold them.
@@ -141,7 +141,7 @@ class Outline:
         if maker is None:
             return _input_name(value, scope, self.graph)
         if maker in self._anchors and len(maker.outputs) == 1 and sum(map(is_flowing, maker.inputs)) < 2:
-            return self._anchors[maker]  # type: ignore[index]
+            return self._anchors[maker]
         number = next((i for i, made in enumerate(maker.outputs) if made is value), 0)
         return self.base(maker) + (f".{number}" if number else "")
 

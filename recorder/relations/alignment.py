@@ -24,8 +24,8 @@ DEPTH = 3
 
 
 class Alignment:
-    """``pairs`` are the places of ``a`` with those of ``b`` that they are, ``back`` the same the other way, and ``given``
-    the inputs of ``a`` with those of ``b``: by name, then by position.
+    """``pairs`` are the places of ``a`` with those of ``b`` that they are, ``back`` the same the other way, and
+    ``given`` the inputs of ``a`` with those of ``b``: by name, then by position.
     """
 
     def __init__(self, a: Graph, b: Graph) -> None:
@@ -74,7 +74,8 @@ class Alignment:
     @cached_property
     def _places(self) -> dict[str, Place]:
         found: dict[str, Place] = {}
-        for place in (*self.b.scopes(), *self.b.nodes):
+        places: list[Place] = [*self.b.scopes(), *self.b.nodes]
+        for place in places:
             if place.fqn is not None:
                 found.setdefault(place.fqn, place)
         return found

@@ -59,8 +59,8 @@ class Change:
 class Diff:
     """What differs between two graphs; false if nothing does. ``str()`` says it in lines.
 
-    ``added``: places of ``b`` that ``a`` has not, and ``removed``: places of ``a`` that ``b`` has not; of places in each
-    other the outermost alone. One that is new around something that was there before, a wrapper, is in it as well.
+    ``added``: places of ``b`` that ``a`` has not, and ``removed``: places of ``a`` that ``b`` has not; of places in
+    each other the outermost alone. One that is new around something that was there before, a wrapper, is in it as well.
     ``changed``: type, hyper-parameters, arguments, or shape or dtype of parameters and results differ.
     ``followed``: results differ in shape or dtype because what flows in does.
     ``rewired``: an input comes from another place; ``what`` has its name, and from where it came and comes.
@@ -136,7 +136,11 @@ class Diff:
             return [], [], []
         ends, wires = of_ends(alignment)
         if around(top[0]) is not None or around(top[1]) is not None:  # a wrapper calls its inputs as it likes
-            ends = {name: (old, new) for name, (old, new) in ends.items() if not name.startswith("input ") or not (old and new)}
+            ends = {
+                name: (old, new)
+                for name, (old, new) in ends.items()
+                if not name.startswith("input ") or not (old and new)
+            }
         if ends:
             wanted[top[1]] = ends | wanted.get(top[1], {})
         if wires:

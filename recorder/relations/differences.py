@@ -78,7 +78,7 @@ def follows(x: Place, y: Place, what: What) -> bool:
     if not isinstance(x, Node) or not isinstance(y, Node):
         return False
     sized = x.op_type in SIZED and x.fqn is None
-    if not all(name.startswith("output") and name.endswith((".shape", ".dtype")) or sized for name in what):
+    if not all((name.startswith("output") and name.endswith((".shape", ".dtype"))) or sized for name in what):
         return False
     ours, theirs = (list(filter(is_flowing, node.inputs)) for node in (x, y))
     return any((v.shape, v.dtype) != (w.shape, w.dtype) for v, w in zip(ours, theirs))
@@ -187,4 +187,3 @@ def of_unused(alignment: Alignment) -> Iterator[tuple[Place, Place, What]]:
             if what:
                 found.setdefault(place, {}).update(what)
     yield from ((alignment.back[place], place, what) for place, what in found.items())
-

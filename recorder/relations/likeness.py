@@ -1,20 +1,21 @@
 """How much a place of one graph is like a place of the other: numbers that are equal for what is built alike.
 
-A place is built like another if it does the same with the same arguments and parameters of the same shapes, and inside of
-it everything is, in the same order. What it is called and what shapes flow through it does not matter: a block that was
-renamed, or is run on larger pictures, is still the same block.
+A place is built like another if it does the same with the same arguments and parameters of the same shapes, and inside
+of it everything is, in the same order. What it is called and what shapes flow through it does not matter: a block that
+was renamed, or is run on larger pictures, is still the same block.
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 from recorder.graph.core import Node, Scope, Value
 from recorder.graph.outline import Outline, Place, around, attributes_of, is_flowing, own_name
 
 __all__ = ["SIZED", "Likeness", "is_numbered"]
 
-SIZED = {"view", "reshape", "expand", "repeat", "unflatten", "arange", "zeros", "ones", "full", "empty", "new_zeros", "new_ones",
-         "new_full", "new_empty", "broadcast_to", "resize", "split", "narrow", "interpolate"}  # fmt: skip
+SIZED = {"view", "reshape", "expand", "repeat", "unflatten", "arange", "zeros", "ones", "full", "empty", "new_zeros",
+         "new_ones", "new_full", "new_empty", "broadcast_to", "resize", "split", "narrow", "interpolate"}  # fmt: skip
 """Functions whose arguments are sizes, which follow from those of their inputs."""
 
 
@@ -25,8 +26,8 @@ def is_numbered(name: str) -> bool:
 
 class Likeness:
     """Of all places of two graphs: ``alike`` has equal numbers for places that are built alike, ``size`` the number of
-    nodes in each, ``context`` where its inputs come from, and ``use`` what first uses a function's result, in words that a
-    renaming of its surroundings leaves alone.
+    nodes in each, ``context`` where its inputs come from, and ``use`` what first uses a function's result, in words
+    that a renaming of its surroundings leaves alone.
     """
 
     def __init__(self, a: Outline, b: Outline) -> None:
@@ -54,11 +55,8 @@ class Likeness:
     def _shared(self, x: Place, y: Place) -> float:
         if isinstance(x, Node) and isinstance(y, Node):
             return 0.5 if x.op_type == y.op_type else 0.0
-        shares = []
-        for one, other in zip(self._bag(x), self._bag(y)):
-            common = sum(min(number, other[key]) for key, number in one.items())  # type: ignore[index]
-            shares.append(2 * common / (one.total() + other.total()))
-        return sum(shares) / 2 * 0.98
+        (nodes, types), (others, their_types) = self._bag(x), self._bag(y)
+        return (_share(nodes, others) + _share(types, their_types)) / 2 * 0.98
 
     def _bag(self, place: Place) -> tuple[Counter[int], Counter[str]]:
         """The nodes inside of a place, by what they are."""
@@ -75,7 +73,7 @@ class Likeness:
         return self._bags[key]
 
     def _read(self, outline: Outline) -> None:
-        inputs = {None: _named(outline.graph.inputs, outline.graph.input_names)}
+        inputs: dict[Scope | None, dict[Value, str]] = {None: _named(outline.graph.inputs, outline.graph.input_names)}
         for scope, places in outline.children.items():
             if scope is not None:
                 self._inside[scope] = places
@@ -107,8 +105,13 @@ def _sorted(attributes: dict[str, object]) -> str:
     return repr(sorted(attributes.items())) if attributes else ""
 
 
-def _named(values: "tuple[Value, ...] | list[Value]", names: "tuple[str, ...] | list[str]") -> dict[Value, str]:
-    return {value: name for value, name in zip(values, names)}
+def _share(one: "Counter[Any]", other: "Counter[Any]") -> float:
+    """How much of two bags is in both."""
+    return 2 * (one & other).total() / (one.total() + other.total())
+
+
+def _named(values: Sequence[Value], names: Sequence[str]) -> dict[Value, str]:
+    return dict(zip(values, names))
 
 
 def _called(outline: Outline, place: Place) -> str:

@@ -1,7 +1,8 @@
 """Both graphs of a diff as one, for pictures: all of the new one, and what was removed where it stood.
 
-What differs says so in ``meta["diff"]``: ``{"mark": "changed", "sign": "~", "words": "stride: 1×1 → 2×2"}``. Calls in which nothing
-does are closed, so that what changed is seen in its surroundings; so is a block that is new or gone as a whole.
+What differs says so in ``meta["diff"]``: ``{"mark": "changed", "sign": "~", "words": "stride: 1×1 → 2×2"}``. Calls
+in which nothing does are closed, so that what changed is seen in its surroundings; so is a block that is new or
+gone as a whole.
 """
 
 from collections.abc import Iterator
@@ -71,10 +72,10 @@ class _Merger:
             whole = place in outermost and place not in self._around_old
             if whole or (place not in inside and place not in marks):
                 self.closed.add(copy)
-        for place, (mark, words) in marks.items():
+        for place, (kind, words) in marks.items():
             copied = self._place_copies[place] if isinstance(place, Node) else self._copies.scope(place)
             assert copied is not None
-            copied.meta["diff"] = {"mark": mark, "sign": SIGNS[mark], "words": words}
+            copied.meta["diff"] = {"mark": kind, "sign": SIGNS[kind], "words": words}
         for scope in inside - set(marks):
             copied = self._copies.scope(scope)
             if copied is not None:

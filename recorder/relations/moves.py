@@ -1,16 +1,19 @@
-"""What has no partner in the scope where it should be, looked for elsewhere: renamed, moved, or replaced in its place."""
+"""What has no partner in the scope where it should be, looked for elsewhere: renamed, moved, or replaced."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from recorder.graph.core import Node, Value
+from recorder.graph.core import Node, Scope, Value
 from recorder.graph.outline import Place, around, is_flowing
 
 if TYPE_CHECKING:
     from recorder.relations.alignment import Alignment
 
 __all__ = ["correspond", "match_moved", "position"]
+
+_Key = tuple[str, Node | Scope | str | None]
+_P = TypeVar("_P", bound=Node | Scope)
 
 
 def match_moved(alignment: "Alignment") -> None:
@@ -34,7 +37,7 @@ def _match_nodes(alignment: "Alignment", fits: "Callable[[Alignment, Node, Node]
     left, right = _left(alignment.a.nodes, alignment.pairs), _left(alignment.b.nodes, alignment.back)
     if not left or not right:
         return
-    by_source: defaultdict[object, list[Node]] = defaultdict(list)
+    by_source: defaultdict[_Key, list[Node]] = defaultdict(list)
     for y in right:
         for key in _keys(y):
             by_source[key].append(y)
@@ -48,16 +51,16 @@ def _match_nodes(alignment: "Alignment", fits: "Callable[[Alignment, Node, Node]
             alignment.pair(x, found)
 
 
-def _keys(node: Node) -> list[object]:
+def _keys(node: Node) -> list[_Key]:
     """What a node can be found by: what made its inputs, what uses its outputs, and its name."""
-    keys: list[object] = [("made", v.producer) for v in node.inputs if v.producer is not None]
+    keys: list[_Key] = [("made", v.producer) for v in node.inputs if v.producer is not None]
     keys += [("used", user) for v in node.outputs for user, _ in v.uses]
     return [*keys, ("given", None), ("name", _last(node))] if node.fqn is not None else [*keys, ("given", None)]
 
 
-def _beyond(alignment: "Alignment", key: object) -> object:
+def _beyond(alignment: "Alignment", key: _Key) -> _Key:
     """What finds the same in the other graph."""
-    kind, of = key  # type: ignore[misc]
+    kind, of = key
     return (kind, alignment.pairs.get(of)) if isinstance(of, Node) else key
 
 
@@ -72,7 +75,7 @@ def _moved(alignment: "Alignment", x: Node, y: Node) -> bool:
 
 def _replaced(alignment: "Alignment", x: Node, y: Node) -> bool:
     """Whether one function stands exactly where another stood."""
-    if x.fqn is not None or y.fqn is not None or x.op_type == y.op_type and x.attributes == y.attributes:
+    if x.fqn is not None or y.fqn is not None or (x.op_type == y.op_type and x.attributes == y.attributes):
         return False
     scopes = around(x), around(y)
     if scopes != (None, None) and (scopes[0] is None or alignment.pairs.get(scopes[0]) is not scopes[1]):
@@ -87,6 +90,7 @@ def _sources_correspond(alignment: "Alignment", x: Node, y: Node) -> bool:
 
 
 def correspond(alignment: "Alignment", v: Value, w: Value) -> bool:
+    """Whether two tensors are the same output of the same node, or the same input."""
     if v.producer is None or w.producer is None:
         if v in alignment.given or w in alignment.given.values():
             return alignment.given.get(v) is w
@@ -104,6 +108,7 @@ def _users_correspond(alignment: "Alignment", x: Node, y: Node) -> bool:
 
 
 def position(value: Value) -> int:
+    """Which of its maker's outputs a tensor is."""
     assert value.producer is not None
     return next((i for i, made in enumerate(value.producer.outputs) if made is value), 0)
 
@@ -112,7 +117,5 @@ def _last(place: Place) -> str:
     return "" if place.fqn is None else place.fqn.rpartition(".")[2]
 
 
-def _left(places: Iterable[Place], paired: dict[Place, Place]) -> list[Place]:
+def _left(places: Iterable[_P], paired: dict[Place, Place]) -> list[_P]:
     return [place for place in places if place not in paired]
-
-

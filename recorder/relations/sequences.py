@@ -1,7 +1,7 @@
 """Which items of one sequence are which of another, in order, so that what is worth most together is kept.
 
-What begins and ends alike is passed in one walk each; only between is every pair weighed, and of what is very long there,
-what difflib finds to be alike first.
+What begins and ends alike is passed in one walk each; only between is every pair weighed, and of what is very long
+there, what difflib finds to be alike first.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -49,7 +49,7 @@ def _best(xs: Sequence[_T], ys: Sequence[_T], worth: Callable[[_T, _T], float]) 
     for i in range(len(xs) - 1, -1, -1):
         row, below, of_pair = sums[i], sums[i + 1], pair[i]
         for j in range(len(ys) - 1, -1, -1):
-            best = below[j] if below[j] >= row[j + 1] else row[j + 1]
+            best = max(below[j], row[j + 1])
             if of_pair[j] and of_pair[j] + below[j + 1] >= best:
                 best = of_pair[j] + below[j + 1]
             row[j] = best

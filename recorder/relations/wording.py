@@ -1,6 +1,6 @@
 """A diff in words: lines for a terminal, and Markdown for a comment.
 
-What is the same at many places is one line, as is a block of many nodes, or a list of which the items have moved on by one.
+What is the same at many places is one line, as is a block of many nodes, or a list whose items have moved on by one.
 """
 
 import re
@@ -189,7 +189,7 @@ def _of_changes(diff: "Diff", kind: str, changes: Sequence["Change"]) -> Iterato
 
 
 def is_told(diff: "Diff", change: "Change") -> bool:
-    """Whether an input comes from elsewhere just because something stands between that was added, or does not any more."""
+    """Whether an input comes from elsewhere because something was put between, or taken out."""
     if not isinstance(change.a, Node) or not isinstance(change.b, Node):
         return bool(diff.added or diff.removed)
     new = any(v.producer is not None and v.producer not in diff.alignment.back for v in change.b.inputs)

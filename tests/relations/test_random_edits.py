@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from support.edits import EDITS, Truth, applied, edited, facts, meta, recorded, traced
 
-from recorder import Diff, Graph, diff, loads, architecture
+from recorder import Diff, architecture, diff, loads
 
 
 def found(diff: Diff) -> Truth:

@@ -25,9 +25,9 @@ MODULES: list[Callable[[], nn.Module]] = [
 class Truth(NamedTuple):
     """How many places an edit adds, removes, changes and renames, and of which types."""
 
-    added: Counter[str] = Counter()
-    removed: Counter[str] = Counter()
-    changed: Counter[str] = Counter()
+    added: Counter[str] = Counter()  # noqa: RUF012
+    removed: Counter[str] = Counter()  # noqa: RUF012
+    changed: Counter[str] = Counter()  # noqa: RUF012
     renamed: int = 0
 
 
@@ -221,7 +221,9 @@ def applied(diff: Diff) -> dict[Node, Fact]:
                 continue
             assert had.get(name) == old
             had = {k: v for k, v in had.items() if k != name} | ({} if value is None else {name: value})
-        sources = of_b[after][2] if after in rewired else [pairs.get(s, s) if isinstance(s, Node) else s for s in sources]
+        sources = (
+            of_b[after][2] if after in rewired else [pairs.get(s, s) if isinstance(s, Node) else s for s in sources]
+        )
         result[after] = op_type, had, sources
     return result
 

@@ -22,7 +22,7 @@ def look_of(node: Node) -> str:
 
 
 def sign_of(place: Node | Scope) -> str:
-    """What marks a call by more than its colour: ``+ `` before its type. A scope in which something differs has none."""
+    """What marks a call by more than its colour: ``+ `` before its type. A scope around what differs has none."""
     sign = "" if isinstance(place, Scope) and _told(place, "words") == "inside" else _told(place, "sign")
     return f"{sign} " if len(sign) == 1 else ""
 

@@ -28,7 +28,9 @@ def convolutions(kernel=3, dilation=1, act=nn.ReLU):
 x, image = torch.ones(1, 4, 8), torch.ones(1, 3, 8, 8)
 """
 
-MANY = "nn.Sequential(*(nn.Linear(8, 8, bias=i % 3 == {0}) if i % 2 else nn.LayerNorm(8, eps=i + {0}) for i in range(60)))"
+MANY = (
+    "nn.Sequential(*(nn.Linear(8, 8, bias=i % 3 == {0}) if i % 2 else nn.LayerNorm(8, eps=i + {0}) for i in range(60)))"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
