@@ -39,6 +39,7 @@ class _Merger:
         self._names = {kind: Namespace() for kind in (Node, Scope, Value)}
         self._children = self._together()
         self._made: set[Value] = set()
+        self._drawn: set[Value] = set()  # by what stands before
         self._marks = {change.b: ("rewired", change.what) for change in diff.rewired if not is_told(diff, change)}
         self._marks |= {change.b: ("changed", change.what) for change in diff.changed}
 
@@ -94,16 +95,18 @@ class _Merger:
         copy = self._copies.node(place)
         self._of_nodes[place] = copy
         if place in self.alignment.b.parts:
-            gone = [v for v in self._lost_inputs(place) if v in self._made]
+            gone = [v for v in self._lost_inputs(place) if v in self._drawn]
             if gone:
                 copy.inputs += self._copies.values(gone)
                 copy.input_names += ("",) * len(gone) if copy.input_names else ()
         else:
             copy.name = self._names[Node].unique(place.name)
-            kept = [i for i, v in enumerate(place.inputs) if self._shown(v) in self._made or v.producer is None]
+            shown = list(map(self._shown, place.inputs))
+            kept = [i for i, v in enumerate(shown) if v.producer is None or v in self._drawn]
             self._copies.narrowed(copy, place, kept)
             for value in (*(place.inputs[i] for i in kept), *place.outputs):
                 self._own(value)
+        self._drawn.update(place.outputs)
         return copy
 
     def _own(self, value: Value) -> None:

@@ -1,4 +1,4 @@
-"""The action for pull requests: its scripts, in a repository of their own, with a ``gh`` that writes down what it hears."""
+"""The action for pull requests: its scripts, in a repository of their own, with a ``gh`` that takes notes."""
 
 import os
 import subprocess
