@@ -28,7 +28,7 @@ from recorder.errors import (
 from recorder.events.stream import EventStream
 from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
-from recorder.graph.document import dumps, loads
+from recorder.graph.document import dumps
 from recorder.graph.holdings import remarks
 from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
@@ -47,15 +47,20 @@ if TYPE_CHECKING:
     from recorder.analysis.value_report import value_report as value_report
     from recorder.autograd.graph import autograd_graph
     from recorder.autograd.make_dot import make_dot
+    from recorder.graph.architecture import architecture
     from recorder.graph.document import equal as equal
     from recorder.graph.lint import problems_in as problems_in
     from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
+    from recorder.relations.diff import Change, Diff, diff
+    from recorder.relations.recordings import load, loads
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ROOM",
+    "Change",
+    "Diff",
     "Edge",
     "EventStream",
     "ExportError",
@@ -75,11 +80,13 @@ __all__ = [
     "Value",
     "add_metrics",
     "annotate",
+    "architecture",
     "assemble",
     "autograd_graph",
     "backward_reached",
     "collapse",
     "collapse_to_fit",
+    "diff",
     "dumps",
     "expand",
     "export",
@@ -88,6 +95,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "json_schema",
+    "load",
     "loads",
     "make_dot",
     "readable",
@@ -101,11 +109,17 @@ __all__ = [
 
 
 _LAZY = {
+    "Change": "recorder.relations.diff",
+    "Diff": "recorder.relations.diff",
     "Recorder": "recorder.recorder",
+    "architecture": "recorder.graph.architecture",
     "autograd_graph": "recorder.autograd.graph",
+    "diff": "recorder.relations.diff",
+    "load": "recorder.relations.recordings",
+    "loads": "recorder.relations.recordings",
     "make_dot": "recorder.autograd.make_dot",
 }
-"""What needs torch, and where it stands."""
+"""What needs torch, or not every recording needs, and where it stands."""
 
 _FROM_BELOW = {
     "equal": "recorder.graph.document",

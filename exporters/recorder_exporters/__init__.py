@@ -11,6 +11,7 @@ __all__ = ["recorder_annotate_graph", "recorder_register_exporters"]
 @hookimpl
 def recorder_register_exporters(register: Register) -> None:
     """Offer everything below. Exporters import their libraries when they are used, not here."""
+    from recorder_exporters.architecture import ArchitectureExporter
     from recorder_exporters.dot import DotExporter
     from recorder_exporters.graph_json import GraphJsonExporter
     from recorder_exporters.html import HtmlExporter
@@ -26,6 +27,7 @@ def recorder_register_exporters(register: Register) -> None:
     register(GraphJsonExporter())
     register(MermaidExporter())
     register(HtmlExporter())
+    register(ArchitectureExporter())
 
 
 @hookimpl

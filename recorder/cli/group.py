@@ -1,4 +1,5 @@
-"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``formats``, and what plugins add.
+"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``formats``, and
+what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by what
@@ -15,6 +16,7 @@ from typing import Any
 import click
 
 import recorder
+from recorder.cli.diff import diff
 from recorder.cli.export import export
 from recorder.cli.formats import formats
 from recorder.cli.outputs import say
@@ -98,5 +100,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (record, run, export, view, summary, formats, plugin):
+for command in (record, run, export, view, summary, diff, formats, plugin):
     main.add_command(command)

@@ -10,13 +10,13 @@ from recorder.cli.progress import waiting
 from recorder.cli.run_model import HowToRun, run_model
 from recorder.events.stream import EventStream
 from recorder.graph.core import Graph
-from recorder.graph.document import loads
 from recorder.plugins.manager import installed
+from recorder.relations.recordings import loads
 
 __all__ = ["GRAPH_SUFFIX", "load", "load_or_run"]
 
-GRAPH_SUFFIX = ".json"
-"""A file with this ending holds a whole graph, and any other a recording."""
+GRAPH_SUFFIX, TEXT_SUFFIX = ".json", ".arch"
+"""A file with these endings holds a whole graph, or the text of its architecture, and any other a recording."""
 
 
 def load(source: Path) -> tuple[Graph, EventStream]:
@@ -26,7 +26,7 @@ def load(source: Path) -> tuple[Graph, EventStream]:
         StreamError: the file cannot be read.
     """
     with waiting(f"reading {source}"):
-        if source.suffix == GRAPH_SUFFIX:
+        if source.suffix in (GRAPH_SUFFIX, TEXT_SUFFIX):
             return loads(source.read_bytes()), EventStream()
         stream = EventStream.load(source)
         graph = assemble(stream)
@@ -41,7 +41,9 @@ def load_or_run(source: str, how: HowToRun) -> tuple[Graph, str | None]:
         click.UsageError: there is no such file or model.
         StreamError: the file cannot be read.
     """
-    if source.endswith(".py") or not (source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX)) or Path(source).is_file()):
+    if source.endswith(".py") or not (
+        source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX, TEXT_SUFFIX)) or Path(source).is_file()
+    ):
         run, failure = run_model(source, how)
         return run.graph, failure
     if how.inputs:

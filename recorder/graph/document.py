@@ -24,7 +24,7 @@ from recorder.graph.meta import check_told
 from recorder.graph.schema import SCHEMA_VERSION, GraphDoc, NodeDoc, ScopeDoc, ValueDoc
 from recorder.limits import DEEPEST
 
-__all__ = ["dumps", "equal", "from_document", "loads", "to_document"]
+__all__ = ["dumps", "equal", "from_document", "loads", "plain_members", "to_document"]
 
 _T = TypeVar("_T")
 
@@ -55,7 +55,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
         inputs=list(writer.indices(graph.inputs)),
         outputs=list(writer.indices(graph.outputs)),
         initializers=list(writer.indices(graph.initializers)),
-        meta=_members(graph.meta, graph),
+        meta=plain_members(graph.meta, graph),
         input_names=_texts(graph.input_names),
         output_names=_texts(graph.output_names),
     )
@@ -92,8 +92,8 @@ class _Writer:
             error=None if n.error is None else _text(n.error),
             duration_ns=n.duration_ns if self._timing else None,
             backward_ns=n.backward_ns if self._timing else None,
-            attributes=_members(n.attributes, n),
-            meta=_members(self._meta(n), n),
+            attributes=plain_members(n.attributes, n),
+            meta=plain_members(self._meta(n), n),
             input_names=_texts(n.input_names),
             output_names=_texts(n.output_names),
         )
@@ -109,8 +109,8 @@ class _Writer:
             error=None if s.error is None else _text(s.error),
             duration_ns=s.duration_ns if self._timing else None,
             backward_ns=s.backward_ns if self._timing else None,
-            attributes=_members(s.attributes, s),
-            meta=_members(self._meta(s), s),
+            attributes=plain_members(s.attributes, s),
+            meta=plain_members(self._meta(s), s),
             inputs=self.indices(s.inputs),
             outputs=self.indices(s.outputs),
             input_names=_texts(s.input_names),
@@ -138,7 +138,7 @@ def _value_doc(v: Value) -> ValueDoc:
         role=v.role,
         requires_grad=v.requires_grad,
         grad_fn=None if v.grad_fn is None else _text(v.grad_fn),
-        meta=_members(v.meta, v),
+        meta=plain_members(v.meta, v),
     )
 
 
@@ -146,7 +146,7 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(_text, texts))
 
 
-def _members(members: dict[str, Any], whose: Any) -> dict[str, Any]:
+def plain_members(members: dict[str, Any], whose: Any) -> dict[str, Any]:
     """Attributes or meta, as JSON holds them. Most are empty, and 100,000 nodes are exported in seconds."""
     if not members:
         return {}
@@ -205,7 +205,7 @@ def from_document(document: GraphDoc) -> Graph:
         initializers=reader.pick(document.initializers, "an initializer of the graph"),
         scopes=reader.scopes,
         name=document.name,
-        meta=_members(document.meta, document),
+        meta=plain_members(document.meta, document),
         input_names=document.input_names,
         output_names=document.output_names,
     )
@@ -223,7 +223,7 @@ class _Reader:
 
     def __init__(self, document: GraphDoc) -> None:
         self.values = [
-            Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, _members(v.meta, v))
+            Value(v.name, v.shape, v.dtype, v.device, v.requires_grad, v.grad_fn, v.role, plain_members(v.meta, v))
             for v in document.values
         ]
         self.scopes: list[Scope] = []
@@ -245,8 +245,8 @@ class _Reader:
             scope=None if n.scope is None else _at(self.scopes, n.scope, f"the scope of node {n.name!r}"),
             inputs=self.pick(n.inputs, f"an input of node {n.name!r}"),
             outputs=self.pick(n.outputs, f"an output of node {n.name!r}"),
-            attributes=_members(n.attributes, n),
-            meta=_members(n.meta, n),
+            attributes=plain_members(n.attributes, n),
+            meta=plain_members(n.meta, n),
             error=n.error,
             duration_ns=n.duration_ns,
             backward_ns=n.backward_ns,
@@ -269,8 +269,8 @@ class _Reader:
             error=s.error,
             duration_ns=s.duration_ns,
             backward_ns=s.backward_ns,
-            attributes=_members(s.attributes, s),
-            meta=_members(s.meta, s),
+            attributes=plain_members(s.attributes, s),
+            meta=plain_members(s.meta, s),
             inputs=self.pick(s.inputs, f"an input of scope {s.name!r}"),
             outputs=self.pick(s.outputs, f"an output of scope {s.name!r}"),
             input_names=s.input_names,

@@ -130,4 +130,4 @@ def _told(place: Node | Scope) -> Iterator[Hashable]:
     no other: how its repetitions were wired is not in the view any more.
     """
     yield from (place.op_type, place.target, place.error, repr(place.attributes) if place.attributes else "")
-    yield from (repr(place.meta.get(key)) for key in ("collapsed", "repeated"))
+    yield from (repr(place.meta.get(key)) for key in ("collapsed", "repeated", "diff"))

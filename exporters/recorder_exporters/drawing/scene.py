@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from recorder import Graph, Node, Scope, Value, backward_reached
 from recorder.figures import stats_in_words
 from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
+from recorder_exporters.drawing.differences import is_of_two, look_of, sign_of, words_of
 from recorder_exporters.drawing.fields import figures_of
 from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
 from recorder_exporters.drawing.themes import Theme, told_apart
@@ -226,7 +227,7 @@ def _wrappers(graph: Graph) -> set[Scope | None]:
 def _heading(scope: Scope) -> Line:
     """A scope that no module made, as one around a group of blocks, has no type: it says how often it was there."""
     often = times(scope)
-    operation = [Part("operation", scope.op_type)] if scope.op_type or not often else []
+    operation = [Part("operation", sign_of(scope) + scope.op_type)] if scope.op_type or not often else []
     return (*_part("name", short_name(scope)), *operation, *_part("times", often))
 
 
@@ -279,7 +280,8 @@ def _boxes(
         yield from tensors(node.inputs)
         own = [v for v in node.inputs if v.role in ("parameter", "buffer") and not boxed(v)] if members else []
         frame = None if node.scope is None else frames[node.scope]
-        yield Box("operation", node, frame, _look(node, scale), _operation(node, own, shown, figures(node)))
+        look = look_of(node) if scale is None and is_of_two(graph) else _look(node, scale)
+        yield Box("operation", node, frame, look, _operation(node, own, shown, figures(node)))
     for value, name in _returned(graph).items():
         yield from tensors([value])
         yield Box("output", value, None, "output", _tensor(name, value))
@@ -326,9 +328,10 @@ def _operation(node: Node, own: Sequence[Value], shown: frozenset[str], figures:
     arguments = hints(node.attributes) if "hyper_parameters" in shown else ""
     name = short_name(node) if "name" in shown else ""
     lines = [
-        (Part("operation", node.op_type), *_part("arguments", arguments), *_part("times", times(node))),
+        (Part("operation", sign_of(node) + node.op_type), *_part("arguments", arguments), *_part("times", times(node))),
         (*_part("name", name), *_part("size", size_of(node))),
         _part("figures", figures),
+        *(_part("figures", words) for words in words_of(node).split(", ")),
         *((Part("member", _member(node, value)), Part("shape", shape_of(value))) for value in own[:MEMBERS]),
         _part("more", f"… and {len(own) - MEMBERS} more" if len(own) > MEMBERS else ""),
         _part("error", node.error or ""),

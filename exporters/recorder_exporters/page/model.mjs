@@ -21,18 +21,18 @@ export function buildModel(doc, labels) {
   const scopes = [];
   doc.scopes.forEach((scope, i) => {
     const parent = scope.parent === undefined || scope.parent === null ? top : scopes[scope.parent];
-    const look = scope.error ? "error" : "collapsed";
+    const look = scope.error ? "error" : markOf(doc, scope) ?? "collapsed";
     scopes.push(add({ kind: "scope", look, parent, children: [], source: scope, inside: 0, name: scope.name,
-      title: scope.op_type, short: labels.scopes[i], hint: "" }));
+      title: signOf(scope) + scope.op_type, short: labels.scopes[i], hint: "" }));
   });
   const values = doc.values;
   const producer = new Map();
   const given = new Set(doc.inputs);
   const nodes = doc.nodes.map((node, i) => {
     const parent = node.scope === undefined || node.scope === null ? top : scopes[node.scope];
-    const look = node.error ? "error" : node.meta && "collapsed" in node.meta ? "collapsed" : node.kind;
+    const look = node.error ? "error" : markOf(doc, node) ?? (node.meta && "collapsed" in node.meta ? "collapsed" : node.kind);
     const item = add({ kind: "node", look, parent, children: [], source: node, inside: 1, name: node.name,
-      title: node.op_type, short: labels.names[i], hint: labels.hints[i] });
+      title: signOf(node) + node.op_type, short: labels.names[i], hint: wordsOf(node) || labels.hints[i] });
     for (const v of node.outputs ?? []) producer.set(v, item);
     for (let scope = parent; scope; scope = scope.parent) scope.inside += 1;
     return item;
@@ -157,6 +157,25 @@ export function* leaves(item) {
 export function isWithin(item, other) {
   for (; item; item = item.parent) if (item === other) return true;
   return false;
+}
+
+// What a graph that shows two says of a call: see drawing/differences.py. A file can say anything there.
+const LOOKS = ["added", "removed", "changed", "rewired"];
+
+function markOf(doc, place) {
+  if (doc.meta?.diff !== true) return null;
+  const mark = place.meta?.diff?.mark;
+  return LOOKS.includes(mark) ? mark : "context";
+}
+
+function signOf(place) {
+  const sign = place.meta?.diff?.sign;
+  return typeof sign === "string" && sign.length === 1 ? `${sign} ` : "";
+}
+
+function wordsOf(place) {
+  const words = place.meta?.diff?.words;
+  return typeof words === "string" ? words : "";
 }
 
 /** Flows that enter an item from outside, and those that leave it. */

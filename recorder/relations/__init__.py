@@ -1,0 +1,1 @@
+"""How two recordings relate: which place of one is which of the other, and what differs."""
