@@ -70,6 +70,7 @@ def test_exported_names() -> None:
         "Figure",
         "Words",
         "arrived_norm",
+        "at_least",
         "bytes_in_words",
         "count_in_words",
         "made_largest",
