@@ -57,7 +57,8 @@ class Places:
 
 class Drawing(NamedTuple):
     """What is to be written. ``defaults`` are the attributes of the graph, its nodes and its edges, ``headline`` makes
-    the label of the whole of a note, and ``fast`` says that the layout has no time for words on arrows.
+    the label of the whole of a note, and ``fast`` says that the layout has no time for words on arrows. ``wider`` is by
+    how much letters may be wider than those of Helvetica.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Drawing(NamedTuple):
     arrows: Sequence[ArrowMark]
     headline: Callable[[str], str]
     fast: bool
+    wider: float = 1.0
 
     def text(self) -> str:
         """For any Graphviz: dot finds the place of all words."""
