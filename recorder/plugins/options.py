@@ -120,12 +120,6 @@ VIEW_OPTIONS = _of_views()
 """What every format takes: the options of `recorder.views.view_options.arranged`."""
 
 
-ALIKE = frozenset({
-    "kind", "parameters", "trainable", "parameter_bytes", "activation_bytes", "flops", "macs",
-})  # fmt: skip
-"""Of what a drawing can be coloured by, what is the same in all blocks that are built alike, as nothing measured is."""
-
-
 def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
     """The view that options ask for, and those options that are the exporter's own.
 
@@ -142,8 +136,6 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
     own = {option.name for option in options_of(exporter)}
     asked = {name: value for name, value in options.items() if name not in own}
     given = {name: value for name, value in options.items() if name in own}
-    if given.get("colour_by", "kind") not in ALIKE:
-        asked.setdefault("fold", False)  # colours tell blocks apart that are built alike
     room = None if "depth" in own else getattr(exporter, "room", None)
     try:
         return arranged(graph, room, **asked), given
