@@ -16,6 +16,7 @@ from recorder_exporters.drawing.dot_drawing import ArrowMark, Attributes, BoxMar
 from recorder_exporters.drawing.dot_markup import (
     heading,
     is_prominent,
+    label_at_the_right,
     label_of_arrow,
     label_of_box,
     label_of_frame,
@@ -182,6 +183,15 @@ def _cluster(frame: Frame, title: str, theme: Theme) -> Attributes:
     }
 
 
+def _mark(frame: Frame, numbers: Mapping[Frame | None, int], title: str, theme: Theme, direction: str) -> FrameMark:
+    attributes = _cluster(frame, title, theme)
+    words: Attributes = {}
+    if direction == "TB" and attributes["label"] != '""':
+        longest = max(("  ".join(part.text for part in line) for line in frame.lines), key=len)
+        words = {"label": label_at_the_right(attributes["label"], longest), "labeljust": "r"}
+    return FrameMark(numbers.get(frame.parent), attributes, words)
+
+
 def _filled(style: Style, fill: str) -> Style:
     """A style with a fill that was asked for, and letters that can be read on it."""
     return style._replace(fill=fill, text=letters_on(fill)) if fill else style
@@ -252,7 +262,7 @@ def drawing_of(
     return Drawing(
         f'"{name or "graph"}"',
         _defaults(look, {"rankdir": direction, **(HASTE if fast else {})}, width, font),
-        [FrameMark(numbers.get(frame.parent), _cluster(frame, title, look)) for frame in scene.frames],
+        [_mark(frame, numbers, title, look, direction) for frame in scene.frames],
         {id: BoxMark(numbers.get(box.frame), _box(box, scene.styles, look)) for box, id in ids.items()},
         list(_arrows(graph, scene, ids, look, beside=direction == "TB")),
         headline,
