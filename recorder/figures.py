@@ -165,7 +165,8 @@ class Figure:
     ``heading`` stands over a column, ``called`` in a sentence or a menu, and ``after`` follows the words on a label.
     ``unit`` is that of the value: ``"ns"``, ``"bytes"``, or nothing. ``scale`` is how drawings colour by it, if they
     do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run. ``without`` are
-    the metrics that count what is missing from a sum: if there is any, the figure is a lower bound.
+    the metrics that count what is missing from a sum: if there is any, the figure is a lower bound. ``repeated`` is
+    what a place that is drawn once for several has: what each of them has, the sum, or the largest.
     """
 
     name: str
@@ -180,6 +181,7 @@ class Figure:
     fact: "Callable[[Node | Scope], float | None] | None" = None
     absent: float | None = None
     without: tuple[str, ...] = ()
+    repeated: Literal["each", "sum", "largest"] = "each"
 
     def value(self, graph: "Graph", place: "Node | Scope") -> float | None:
         """What is known of a node or scope of a graph: by its ``fact``, or by the metric of its name. ``absent`` is
@@ -189,6 +191,21 @@ class Figure:
             return self.fact(place)
         metrics = graph.metrics.get(place)
         return metrics.get(self.name, self.absent) if metrics else None
+
+    def of_all(self, graph: "Graph", place: "Node | Scope") -> float | None:
+        """What is known of a node or scope with all that it is drawn for: where that is not the same of ``each``, the
+        sum or the largest; NaN if one of them is not finite. Of a view that was loaded, that is not known.
+        """
+        if self.repeated == "each" or not _is_several(place):
+            return self.value(graph, place)
+        whole, places = _alike(graph, place)
+        found = [self.value(whole, each) for each in places]
+        known = [value for value in found if value is not None]
+        if not known or (self.repeated == "sum" and len(known) < len(found)):
+            return None
+        if not all(map(math.isfinite, known)):
+            return math.nan
+        return sum(known) if self.repeated == "sum" else max(known)
 
     def is_least(self, metrics: Mapping[str, float] | None) -> bool:
         """Whether the figure of something is a lower bound, by its metrics."""
@@ -205,14 +222,33 @@ class Figure:
 
     def said(self, graph: "Graph", place: "Node | Scope", *, label: bool = False) -> str | None:
         """What a graph says of a node or scope, as people read it, as a ``label`` or not; None if it is not known. Of
-        what stands for several alike, it is of ``each``.
+        what stands for several alike, it is of ``each``, of them ``in all``, or ``at most`` so much.
         """
-        value = self.value(graph, place)
+        value = self.of_all(graph, place)
         if value is None:
             return None
         metrics = graph.metrics.get(place) if self.without else None
         words = self.label(value, metrics) if label else self.in_words(value, metrics)
-        return f"{words} each" if "repeats" in place.meta else words
+        if self.repeated == "each":
+            return f"{words} each" if "repeats" in place.meta else words
+        return f"{words} {'in all' if self.repeated == 'sum' else 'at most'}" if _is_several(place) else words
+
+
+def _is_several(place: "Node | Scope | None") -> bool:
+    """Whether a place, or one around it, is drawn once for several."""
+    while place is not None:
+        if "repeats" in place.meta:
+            return True
+        place = place.parent if hasattr(place, "parent") else place.scope
+    return False
+
+
+def _alike(graph: "Graph", place: "Node | Scope") -> "tuple[Graph, tuple[Node | Scope, ...]]":
+    """All that a place is drawn for, and the graph in which they are; none if that is not known."""
+    if graph._shown is None:
+        return graph, ()
+    whole, shown, alike = graph._shown
+    return whole, alike.get(shown.get(place, place), ())
 
 
 _NO_METRICS = "the graph has no such metrics, which calls have, and autograd nodes have not"
@@ -226,31 +262,31 @@ _NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 _ALL = (
     Figure(
         name="gradient", heading="gradient", called="gradient norm", words="norm", fact=arrived_norm,
-        missing=_NO_GRADIENTS,
+        missing=_NO_GRADIENTS, repeated="largest",
     ),
     Figure(
         name="value_norm", heading="norm", called="norm of results", words="norm", after=" norm", fact=made_norm,
-        missing=_NO_VALUES,
+        missing=_NO_VALUES, repeated="largest",
     ),
     Figure(
         name="value_largest", heading="largest", called="largest of results", words="norm", after=" largest",
-        fact=made_largest, missing=_NO_VALUES,
+        fact=made_largest, missing=_NO_VALUES, repeated="largest",
     ),
     Figure(
         name="not_finite", heading="NaN, Inf", called="NaN and Inf in results", words="count", after=" NaN or Inf",
-        fact=made_not_finite, missing=_NO_VALUES,
+        fact=made_not_finite, missing=_NO_VALUES, repeated="sum",
     ),
     Figure(
         name="zeros", heading="zeros", called="share of zeros in results", words="share", after=" zeros",
-        fact=made_zeros, missing=_NO_VALUES,
+        fact=made_zeros, missing=_NO_VALUES, repeated="largest",
     ),
     Figure(
         name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,
-        fact=lambda place: place.duration_ns, missing=_NO_TIMES,
+        fact=lambda place: place.duration_ns, missing=_NO_TIMES, repeated="sum",
     ),
     Figure(
         name="backward_time", heading="backward", called="backward time", words="time", unit="ns", after=" back",
-        varies=True, fact=lambda place: place.backward_ns, missing=_NO_BACKWARD,
+        varies=True, fact=lambda place: place.backward_ns, missing=_NO_BACKWARD, repeated="sum",
     ),
     # Of parameters, no figure means that there are none.
     Figure(
@@ -280,6 +316,7 @@ _ALL = (
     Figure(
         name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
         missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown"),
+        repeated="sum",
     ),
     Figure(
         name="flops_unknown", heading="no formula", called="operations without a formula", words="count", scale=None,

@@ -17,12 +17,14 @@ def recorder_register_exporters(register: Register) -> None:
     from recorder_exporters.html import HtmlExporter
     from recorder_exporters.mermaid import MermaidExporter
     from recorder_exporters.onnx_json import OnnxJsonExporter
-    from recorder_exporters.picture import PdfExporter, PngExporter, SvgExporter
+    from recorder_exporters.picture import EpsExporter, JpgExporter, PdfExporter, PngExporter, SvgExporter
 
     register(DotExporter())
     register(SvgExporter())
     register(PngExporter())
     register(PdfExporter())
+    register(JpgExporter())
+    register(EpsExporter())
     register(OnnxJsonExporter())
     register(GraphJsonExporter())
     register(MermaidExporter())

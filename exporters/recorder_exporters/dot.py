@@ -16,6 +16,7 @@ from recorder_exporters.drawing.dot_drawing import ArrowMark, Attributes, BoxMar
 from recorder_exporters.drawing.dot_markup import (
     heading,
     is_prominent,
+    label_at_the_right,
     label_of_arrow,
     label_of_box,
     label_of_frame,
@@ -25,7 +26,8 @@ from recorder_exporters.drawing.fields import fields
 from recorder_exporters.drawing.scene import Arrow, Box, Frame, Part, Scene, scene_of
 from recorder_exporters.drawing.signature import takes_options_of
 from recorder_exporters.drawing.styles import Style
-from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
+from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName, letters_on
+from recorder_exporters.drawing.wishes import family_of, fulfil, inches_of
 from recorder_exporters.drawing.words import legible, shape_of, times, title_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ LARGE = 2_000
 """Ranks spanned by all edges together, from which the layout is made in haste. Dot works on each rank that an edge
 passes, so that this tells its time, and not the number of nodes: with care, 2,000 take it about three seconds, and
 28,000, which DenseNet-121 has, half a minute."""
+
+TALLEST = 10_000
+"""Inches of height that no drawing has: what is scaled to a width may be as tall as it is."""
+
+WIDER = 1.2
+"""By how much a letter of other families may be wider than one of Helvetica, where only an estimate is had: Verdana's
+and Courier's are.
+"""
 
 # What is empty here, a theme fills in.
 FONT = '"Helvetica,Arial,sans-serif"'
@@ -140,7 +150,8 @@ def _goes_on(node: Node, after: Node) -> bool:
 
 
 def _box(box: Box, styles: Mapping[str, Style], theme: Theme) -> Attributes:
-    attributes = _colours(styles[box.look])
+    style = _filled(styles[box.look], box.fill)
+    attributes = _colours(style)
     modest: Attributes = {}
     if isinstance(box.subject, Node):
         attributes |= {"peripheries": "2"} if times(box.subject) else {}
@@ -149,13 +160,15 @@ def _box(box: Box, styles: Mapping[str, Style], theme: Theme) -> Attributes:
         attributes["style"] = '"filled,dashed"' if box.look == "activation" else "filled"
         if not is_prominent(box):
             modest = {"fontsize": "9", "height": "0.2", "width": "0.3", "margin": '"0.08,0.03"'}
-    return {**attributes, "label": label_of_box(box, theme.faint), "tooltip": tooltip(box.details), **modest}
+    label = label_of_box(box, style.text if box.fill else theme.faint)
+    return {**attributes, "label": label, "tooltip": tooltip(box.details), **modest}
 
 
 def _cluster(frame: Frame, title: str, theme: Theme) -> Attributes:
     failed, often = frame.scope.error is not None, times(frame.scope)
     last = len(theme.scope_fills) - 1
-    fill = theme.scope_fills[frame.depth if frame.depth <= last else last - (frame.depth - last) % 2]
+    fill = frame.fill or theme.scope_fills[frame.depth if frame.depth <= last else last - (frame.depth - last) % 2]
+    words = letters_on(fill) if frame.fill else theme.styles["error"].text if failed else theme.words
     return {
         "label": label_of_frame(frame, nameless=frame.lines[0] == (Part("operation", title),)),  # which the title says
         "labeljust": "l",
@@ -165,13 +178,39 @@ def _cluster(frame: Frame, title: str, theme: Theme) -> Attributes:
         "color": f'"{theme.styles["error"].line if failed else theme.scope_line}"',
         "penwidth": "1.4" if failed else "1.8" if often else "0.8",
         "fontsize": "9",
-        "fontcolor": f'"{theme.styles["error"].text if failed else theme.words}"',
+        "fontcolor": f'"{words}"',
         "margin": "10",
     }
 
 
+def _mark(frame: Frame, numbers: Mapping[Frame | None, int], title: str, theme: Theme, direction: str) -> FrameMark:
+    attributes = _cluster(frame, title, theme)
+    words: Attributes = {}
+    if direction == "TB" and attributes["label"] != '""':
+        longest = max(("  ".join(part.text for part in line) for line in frame.lines), key=len)
+        words = {"label": label_at_the_right(attributes["label"], longest), "labeljust": "r"}
+    return FrameMark(numbers.get(frame.parent), attributes, words)
+
+
+def _filled(style: Style, fill: str) -> Style:
+    """A style with a fill that was asked for, and letters that can be read on it."""
+    return style._replace(fill=fill, text=letters_on(fill)) if fill else style
+
+
 def _colours(style: Style) -> Attributes:
     return {"fillcolor": f'"{style.fill}"', "color": f'"{style.line}"', "fontcolor": f'"{style.text}"'}
+
+
+def _defaults(
+    look: Theme, layout: Attributes, width: float | None, font: str | None
+) -> tuple[Attributes, Attributes, Attributes]:
+    """The attributes of the graph, with those of its ``layout``, of its nodes and of its edges."""
+    letters: Attributes = {} if font is None else {"fontname": f'"{family_of(font)}"'}
+    graph = {**GRAPH, **layout, **letters, "fontcolor": f'"{look.ink}"'}
+    graph |= {} if width is None else {"size": f'"{inches_of(width):g},{TALLEST}!"', "margin": "0"}
+    graph |= {} if look.page is None else {"bgcolor": f'"{look.page}"'}
+    edge = {**EDGE, **letters, "color": f'"{look.edge}"', "fontcolor": f'"{look.words}"'}
+    return graph, {**NODE, **letters}, edge
 
 
 def drawing_of(
@@ -187,23 +226,27 @@ def drawing_of(
     show: str | tuple[str, ...] | None = None,
     theme: ThemeName = "light",
     fast: bool | None = None,
+    labels: dict[str, str] | None = None,
+    colours: dict[str, str] | None = None,
+    width: float | None = None,
+    font: str | None = None,
 ) -> Drawing:
     """What is to be drawn of a graph, before any of it has a place. The options are those of `DotExporter`."""
     graph = without_accumulation(graph)
-    colours = THEMES[theme]
+    look = THEMES[theme]
     scene = scene_of(
         graph,
         shown=fields(show, shapes),
-        theme=colours,
+        theme=look,
         colour_by=colour_by,
         initializers=initializers,
         lists=True,
         backward=backward,
     )
+    fulfil(scene, labels, colours)
     if fast is None:
         fast = _span(graph) > LARGE
     title = title_of(graph) if title is None else title
-    attributes = {**GRAPH, "rankdir": direction, **(HASTE if fast else {})}
     steps = scene.scale.legend() if scene.scale is not None and legend else []
     kinds, less = (scene.legend, scene.note) if legend else ([], "")
     columns = 4 if direction == "TB" else 8
@@ -213,19 +256,18 @@ def drawing_of(
         told = " · ".join(filter(None, [less, note if legend else ""]))
         return heading(title, kinds, columns, steps, told) if title or kinds or steps or told else ""
 
-    attributes |= {"fontcolor": f'"{colours.ink}"'}
-    attributes |= {} if colours.page is None else {"bgcolor": f'"{colours.page}"'}
     name = legible(title, 200).replace("\\", "\\\\").replace('"', '\\"')
     ids = _numbered(graph, scene)
     numbers: dict[Frame | None, int] = {frame: number for number, frame in enumerate(scene.frames)}
     return Drawing(
         f'"{name or "graph"}"',
-        (attributes, NODE, {**EDGE, "color": f'"{colours.edge}"', "fontcolor": f'"{colours.words}"'}),
-        [FrameMark(numbers.get(frame.parent), _cluster(frame, title, colours)) for frame in scene.frames],
-        {id: BoxMark(numbers.get(box.frame), _box(box, scene.styles, colours)) for box, id in ids.items()},
-        list(_arrows(graph, scene, ids, colours, beside=direction == "TB")),
+        _defaults(look, {"rankdir": direction, **(HASTE if fast else {})}, width, font),
+        [_mark(frame, numbers, title, look, direction) for frame in scene.frames],
+        {id: BoxMark(numbers.get(box.frame), _box(box, scene.styles, look)) for box, id in ids.items()},
+        list(_arrows(graph, scene, ids, look, beside=direction == "TB")),
         headline,
         fast,
+        1.0 if font is None else WIDER,
     )
 
 
@@ -250,6 +292,14 @@ class DotExporter:
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
         theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.
         fast: whether to lay out fast rather than well; by the graph's size if None.
+        labels: what boxes and frames say instead, by their names: ``{"layer1": "Stage 1"}``. A name is that of a
+            module's call, a function or a tensor, or a pattern in which ``*`` is any characters, dots too; of several
+            that fit, the last one counts. On the command line, as JSON.
+        colours: what fills boxes and frames, by their names in the same way: ``{"layer1*": "#cfe6f8"}``. A colour is
+            ``#rrggbb``, ``#rgb``, or one of CSS's common names.
+        width: inches that the drawing is wide: all of it, its type too, is scaled to that.
+        font: the family of the type, as ``Times New Roman``, if it is not Helvetica or Arial. It has to be installed
+            where the picture is drawn and, for svg, where it is read.
     """
 
     name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"

@@ -49,8 +49,10 @@ def _found(format: str) -> str:
     pure = shutil.which(PURE) or shutil.which(PURE, path=sysconfig.get_path("scripts"))
     if pure is None:
         raise ExportError(f"no program to draw {format} with: there is no 'dot' on PATH; {INSTALL}")
-    if format == "pdf":
-        raise ExportError(f"{PURE} writes no pdf, and there is no 'dot' on PATH: apt install graphviz, or take svg")
+    if format in ("pdf", "eps"):
+        raise ExportError(
+            f"{PURE} writes no {format}, and there is no 'dot' on PATH: apt install graphviz, or take svg"
+        )
     return pure
 
 
@@ -115,5 +117,5 @@ def _arranged(drawing: Drawing, program: _Program) -> tuple[str, ...]:
 
 
 def _placed(drawing: Drawing, program: _Program, room: Places, note: str, known: Placement | None) -> Placement:
-    layout = layout_of(program.run(drawing.at(room, note, numbered=True), "-Tjson").decode())
+    layout = layout_of(program.run(drawing.at(room, note, numbered=True), "-Tjson").decode(), drawing.wider)
     return placement(drawing, layout, None if known is None else known.letters)

@@ -141,10 +141,13 @@ class Edge(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What a view shows: places of which graph, and which one each of its own is."""
+    """What a view shows: places of which graph, and which one each of its own is. ``alike`` has, of such a place that
+    is drawn once for several, all of them.
+    """
 
     graph: "Graph"
     places: "dict[Node | Scope, Node | Scope]"
+    alike: "dict[Node | Scope, tuple[Node | Scope, ...]]"
 
 
 class Graph:

@@ -47,7 +47,8 @@ class Option(typing.NamedTuple):
         """The value that a text from the command line stands for, by this option's type.
 
         ``true yes on 1`` and ``false no off 0`` are bool, ``none`` is None; letter case does not matter there. Of a
-        union, the first part that fits is taken, str last. A type that is none of these takes the text as it is.
+        union, the first part that fits is taken, str last. A dict is written as JSON: ``{"conv1": "first"}``. A type
+        that is none of these takes the text as it is.
 
         Raises:
             OptionError: the text fits no part of the type; says what does.
@@ -55,7 +56,7 @@ class Option(typing.NamedTuple):
         for kind in sorted(self.parts, key=lambda kind: kind in (str, Any)):
             try:
                 return _parse(text, kind)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, msgspec.DecodeError):
                 continue
         words = [
             str(word) for kind in self.parts if typing.get_origin(kind) is typing.Literal for word in kind.__args__
@@ -119,12 +120,6 @@ VIEW_OPTIONS = _of_views()
 """What every format takes: the options of `recorder.views.view_options.arranged`."""
 
 
-ALIKE = frozenset({
-    "kind", "parameters", "trainable", "parameter_bytes", "activation_bytes", "flops", "macs",
-})  # fmt: skip
-"""Of what a drawing can be coloured by, what is the same in all blocks that are built alike, as nothing measured is."""
-
-
 def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
     """The view that options ask for, and those options that are the exporter's own.
 
@@ -141,8 +136,6 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
     own = {option.name for option in options_of(exporter)}
     asked = {name: value for name, value in options.items() if name not in own}
     given = {name: value for name, value in options.items() if name in own}
-    if given.get("colour_by", "kind") not in ALIKE:
-        asked.setdefault("fold", False)  # colours tell blocks apart that are built alike
     room = None if "depth" in own else getattr(exporter, "room", None)
     try:
         return arranged(graph, room, **asked), given
@@ -204,13 +197,15 @@ def _written(kind: Any) -> str:
     """One part of a type as people write it."""
     if kind is type(None):
         return "None"
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
 
 
 def _is_a(value: object, kind: Any) -> bool:
     """Whether a value is of one part of a type. What is neither a class nor a Literal is left to the exporter."""
     if typing.get_origin(kind) is typing.Literal:
         return any(type(value) is type(one) and value == one for one in typing.get_args(kind))
+    if typing.get_origin(kind) is dict:
+        return isinstance(value, Mapping)
     if kind is None:
         return value is None
     if kind is float:
@@ -228,5 +223,7 @@ def _parse(text: str, kind: Any) -> Any:
     """A text as one part of a type; raises msgspec.ValidationError if it is none."""
     if kind in (bool, None, type(None)):
         return msgspec.convert(_WORDS.get(text.lower(), text), kind, strict=False)
+    if typing.get_origin(kind) is dict:
+        return msgspec.json.decode(text, type=kind)
     plain = kind in (int, float) or typing.get_origin(kind) is typing.Literal
     return msgspec.convert(text, kind, strict=False) if plain else text

@@ -117,9 +117,9 @@ class Copies:
     def _of(self, original: Graph) -> Shown:
         """What the view shows: of a view of a view, what that one shows, so that none in between is kept."""
         if original._shown is None:
-            return Shown(original, self._originals)
-        graph, shown = original._shown
-        return Shown(graph, {copy: shown[place] for copy, place in self._originals.items() if place in shown})
+            return Shown(original, self._originals, {})
+        graph, shown, alike = original._shown
+        return Shown(graph, {copy: shown[place] for copy, place in self._originals.items() if place in shown}, alike)
 
     def _named(
         self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.views.alike import alike_in
 from recorder.views.copies import Copies
 from recorder.views.matching import Patterns, any_of
 from recorder.views.repeats import Runs
@@ -73,7 +74,10 @@ class _Fold:
             for value, times in Counter(side).items():
                 if times > 1:
                     copies.value(value).meta["repeats"] = times
-        return copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), _outputs(graph.outputs, runs))
+        view = copies.graph(graph, nodes, scopes, dict.fromkeys(inputs), _outputs(graph.outputs, runs))
+        assert view._shown is not None
+        view._shown = view._shown._replace(alike=alike_in(graph, runs))
+        return view
 
 
 def _once(values: Sequence[Value], runs: Runs) -> Iterator[int]:

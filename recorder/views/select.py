@@ -35,7 +35,7 @@ def select(
 
     Args:
         graph: any graph, views too.
-        scope: everything in a scope.
+        scope: everything in a scope, whose name and type the view is called by.
         around: a place, and what is near it.
         radius: for ``around``, how many edges away.
         between: two places, and every path from the first to the second.
@@ -74,7 +74,10 @@ class _Select:
             kept = _reached(found[0], Node.successors) & _reached(found[1], Node.predecessors)
         else:
             kept = set(found[0])
-        return _part(graph, kept)
+        part = _part(graph, kept)
+        if self.how == "scope":
+            part.name = _called(graph, self.places[0])
+        return part
 
 
 def _name(place: Place) -> str:
@@ -98,6 +101,16 @@ def _nodes_at(graph: Graph, pattern: str, scopes_only: bool) -> list[Node]:
         what = "scope" if scopes_only else "node or scope"
         raise ValueError(f"there is no {what} {pattern!r}; among the names are: {_some_names(graph)}")
     return found
+
+
+def _called(graph: Graph, pattern: str) -> str:
+    """What a part is called: by the name and the type of the one call that is shown; as the graph, if it is several."""
+    fits = by_name(pattern, _names(graph))
+    places: list[Scope | Node] = [*graph.scopes, *graph.nodes]
+    places = [place for place in places if fits(place.name)]
+    if len(places) != 1 or places[0].name == places[0].op_type:
+        return graph.name
+    return f"{places[0].name} {places[0].op_type}".strip()
 
 
 def _some_names(graph: Graph) -> str:

@@ -119,7 +119,7 @@ TABLE = [
     (
         "export graph.json -f dot --color-by size",
         2,
-        "Error: the option colour_by: Literal['kind', 'gradient', 'time', 'backward_time'",
+        "Error: the option colour_by: Literal['kind', 'gradient', 'value_norm'",
     ),
     ("export gone.json -f dot", 2, "Error: the file 'gone.json' does not exist"),
     ("view graph.json --no-open", 0, "wrote graph.html (html)"),

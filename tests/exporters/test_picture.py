@@ -63,7 +63,7 @@ def test_pdf() -> None:
 
 @needs_dot
 def test_save_picks_by_suffix(tmp_path: Path) -> None:
-    for suffix in (".dot", ".gv", ".svg", ".png", ".pdf"):
+    for suffix in (".dot", ".gv", ".svg", ".png", ".pdf", ".jpg", ".jpeg", ".eps"):
         assert recorder.save(SAMPLES["tiny"], tmp_path / f"net{suffix}").stat().st_size > 500
     assert (tmp_path / "net.gv").read_text(encoding="utf-8") == DotExporter().export(SAMPLES["tiny"])
 
@@ -83,13 +83,14 @@ def test_graphviz_pure_stands_in_for_graphviz(name: str, monkeypatch: pytest.Mon
 
 
 @needs_pure
-def test_graphviz_pure_writes_no_pdf(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("format", ["pdf", "eps"])
+def test_graphviz_pure_writes_no_pdf_and_no_eps(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, PURE)
-    with pytest.raises(ExportError, match="apt install graphviz"):
-        recorder.export(SAMPLES["tiny"], "pdf")
+    with pytest.raises(ExportError, match=f"no {format}, .*apt install graphviz"):
+        recorder.export(SAMPLES["tiny"], format)
 
 
-@pytest.mark.parametrize("format", ["svg", "png", "pdf"])
+@pytest.mark.parametrize("format", ["svg", "png", "pdf", "jpg", "eps"])
 def test_without_any_program_the_error_says_what_to_install(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, None)
     with pytest.raises(ExportError, match=r'apt install graphviz.*pip install "graph-recorder\[graphviz\]"'):

@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from recorder_exporters.dot import drawing_of
+from recorder_exporters.drawing.dot_drawing import Places
 from support.blemishes import blemishes
 from torch import Tensor, nn
 from torchvision import models
 
 import recorder
-from recorder import Graph, Recorder
+from recorder import Graph, Recorder, collapse
 from recorder.testing import chain, sample_graphs
 
 pytestmark = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's dot on PATH")
@@ -105,11 +107,19 @@ def test_samples_are_drawn_without_a_blemish(name: str) -> None:
     assert found.crossed_titles + found.crossed_labels + found.crossed_nodes + found.through_boxes == []
 
 
+def by_dot(text: str) -> str:
+    return subprocess.run(["dot", "-Tsvg"], input=text.encode(), capture_output=True, check=True).stdout.decode()
+
+
 def test_the_checker_sees_what_dot_alone_does() -> None:
-    dot = recorder.export(of_torchvision("resnet18"), "dot")
-    assert isinstance(dot, str)
-    svg = subprocess.run(["dot", "-Tsvg"], input=dot.encode(), capture_output=True, check=True).stdout.decode()
-    assert blemishes(svg).all()
+    drawing = drawing_of(collapse(of_torchvision("resnet18"), 2))
+    assert len(blemishes(by_dot(drawing.at(Places()))).crossed_titles) >= 3
+
+
+def test_dot_leads_no_arrow_down_a_column_through_a_title() -> None:
+    text = recorder.export(of_torchvision("resnet18"), "dot")
+    assert isinstance(text, str)
+    assert blemishes(by_dot(text)).crossed_titles == []
 
 
 @pytest.mark.parametrize("name", QUICK)

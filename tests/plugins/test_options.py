@@ -6,7 +6,7 @@ from typing import Any, Literal, Union
 import pytest
 from support.toy_formats import GRAPH, Failing, Toy, offering
 
-from recorder import OptionError
+from recorder import Graph, OptionError
 from recorder.plugins.manager import Option, options_of, parse_options
 
 
@@ -123,3 +123,17 @@ def test_each_exporter_gets_the_options_that_it_takes():
         parse_options([Toy(), plain], {"size": "2"})
     with pytest.raises(OptionError, match="no format is written"):
         parse_options([], {"size": "2"})
+
+
+class Mapped(Toy):
+    def export(self, graph: Graph, *, names: dict[str, str] | None = None) -> str:
+        return f"{names}"
+
+
+def test_a_mapping_is_written_as_json_on_the_command_line():
+    (parsed,) = parse_options([Mapped()], {"names": '{"conv*": "the first"}'})
+    assert parsed == {"names": {"conv*": "the first"}}
+    assert parse_options([Mapped()], {"names": "none"}) == [{"names": None}]
+    for wrong in ('{"conv": 3}', "conv=3", "[]"):
+        with pytest.raises(OptionError, match=r"names: dict\[str, str\] \| None = None cannot be"):
+            parse_options([Mapped()], {"names": wrong})

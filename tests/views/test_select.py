@@ -99,3 +99,13 @@ def test_a_part_of_a_view_of_a_part() -> None:
     assert [node.name for node in recorder.expand(view, fqn="layer2").nodes][2:] == [
         "layer2.conv", "layer2.bn", "layer2.add",
     ]  # fmt: skip
+
+
+def test_a_part_is_called_by_its_name_and_type():
+    graph = sample_graphs()["residual"]
+    inner = next(scope for scope in graph.scopes if scope.fqn)
+    assert select(graph, scope=inner.name).name == f"{inner.name} {inner.op_type}"
+    assert select(graph, scope="layer*").name == graph.name, "two parts have no one name"
+    assert select(graph, scope=graph.scopes[0].name).name == graph.name
+    assert select(graph, around=inner.name).name == graph.name
+    assert f"<b>{inner.name} {inner.op_type}</b>" in recorder.export(graph, "dot", scope=inner.name)

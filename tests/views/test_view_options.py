@@ -95,14 +95,9 @@ def test_an_exporter_gets_its_own_option_of_that_name() -> None:
     assert given(Own()) is GRAPH
 
 
-def test_colours_tell_blocks_apart_that_are_built_alike() -> None:
-    assert given(Coloured()) == fold(GRAPH)
-    assert not any("repeats" in scope.meta for scope in given(Coloured(), colour_by="gradient").scopes)
-    assert given(Coloured(), colour_by="gradient", fold=True) == fold(GRAPH)
-
-
-def test_what_is_the_same_in_blocks_that_are_built_alike_is_coloured_once() -> None:
-    assert given(Coloured(), colour_by="flops") == fold(GRAPH)
+@pytest.mark.parametrize("what", ["kind", "flops", "gradient"])
+def test_what_repeats_is_drawn_once_in_any_colours(what: str) -> None:
+    assert given(Coloured(), colour_by=what) == fold(GRAPH)
 
 
 @pytest.mark.parametrize(

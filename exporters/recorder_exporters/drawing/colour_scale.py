@@ -28,6 +28,10 @@ COLOURED: dict[str, Figure] = {name: figure for name, figure in FIGURES.items() 
 """What a call can be coloured by, or have on its label, by the name of the option."""
 
 
+REPEATED = {"each": " of each", "sum": ", sum of all repetitions", "largest": ", largest of the repetitions"}
+"""Whose figure it is that a box has which is drawn once for several."""
+
+
 def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | None":
     """The scale that fits a graph; None if it is to be coloured by kind.
 
@@ -37,7 +41,7 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
     if colour_by == "kind":
         return None
     figure = COLOURED[colour_by]
-    values = {node: figure.value(graph, node) for node in graph.nodes}
+    values = {node: figure.of_all(graph, node) for node in graph.nodes}
     words = {node: said for node in graph.nodes if (said := figure.said(graph, node)) is not None}
     found = [value for value in values.values() if value is not None]
     if not found:
@@ -68,7 +72,7 @@ def colours_of(theme: Theme) -> dict[str, Any]:
 class ColourScale:
     """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
     ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes, and
-    ``words`` is how they are said; where some are ``folded``, those of one repetition.
+    ``words`` is how they are said; where some are ``folded``, they are as the figure has them of what is `REPEATED`.
     """
 
     figure: Figure
@@ -110,12 +114,17 @@ class ColourScale:
         fill = self.theme.ramp[step]
         return Style(fill, self.theme.styles["gradient"].line, letters_on(fill), meaning)
 
+    @property
+    def called(self) -> str:
+        """The figure in a sentence, and which one it is of what is drawn once for several."""
+        return f"{self.figure.called}{REPEATED[self.figure.repeated] if self.folded else ''}"
+
     def range_in_words(self) -> str:
         """The ends of the scale, where no legend can be drawn: ``FLOPs from 1 k (light) to 2 M (dark)``."""
         ends = [letters_on(self.theme.ramp[end]) for end in (0, -1)]
         low, high = ("light" if letters == "#000000" else "dark" for letters in ends)
         words = self.figure.in_words
-        return f"{self.figure.called} from {words(self.low)} ({low}) to {words(self.high)} ({high})"
+        return f"{self.called} from {words(self.low)} ({low}) to {words(self.high)} ({high})"
 
     def legend(self) -> list[Style | str]:
         """Colours and words in order: zero, the ramp between its ends, not finite, not known; those that occur."""
@@ -130,4 +139,4 @@ class ColourScale:
             items += [self.style_of(math.nan), f"NaN or Inf{GAP}"]
         if self.unknown:
             items += [self.style_of(None), "not known"]
-        return [f"{self.figure.called}{' of each' if self.folded else ''}{GAP}", *items]
+        return [f"{self.called}{GAP}", *items]

@@ -17,10 +17,13 @@ Attributes: TypeAlias = dict[str, Any]
 
 
 class FrameMark(NamedTuple):
-    """A cluster. ``parent`` is the number of the one around it."""
+    """A cluster. ``parent`` is the number of the one around it, and ``words`` are the attributes by which dot finds a
+    place for its title.
+    """
 
     parent: int | None
     attributes: Attributes
+    words: Attributes = {}  # noqa: RUF012
 
 
 class BoxMark(NamedTuple):
@@ -57,7 +60,8 @@ class Places:
 
 class Drawing(NamedTuple):
     """What is to be written. ``defaults`` are the attributes of the graph, its nodes and its edges, ``headline`` makes
-    the label of the whole of a note, and ``fast`` says that the layout has no time for words on arrows.
+    the label of the whole of a note, and ``fast`` says that the layout has no time for words on arrows. ``wider`` is by
+    how much letters may be wider than those of Helvetica.
     """
 
     name: str
@@ -67,13 +71,16 @@ class Drawing(NamedTuple):
     arrows: Sequence[ArrowMark]
     headline: Callable[[str], str]
     fast: bool
+    wider: float = 1.0
 
     def text(self) -> str:
         """For any Graphviz: dot finds the place of all words."""
+        titles = {number: frame.words for number, frame in enumerate(self.frames)}
         if self.fast:
             left_out = any(arrow.lines for arrow in self.arrows)
-            return self.at(Places(), "laid out fast, without shapes" if left_out else "laid out fast")
-        return self.at(Places(arrows={number: arrow.words for number, arrow in enumerate(self.arrows)}))
+            note = "laid out fast, without shapes" if left_out else "laid out fast"
+            return self.at(Places(frames=titles), note)
+        return self.at(Places(arrows={number: arrow.words for number, arrow in enumerate(self.arrows)}, frames=titles))
 
     def at(self, places: Places, note: str = "", numbered: bool = False) -> str:
         """With places for some of it; words of arrows only where ``places`` has them. ``numbered`` writes the number of

@@ -11,11 +11,23 @@ from recorder_exporters.drawing.scene import Box, Frame, Line, Part
 from recorder_exporters.drawing.styles import Style
 from recorder_exporters.drawing.words import legible, visible
 
-__all__ = ["escaped", "heading", "is_prominent", "label_of_arrow", "label_of_box", "label_of_frame", "tooltip"]
+__all__ = [
+    "escaped",
+    "heading",
+    "is_prominent",
+    "label_at_the_right",
+    "label_of_arrow",
+    "label_of_box",
+    "label_of_frame",
+    "tooltip",
+]
 
 LABEL_LIMIT = 48
 """Characters of a name that are drawn; the tooltip has all of them."""
 
+
+WIDEST_TITLE = 170
+"""Points of a title beside which room is kept."""
 
 NAMES = ("operation", "tensor", "name", "member", "dtype")
 """What may be long, or empty."""
@@ -44,6 +56,18 @@ def label_of_frame(frame: Frame, nameless: bool) -> str:
     lines = [] if nameless else ["  ".join(map(_in_heading, heading))]
     lines += [text for line in others for text in _further(line, "")]
     return "<" + "".join(f'{line}<br align="left"/>' for line in lines) + ">" if lines else '""'
+
+
+def label_at_the_right(label: str, text: str) -> str:
+    """The label of a cluster at its right side, with as much room at the left: the cluster is as wide as that, and an
+    arrow that enters it in the middle does not run through the title. ``text`` is its longest line; where that is
+    wider than most clusters, they would only grow.
+    """
+    width = 4.5 * len(text)
+    if not 0 < width <= WIDEST_TITLE:
+        return label
+    cells = f'<td fixedsize="true" width="{width + 20:.0f}" height="4"></td><td align="left">{label[1:-1]}</td>'
+    return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{cells}</tr></table>>'
 
 
 def label_of_arrow(words: Line, faint: str, apart: str = "&#160;", flat: bool = False) -> str:

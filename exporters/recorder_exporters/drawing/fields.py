@@ -30,13 +30,15 @@ def fields(show: "str | tuple[str, ...] | list[str] | None", shapes: bool) -> fr
 
 def figures_of(graph: Graph, shown: Container[str]) -> Callable[[Node], str]:
     """Says of a node the figures that are wanted, known and not zero, on one line:
-    ``9.41 k parameters · 19.3 M FLOPs``, and at the end ``each`` of one that stands for several alike.
+    ``9.41 k parameters · 19.3 M FLOPs``, and at the end ``each`` of what each of several has that one stands for.
     """
     wanted = [figure for name, figure in COLOURED.items() if name in shown]
 
     def told(node: Node) -> str:
-        found = [figure.said(graph, node, label=True) for figure in wanted if figure.value(graph, node)]
-        words = " · ".join(label.removesuffix(" each") for label in found if label is not None)
-        return f"{words} each" if words and "repeats" in node.meta else words
+        found = [figure.said(graph, node, label=True) for figure in wanted if figure.of_all(graph, node)]
+        labels = [label for label in found if label is not None]
+        if labels and all(label.endswith(" each") for label in labels):
+            return f"{' · '.join(label.removesuffix(' each') for label in labels)} each"
+        return " · ".join(labels)
 
     return told

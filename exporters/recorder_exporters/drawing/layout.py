@@ -67,8 +67,8 @@ class Layout:
     graph: Mapping[str, str]
 
 
-def layout_of(text: str) -> Layout:
-    """What the program says.
+def layout_of(text: str, wider: float = 1.0) -> Layout:
+    """What the program says. ``wider`` is by how much letters may be wider than those of Helvetica.
 
     Raises:
         ValueError: it does not say it in the way that is known.
@@ -83,7 +83,7 @@ def layout_of(text: str) -> Layout:
         for item in document.get("objects", []):
             if item["name"].startswith("cluster_"):
                 if "bb" in item:
-                    frames[int(item["name"].removeprefix("cluster_"))] = _frame(item)
+                    frames[int(item["name"].removeprefix("cluster_"))] = _frame(item, wider)
             else:
                 boxes[item["name"]] = _covered(item)
                 placed[item["name"]] = {name: f'"{item[name]}"' for name in ("pos", "width", "height")}
@@ -104,9 +104,9 @@ def _numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e[-+]?\d+)?", text)]
 
 
-def _frame(item: Mapping[str, Any]) -> TitledFrame:
+def _frame(item: Mapping[str, Any], wider: float) -> TitledFrame:
     frame = TitledFrame(Rect(*_numbers(item["bb"])))
-    letters = list(_letters(item.get("_ldraw_", [])))
+    letters = list(_letters(item.get("_ldraw_", []), wider * LETTER))
     if "lp" in item:
         x, y = _numbers(item["lp"])
         frame.title = x, y
@@ -114,7 +114,7 @@ def _frame(item: Mapping[str, Any]) -> TitledFrame:
     return frame
 
 
-def _letters(operations: Sequence[Mapping[str, Any]]) -> Iterator[Rect]:
+def _letters(operations: Sequence[Mapping[str, Any]], letter: float) -> Iterator[Rect]:
     """What each piece of text covers, by the greater of its width here and an estimate."""
     size = 14.0
     for operation in operations:
@@ -124,7 +124,7 @@ def _letters(operations: Sequence[Mapping[str, Any]]) -> Iterator[Rect]:
             x, y = operation["pt"]
             width = float(operation["width"])
             left = x - (0 if operation["align"] == "l" else width / 2 if operation["align"] == "c" else width)
-            yield Rect(left, y - 0.25 * size, left + max(width, LETTER * size * len(operation["text"])), y + 0.8 * size)
+            yield Rect(left, y - 0.25 * size, left + max(width, letter * size * len(operation["text"])), y + 0.8 * size)
 
 
 def _around(rects: Sequence[Rect]) -> Rect:

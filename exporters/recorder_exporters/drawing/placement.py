@@ -100,7 +100,7 @@ def roomier(drawing: Drawing, room: Places, found: Placement) -> Places:
     labels: dict[int, Attributes] = {}
     worded = [number for number, arrow in enumerate(drawing.arrows) if arrow.lines]
     for number in worded if found.hidden else found.unnamed:  # more room for all of them leads lines round boxes, too
-        width, height = _size(drawing.arrows[number])
+        width, height = _size(drawing.arrows[number], drawing.wider)
         labels[number] = {"label": _blank(width + 12, height + 2)}
     return Places(arrows={**room.arrows, **labels}, frames={**room.frames, **titles})
 
@@ -113,11 +113,11 @@ def _blank(width: float, height: float) -> str:
     )
 
 
-def _size(arrow: ArrowMark, flat: bool = False) -> Point:
+def _size(arrow: ArrowMark, wider: float, flat: bool = False) -> Point:
     """Of the words on an arrow, below each other or in one line."""
     if flat:
-        return FIGURE * SIZE * (sum(map(len, arrow.lines)) + len(arrow.lines) - 1), 9.2
-    return FIGURE * SIZE * max(map(len, arrow.lines)), 9.2 * len(arrow.lines)
+        return wider * FIGURE * SIZE * (sum(map(len, arrow.lines)) + len(arrow.lines) - 1), 9.2
+    return wider * FIGURE * SIZE * max(map(len, arrow.lines)), 9.2 * len(arrow.lines)
 
 
 # Titles of frames
@@ -286,7 +286,7 @@ def _labels(drawing: Drawing, layout: Layout, obstacles: Obstacles) -> tuple[dic
     missing: list[int] = []
     for number in sorted(lines, key=lambda number: len(lines[number])):
         for flat in (False, True):
-            size = _size(arrows[number], flat)
+            size = _size(arrows[number], drawing.wider, flat)
             kept = layout.labels.get(number)
             place = _label(lines[number], size, number, homes[number], kept, obstacles)
             if place is not None:

@@ -61,7 +61,8 @@ something.
 @dataclass(slots=True, eq=False)
 class Frame:
     """A scope, drawn around what it holds: its heading and then, if it is the innermost to know of it, an error. Of
-    scopes that hold nothing but each other it is the innermost, and ``name`` has all their names.
+    scopes that hold nothing but each other it is the innermost, and ``name`` has all their names. ``fill`` is a colour
+    that was asked for it alone.
     """
 
     scope: Scope
@@ -69,6 +70,7 @@ class Frame:
     depth: int
     lines: Sequence[Line]
     name: str = ""
+    fill: str = ""
 
     @property
     def details(self) -> list[str]:
@@ -78,13 +80,16 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class Box:
-    """A node, a tensor that no node made, or one of the graph's outputs. ``look`` is a key into `Scene.styles`."""
+    """A node, a tensor that no node made, or one of the graph's outputs. ``look`` is a key into `Scene.styles`, and
+    ``fill`` a colour that was asked for this box instead.
+    """
 
     kind: Literal["operation", "tensor", "output"]
     subject: Node | Value
     frame: Frame | None
     look: str
     lines: Sequence[Line]
+    fill: str = ""
 
     @property
     def details(self) -> list[str]:
