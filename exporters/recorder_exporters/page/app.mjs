@@ -7,16 +7,14 @@ import { Drawing } from "./draw.mjs";
 import { Looks } from "./looks.mjs";
 import { metricsOf } from "./metrics.mjs";
 import { Minimap } from "./minimap.mjs";
-import { around, buildModel, crossing, openedAtFirst } from "./model.mjs";
+import { around, buildModel, crossing } from "./model.mjs";
+import { Opening } from "./opening.mjs";
 import { Panel } from "./panel.mjs";
 import { pathsBetween, pathsOf } from "./paths.mjs";
 import { download, pngBlob, svgText } from "./save.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
 import { captionOf, figures, legible } from "./text.mjs";
-
-/** Boxes that show at first. */
-const BUDGET = 90;
 
 export class App {
   constructor(doc, settings, engine) {
@@ -28,12 +26,13 @@ export class App {
       return widthOf(title, "title") + widthOf(name, "name") + 34;
     };
     this.layouts = new Layouts(this.model, engine, makeSizeOf(widthOf), titleWidth);
-    this.layouts.change([...openedAtFirst(this.model, BUDGET, settings.depth)], true);
+    this.opening = new Opening(this);
+    this.opening.begin();
     this.metrics = metricsOf(doc, settings.figures);
     this.looks = new Looks(this, settings.styles, settings.scales);
     this.drawing = new Drawing(byId("world"), this.backwardFlows(settings.reached));
     this.camera = new Camera(byId("canvas"), byId("world"), () => this.minimap?.look(),
-      () => byId("panel").offsetWidth);
+      () => byId("panel"));
     this.minimap = new Minimap(this.camera, (item, framed) => this.looks.fillOf(item, framed));
     this.panel = new Panel(this.model, this.metrics, {
       reveal: (item) => this.reveal(item),
@@ -51,10 +50,8 @@ export class App {
   start() {
     this.scene = buildScene(this.layouts);
     this.drawing.show(this.scene, () => {}, true);
-    const failed = this.model.nodes.findLast((item) => item.source.error);
-    this.fit();
-    if (failed) this.camera.set(this.camera.viewAt(placeOf(this.scene, failed)));
     this.redrawn();
+    this.opening.watch(byId("canvas"));
   }
 
   /** The flows whose gradient came back: both ends reached, along a tensor that has one. */
@@ -93,7 +90,9 @@ export class App {
 
   fit(whole = false) {
     const places = [...this.scene.boxes.values(), ...this.scene.frames.values()];
-    if (places.length) this.camera.set(this.camera.viewOf(boundsOf(places), whole));
+    if (!places.length) return;
+    this.camera.set(this.camera.viewOf(boundsOf(places), whole));
+    Object.assign(this.opening, { fitted: this.camera.view, whole });
   }
 
   toggle(item) {

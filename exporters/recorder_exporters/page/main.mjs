@@ -92,7 +92,6 @@ function listen(app) {
     event.target.value = "";
   });
   byId("colour").addEventListener("change", (event) => app.looks.colourBy(event.target.value));
-  window.addEventListener("resize", () => app.minimap.paint(app.scene));
 }
 
 function fill(app) {
