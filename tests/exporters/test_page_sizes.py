@@ -15,7 +15,8 @@ SEEN = """() => {
     const { data } = map.getContext("2d").getImageData(0, 0, map.width, map.height);
     const places = [...document.querySelectorAll(".box, .frame")].map((one) => one.getBoundingClientRect());
     return { k: viewer.camera.k, painted: data.some((part) => part), outside: places.filter((place) =>
-        place.left < canvas.left || place.right > canvas.right || place.top < canvas.top || place.bottom > canvas.bottom).length };
+        place.left < canvas.left || place.right > canvas.right
+        || place.top < canvas.top || place.bottom > canvas.bottom).length };
 }"""
 
 

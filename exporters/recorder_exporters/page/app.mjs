@@ -1,5 +1,6 @@
 // The page: what is open, picked, searched and coloured, and what the reader does about it.
 
+import { Address } from "./address.mjs";
 import { browserWidths, frameTitle, makeSizeOf } from "./boxes.mjs";
 import { Camera } from "./camera.mjs";
 import { byId } from "./dom.mjs";
@@ -41,6 +42,8 @@ export class App {
       close: () => this.pick(null),
     });
     this.search = new SearchBox(this.model, (item) => this.reveal(item), (found) => this.looks.mark(found));
+    this.address = new Address(this.model, (item) => this.reveal(item), (name) =>
+      this.say(`the link leads to ${legible(name, 80)}, which is not in this recording`));
     this.picked = null;
     this.pickedEdge = null;
     this.lit = null;
@@ -51,7 +54,7 @@ export class App {
     this.scene = buildScene(this.layouts);
     this.drawing.show(this.scene, () => {}, true);
     this.redrawn();
-    this.opening.watch(byId("canvas"));
+    this.opening.watch(byId("canvas"), () => this.address.follow());
   }
 
   /** The flows whose gradient came back: both ends reached, along a tensor that has one. */
@@ -129,6 +132,7 @@ export class App {
     this.picked = item;
     this.pickedEdge = null;
     this.lit = null;
+    this.address.write(item);
     if (item) {
       const { into, outOf } = crossing(item);
       this.lit = { leaves: new Set([...into.map((f) => f.from), ...outOf.map((f) => f.to)]),
@@ -142,6 +146,7 @@ export class App {
     const edge = this.scene.edges.get(key);
     if (!edge) return;
     this.picked = null;
+    this.address.write(null);
     this.pickedEdge = key;
     this.lit = { leaves: new Set(edge.flows.flatMap((flow) => [flow.from, flow.to])), flows: new Set(edge.flows),
       faint: true };
@@ -215,8 +220,11 @@ export class App {
     }
   }
 
+  /** Tell the reader something, for as long as it takes to read. */
   say(text) {
-    byId("status").textContent = text;
+    byId("notice").textContent = text;
+    clearTimeout(this.said);
+    this.said = setTimeout(() => byId("notice").replaceChildren(), 8000);
   }
 }
 

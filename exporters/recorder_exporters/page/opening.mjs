@@ -21,8 +21,9 @@ export class Opening {
     layouts.change([...openedAtFirst(model, BUDGET, settings.depth)], true);
   }
 
-  /** From now on the view follows the size. */
-  watch(element) {
+  /** From now on the view follows the size; `after` is called when the first one was there. */
+  watch(element, after) {
+    this.after = after;
     this.resized();
     new ResizeObserver(() => this.resized()).observe(element);
   }
@@ -39,6 +40,7 @@ export class Opening {
       app.render(null);
       app.drawing.stop?.();
       this.look(app.camera.scaleOf(this.bounds(app.scene)) >= GLANCE);
+      this.after();
     } else if (this.fitted && same(this.fitted, app.camera.view)) this.look(this.whole);
     app.minimap.paint(app.scene);
   }
