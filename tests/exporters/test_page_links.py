@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from support.browser import boxes, item, names, opened, still
+from support.browser import Show, boxes, item, names, opened, still
 
 import recorder
 from recorder.testing import chain
@@ -36,3 +36,31 @@ def test_a_link_to_a_node_opens_selects_and_centres_it(browser: Any, tmp_path: P
         page.evaluate("location.hash = '#node=nobody'")
         page.locator("#notice", has_text="nobody").wait_for()
         assert page.evaluate("viewer.picked.name") == "blocks.2.0"
+
+
+def test_opening_thousands_says_so_and_can_be_left(show: Show) -> None:
+    with show(chain(3000, blocks=30)) as page:
+        before = boxes(page)
+        said = page.evaluate("""async () => {
+            const opening = viewer.openAll();
+            const said = notice.textContent;
+            notice.querySelector("button").click();
+            await opening;
+            return said;
+        }""")
+        assert said == "Opening 3,000 nodes…Leave"
+        assert boxes(page) == before
+        assert page.locator("#notice").is_hidden()
+        page.evaluate(
+            "() => { window.opening = viewer.openAll(); viewer.toggle(viewer.model.scopes[3]); return opening; }"
+        )
+        assert len(boxes(page)) == 29 + 100
+        page.evaluate("() => viewer.openAll()")
+        assert len(boxes(page)) == 3000
+        assert page.locator("#notice").is_hidden()
+
+
+def test_a_png_that_nobody_could_read_is_refused_in_words(show: Show) -> None:
+    with show(chain(600), depth=2) as page:
+        page.select_option("#save", "png")
+        page.locator("#notice", has_text="save as SVG").wait_for()

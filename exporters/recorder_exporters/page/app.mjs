@@ -15,7 +15,11 @@ import { pathsBetween, pathsOf } from "./paths.mjs";
 import { download, pngBlob, svgText } from "./save.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
+import { Work } from "./work.mjs";
 import { captionOf, figures, legible } from "./text.mjs";
+
+/** More nodes than this take a while to open. */
+const LONG = 800;
 
 export class App {
   constructor(doc, settings, engine) {
@@ -44,6 +48,7 @@ export class App {
     this.search = new SearchBox(this.model, (item) => this.reveal(item), (found) => this.looks.mark(found));
     this.address = new Address(this.model, (item) => this.reveal(item), (name) =>
       this.say(`the link leads to ${legible(name, 80)}, which is not in this recording`));
+    this.work = new Work();
     this.picked = null;
     this.pickedEdge = null;
     this.lit = null;
@@ -104,24 +109,34 @@ export class App {
   }
 
   setOpen(scopes, opened, anchor = null) {
+    this.work.leave?.();
     this.layouts.change(scopes, opened);
     this.render(anchor ?? this.picked);
     if (this.picked) this.panel.showItem(this.picked, this.layouts.isOpen(this.picked));
   }
 
   /** Open or close whole levels: all, or one more, or one less than now. */
-  openAll() {
-    this.layouts.change(this.model.scopes, true);
+  async openAll() {
+    const ahead = this.layouts.with(this.model.scopes);
+    const hidden = this.model.nodes.filter((node) => !this.scene.boxes.has(node)).length;
+    if (hidden > LONG) {
+      const inner = [...this.model.scopes].sort((one, other) => other.level - one.level);
+      const steps = [...inner, this.model.top].map((scope) => () => ahead.of(scope));
+      if (!await this.work.run(`Opening ${plural(hidden, "node")}…`, steps)) return;
+    }
+    this.layouts = ahead;
     this.render(null, (scene) => this.camera.viewOf({ x: 0, y: 0, w: scene.w, h: scene.h }));
   }
 
   closeAll() {
+    this.work.leave?.();
     this.layouts.change(this.model.scopes.filter((scope) => scope.level > 1), false);
     this.render(null, (scene) => this.camera.viewOf({ x: 0, y: 0, w: scene.w, h: scene.h }));
   }
 
   /** Bring an item into sight, opening what hides it, and pick it. */
   reveal(item) {
+    this.work.leave?.();
     this.layouts.change([...around(item.parent)], true);
     this.pick(item, true);
     return this.render(null, (scene) => this.camera.viewAt(placeOf(scene, item)));

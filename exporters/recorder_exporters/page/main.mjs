@@ -37,7 +37,8 @@ function toggleMap(app) {
 }
 
 function letGo(app) {
-  if (!byId("help").hidden) toggleHelp(false);
+  if (app.work.leave) app.work.leave();
+  else if (!byId("help").hidden) toggleHelp(false);
   else app.pick(null);
 }
 
