@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from support.browser import Show, boxes, item, still
 
+import recorder
 from recorder.notebook import mimebundle
-from recorder.testing import chain, sample_graphs
+from recorder.testing import StreamBuilder, chain, sample_graphs
 
 SEEN = """() => {
     const canvas = document.getElementById("canvas").getBoundingClientRect();
@@ -96,3 +97,15 @@ def test_a_narrow_window_has_room_for_the_drawing(show: Show) -> None:
         panel = page.locator("#panel").bounding_box()
         assert panel["width"] == 380
         assert panel["y"] > canvas["y"] + 100
+
+
+def test_a_wrapper_is_open_though_what_is_in_it_does_not_fit(show: Show) -> None:
+    build = StreamBuilder("Net")
+    x = build.tensor((1, 8))
+    with build.call("", "Net", [x]) as net, build.call("model", "Wrapper", [x]) as wrapper:
+        for i in range(40):
+            x = build.op(f"model.{i}", "Linear", [x], (1, 8))
+        wrapper.outputs = net.outputs = [x]
+    with show(recorder.assemble(build.stream)) as page:
+        assert len(boxes(page)) == 40
+        assert page.evaluate("viewer.camera.k") >= 0.5

@@ -239,7 +239,7 @@ export class App {
   say(text) {
     byId("notice").textContent = text;
     clearTimeout(this.said);
-    this.said = setTimeout(() => byId("notice").replaceChildren(), 8000);
+    this.said = setTimeout(() => byId("notice").textContent === text && byId("notice").replaceChildren(), 8000);
   }
 }
 

@@ -7,6 +7,8 @@ import { boundsOf, buildScene, placeOf } from "./scene.mjs";
 
 /** Boxes that show at first. */
 const BUDGET = 90;
+/** Calls that tell too little of a model: it has all in a wrapper or two. */
+const FEW = 3;
 /** A first look at the whole may be a little smaller than what is read with ease. */
 const GLANCE = 0.38;
 
@@ -45,20 +47,22 @@ export class Opening {
     app.minimap.paint(app.scene);
   }
 
-  /** Close the innermost levels for as long as the whole is too small to read. */
+  /** Close the innermost levels for as long as the whole is too small to read, and something is left to look at. */
   closeWhatIsTooMuch() {
     const { layouts, model, settings, camera } = this.app;
     if (settings.depth !== null) return;
     const kept = new Set(model.nodes.filter((node) => node.source.error).flatMap((node) => [...around(node.parent)]));
     const deepest = () => Math.max(...[...layouts.open].filter((one) => !kept.has(one)).map((one) => one.level), 0);
-    const all = [...layouts.open];
     for (let level = deepest(); level > 1; level = deepest()) {
       if (camera.scaleOf(this.bounds(buildScene(layouts))) >= READABLE) return;
-      layouts.change([...layouts.open].filter((one) => one.level === level && !kept.has(one)), false);
+      const closed = [...layouts.open].filter((one) => one.level === level && !kept.has(one));
+      layouts.change(closed, false);
+      const calls = [...buildScene(layouts).boxes.keys()].filter((item) => item.kind !== "value");
+      if (calls.length < FEW) {
+        layouts.change(closed, true);
+        return;
+      }
     }
-    // Where even the first level has no room, closing has won nothing but a shorter way.
-    const few = buildScene(layouts);
-    if (few.boxes.size < 2) layouts.change(all, true);
   }
 
   bounds(scene) {
