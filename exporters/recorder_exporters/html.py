@@ -39,7 +39,7 @@ __all__ = ["HtmlExporter"]
 
 SCRIPTS = (
     "text", "dom", "model", "paths", "search", "metrics", "layout", "boxes", "scene",
-    "draw", "camera", "minimap", "panel", "save", "searchbox", "looks", "app", "main",
+    "address", "work", "draw", "camera", "minimap", "panel", "save", "searchbox", "looks", "opening", "app", "main",
 )  # fmt: skip
 """Each after all that it imports."""
 

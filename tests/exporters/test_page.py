@@ -280,7 +280,7 @@ def test_everything_goes_by_keys(show: Show) -> None:
 
 
 def test_wheel_zooms_at_the_pointer_drag_moves_and_the_map_goes_there(show: Show) -> None:
-    with show(chain(40, blocks=4)) as page:
+    with show(chain(40, blocks=4), depth=2) as page:
         box = item(page, "blocks.0.3")
         place = box.bounding_box()
         page.mouse.move(place["x"], place["y"])

@@ -109,9 +109,9 @@ def test_a_flat_graph_of_long_edges_is_laid_out_too(show: Show) -> None:
 READY = "() => document.documentElement.dataset.ready"
 
 
-OPEN_ALL = """() => {
+OPEN_ALL = """async () => {
     const start = performance.now();
-    viewer.openAll();
+    await viewer.openAll();
     viewer.drawing.stop?.();
     document.body.offsetHeight;
     return Math.round(performance.now() - start);

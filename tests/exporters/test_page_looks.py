@@ -96,7 +96,7 @@ def test_text_can_be_read_in_light_and_in_dark(show: Show, scheme: str) -> None:
     looks = "looks => looks.map(look => { const box = document.querySelector('.box.node'); box.className.baseVal = "
     looks += "'box node look-' + look; return [getComputedStyle(box.querySelector('.body')).fill, "
     looks += "getComputedStyle(box.querySelector('text')).fill]; })"
-    with show(graph, context={"color_scheme": scheme}) as page:
+    with show(graph, depth=2, context={"color_scheme": scheme}) as page:
         pairs = page.evaluate(looks, [look for look in STYLES if look != "gradient"])
         assert len({fill for fill, _ in pairs}) >= len(pairs) - 1
         page.select_option("#colour", label="FLOPs")

@@ -5,6 +5,7 @@ import { PAGE, graph, labels, random } from "./graphs.mjs";
 
 const { around, buildModel, commonScope, crossing, openedAtFirst } = await import(new URL("model.mjs", PAGE));
 const { pathsBetween, pathsOf, reachable } = await import(new URL("paths.mjs", PAGE));
+const { hashOf, itemNamed, nameOf } = await import(new URL("address.mjs", PAGE));
 const { buildIndex, find, wordsOf } = await import(new URL("search.mjs", PAGE));
 
 const build = (...lines) => {
@@ -107,4 +108,30 @@ test("shapes are compared size by size", () => {
   const found = (query) => find(index, query).some((item) => item.name === "a" && item.kind === "node");
   for (const query of ["64", "1x64", "64,?,56", "[64, *, 56]", "1×64×?×56", "56"]) assert.ok(found(query), query);
   for (const query of ["6", "64x56", "4x?", "1x64x?x56x1"]) assert.ok(!found(query), query);
+});
+
+test("what is searched for stands before what holds it: name, beginning, type, the rest", () => {
+  const doc = graph("A: xlinear = x", "A: linearly = x", "A: linear = x", "B: fc = x", "B: fc2 = x");
+  doc.nodes[3].op_type = "Linear";
+  doc.nodes[4].op_type = "LinearReLU";
+  const index = buildIndex(buildModel(doc, labels(doc)));
+  const found = find(index, "linear").filter((item) => item.kind === "node").map((item) => item.name);
+  assert.deepEqual(found, ["linear", "linearly", "fc", "fc2", "xlinear"]);
+});
+
+test("a link to a place and back, whatever its name", () => {
+  const model = build("A: a = x", "A: b = a");
+  for (const name of ["a", "A", "b"]) {
+    const item = itemNamed(model, name);
+    assert.equal(itemNamed(model, nameOf(hashOf(model, item))), item);
+  }
+  const [a, b] = ["a", "b"].map((name) => itemNamed(model, name));
+  a.name = "ü/#&=% \n";
+  assert.equal(itemNamed(model, nameOf(hashOf(model, a))), a);
+  b.name = a.name;
+  assert.equal(hashOf(model, b), "");
+  a.name = "half \ud800";
+  assert.equal(hashOf(model, a), "");
+  assert.deepEqual(["", "#x", "#node=%E0%A4%A", "#node=no"].map(nameOf), [null, null, null, "no"]);
+  assert.equal(itemNamed(model, "no"), null);
 });

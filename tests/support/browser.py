@@ -36,7 +36,7 @@ def launched() -> Iterator["Browser"]:
 
 
 @contextmanager
-def opened(browser: "Browser", path: Path, **context: Any) -> Iterator["Page"]:
+def opened(browser: "Browser", path: Path, hash: str = "", **context: Any) -> Iterator["Page"]:
     """A page of ours, ready. At the end: it has asked for nothing but itself, and nothing went wrong in it."""
     requests: list[str] = []
     complaints: list[str] = []
@@ -45,7 +45,7 @@ def opened(browser: "Browser", path: Path, **context: Any) -> Iterator["Page"]:
     page = world.new_page()
 
     def answer(route: Any) -> None:
-        if route.request.url == path.as_uri():
+        if route.request.url.partition("#")[0] == path.as_uri():
             route.continue_()
         else:
             requests.append(route.request.url)
@@ -60,7 +60,7 @@ def opened(browser: "Browser", path: Path, **context: Any) -> Iterator["Page"]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", dismiss)
     page.on("popup", lambda popup: complaints.append(f"a window: {popup.url}"))
-    page.goto(path.as_uri())
+    page.goto(path.as_uri() + hash)
     page.wait_for_selector("html[data-ready]", state="attached")
     yield page
     still(page)

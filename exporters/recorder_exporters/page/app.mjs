@@ -1,5 +1,6 @@
 // The page: what is open, picked, searched and coloured, and what the reader does about it.
 
+import { Address } from "./address.mjs";
 import { browserWidths, frameTitle, makeSizeOf } from "./boxes.mjs";
 import { Camera } from "./camera.mjs";
 import { byId } from "./dom.mjs";
@@ -7,16 +8,18 @@ import { Drawing } from "./draw.mjs";
 import { Looks } from "./looks.mjs";
 import { metricsOf } from "./metrics.mjs";
 import { Minimap } from "./minimap.mjs";
-import { around, buildModel, crossing, openedAtFirst } from "./model.mjs";
+import { around, buildModel, crossing } from "./model.mjs";
+import { Opening } from "./opening.mjs";
 import { Panel } from "./panel.mjs";
 import { pathsBetween, pathsOf } from "./paths.mjs";
 import { download, pngBlob, svgText } from "./save.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
+import { Work } from "./work.mjs";
 import { captionOf, figures, legible } from "./text.mjs";
 
-/** Boxes that show at first. */
-const BUDGET = 90;
+/** More nodes than this take a while to open. */
+const LONG = 800;
 
 export class App {
   constructor(doc, settings, engine) {
@@ -28,12 +31,13 @@ export class App {
       return widthOf(title, "title") + widthOf(name, "name") + 34;
     };
     this.layouts = new Layouts(this.model, engine, makeSizeOf(widthOf), titleWidth);
-    this.layouts.change([...openedAtFirst(this.model, BUDGET, settings.depth)], true);
+    this.opening = new Opening(this);
+    this.opening.begin();
     this.metrics = metricsOf(doc, settings.figures);
     this.looks = new Looks(this, settings.styles, settings.scales);
     this.drawing = new Drawing(byId("world"), this.backwardFlows(settings.reached));
     this.camera = new Camera(byId("canvas"), byId("world"), () => this.minimap?.look(),
-      () => byId("panel").offsetWidth);
+      () => byId("panel"));
     this.minimap = new Minimap(this.camera, (item, framed) => this.looks.fillOf(item, framed));
     this.panel = new Panel(this.model, this.metrics, {
       reveal: (item) => this.reveal(item),
@@ -42,6 +46,9 @@ export class App {
       close: () => this.pick(null),
     });
     this.search = new SearchBox(this.model, (item) => this.reveal(item), (found) => this.looks.mark(found));
+    this.address = new Address(this.model, (item) => this.reveal(item), (name) =>
+      this.say(`the link leads to ${legible(name, 80)}, which is not in this recording`));
+    this.work = new Work();
     this.picked = null;
     this.pickedEdge = null;
     this.lit = null;
@@ -51,10 +58,8 @@ export class App {
   start() {
     this.scene = buildScene(this.layouts);
     this.drawing.show(this.scene, () => {}, true);
-    const failed = this.model.nodes.findLast((item) => item.source.error);
-    this.fit();
-    if (failed) this.camera.set(this.camera.viewAt(placeOf(this.scene, failed)));
     this.redrawn();
+    this.opening.watch(byId("canvas"), () => this.address.follow());
   }
 
   /** The flows whose gradient came back: both ends reached, along a tensor that has one. */
@@ -93,7 +98,9 @@ export class App {
 
   fit(whole = false) {
     const places = [...this.scene.boxes.values(), ...this.scene.frames.values()];
-    if (places.length) this.camera.set(this.camera.viewOf(boundsOf(places), whole));
+    if (!places.length) return;
+    this.camera.set(this.camera.viewOf(boundsOf(places), whole));
+    Object.assign(this.opening, { fitted: this.camera.view, whole });
   }
 
   toggle(item) {
@@ -102,24 +109,34 @@ export class App {
   }
 
   setOpen(scopes, opened, anchor = null) {
+    this.work.leave?.();
     this.layouts.change(scopes, opened);
     this.render(anchor ?? this.picked);
     if (this.picked) this.panel.showItem(this.picked, this.layouts.isOpen(this.picked));
   }
 
   /** Open or close whole levels: all, or one more, or one less than now. */
-  openAll() {
-    this.layouts.change(this.model.scopes, true);
+  async openAll() {
+    const ahead = this.layouts.with(this.model.scopes);
+    const hidden = this.model.nodes.filter((node) => !this.scene.boxes.has(node)).length;
+    if (hidden > LONG) {
+      const inner = [...this.model.scopes].sort((one, other) => other.level - one.level);
+      const steps = [...inner, this.model.top].map((scope) => () => ahead.of(scope));
+      if (!await this.work.run(`Opening ${plural(hidden, "node")}…`, steps)) return;
+    }
+    this.layouts = ahead;
     this.render(null, (scene) => this.camera.viewOf({ x: 0, y: 0, w: scene.w, h: scene.h }));
   }
 
   closeAll() {
+    this.work.leave?.();
     this.layouts.change(this.model.scopes.filter((scope) => scope.level > 1), false);
     this.render(null, (scene) => this.camera.viewOf({ x: 0, y: 0, w: scene.w, h: scene.h }));
   }
 
   /** Bring an item into sight, opening what hides it, and pick it. */
   reveal(item) {
+    this.work.leave?.();
     this.layouts.change([...around(item.parent)], true);
     this.pick(item, true);
     return this.render(null, (scene) => this.camera.viewAt(placeOf(scene, item)));
@@ -130,6 +147,7 @@ export class App {
     this.picked = item;
     this.pickedEdge = null;
     this.lit = null;
+    this.address.write(item);
     if (item) {
       const { into, outOf } = crossing(item);
       this.lit = { leaves: new Set([...into.map((f) => f.from), ...outOf.map((f) => f.to)]),
@@ -143,6 +161,7 @@ export class App {
     const edge = this.scene.edges.get(key);
     if (!edge) return;
     this.picked = null;
+    this.address.write(null);
     this.pickedEdge = key;
     this.lit = { leaves: new Set(edge.flows.flatMap((flow) => [flow.from, flow.to])), flows: new Set(edge.flows),
       faint: true };
@@ -216,8 +235,11 @@ export class App {
     }
   }
 
+  /** Tell the reader something, for as long as it takes to read. */
   say(text) {
-    byId("status").textContent = text;
+    byId("notice").textContent = text;
+    clearTimeout(this.said);
+    this.said = setTimeout(() => byId("notice").textContent === text && byId("notice").replaceChildren(), 8000);
   }
 }
 

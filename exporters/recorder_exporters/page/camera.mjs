@@ -2,13 +2,18 @@
 
 const LEAST = 0.02;
 const MOST = 4;
+/** As in the style sheet: the widest narrow window, and how high what stands in its lower corners is. */
+const NARROW = 640;
+const CORNERS = 72;
+/** Around what is fitted into the window. */
+const MARGIN = 28;
 /** Smaller than this, text cannot be read. */
-const READABLE = 0.5;
+export const READABLE = 0.5;
 
 export class Camera {
-  /** `changed` is called after every move; `covered` tells how much of the right side something else covers. */
-  constructor(canvas, world, changed, covered) {
-    Object.assign(this, { canvas, world, changed, covered, x: 0, y: 0, k: 1, wasDrag: false });
+  /** `changed` is called after every move; `cover` gives the panel that may cover a part. */
+  constructor(canvas, world, changed, cover) {
+    Object.assign(this, { canvas, world, changed, cover, x: 0, y: 0, k: 1, wasDrag: false });
     this.pointers = new Map();
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("pointerdown", (event) => this.down(event));
@@ -26,7 +31,9 @@ export class Camera {
   /** The part of the canvas that no panel covers. */
   get free() {
     const { w, h } = this.size;
-    return { w: Math.max(w / 4, w - this.covered()), h };
+    const { offsetWidth: width, offsetHeight: height } = this.cover();
+    // In a narrow window the panel stands below, or else the legend and the map leave no room beside them.
+    return width > 0.8 * w || w <= NARROW ? { w, h: Math.max(h / 4, h - (height || CORNERS)) } : { w: Math.max(w / 4, w - width), h };
   }
 
   set({ x, y, k }) {
@@ -53,17 +60,22 @@ export class Camera {
     this.set({ k, x: x - (x - this.x) * (k / this.k), y: y - (y - this.y) * (k / this.k) });
   }
 
+  /** How near a rectangle can be with all of it in view. */
+  scaleOf({ w, h }) {
+    const { w: width, h: height } = this.free;
+    return Math.min((width - 2 * MARGIN) / w, (height - 2 * MARGIN) / h, 1.15);
+  }
+
   /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper part. */
   viewOf({ x, y, w, h }, whole = false) {
     const { w: width, h: height } = this.free;
-    const margin = 28;
-    const across = (width - 2 * margin) / w;
-    const all = Math.min(across, (height - 2 * margin) / h, 1.15);
+    const across = (width - 2 * MARGIN) / w;
+    const all = this.scaleOf({ w, h });
     if (whole || all >= READABLE) {
       return { k: all, x: (width - w * all) / 2 - x * all, y: (height - h * all) / 2 - y * all };
     }
     const k = Math.min(1, Math.max(READABLE, across));
-    return { k, x: (width - w * k) / 2 - x * k, y: margin - y * k };
+    return { k, x: (width - w * k) / 2 - x * k, y: MARGIN - y * k };
   }
 
   /** The view with a rectangle's middle in the middle, as near as now, or nearer if text could not be read. */

@@ -37,7 +37,8 @@ function toggleMap(app) {
 }
 
 function letGo(app) {
-  if (!byId("help").hidden) toggleHelp(false);
+  if (app.work.leave) app.work.leave();
+  else if (!byId("help").hidden) toggleHelp(false);
   else app.pick(null);
 }
 
@@ -92,7 +93,6 @@ function listen(app) {
     event.target.value = "";
   });
   byId("colour").addEventListener("change", (event) => app.looks.colourBy(event.target.value));
-  window.addEventListener("resize", () => app.minimap.paint(app.scene));
 }
 
 function fill(app) {

@@ -10,6 +10,8 @@ const MARGIN = 16;
 const HEADER = 44;
 /** What canvases of all browsers can hold, in pixels along a side and in all. */
 const LARGEST = { side: 16_000, area: 120_000_000 };
+/** Pixels for a unit of the drawing below which its text is a smear. */
+const LEGIBLE = 0.6;
 
 /** The whole drawing as an SVG document, in the colours that show. `legend` is a list of `{fill, line, text}`. */
 export function svgText(scene, title, legend) {
@@ -60,13 +62,18 @@ function copied(element) {
   return copy;
 }
 
-/** The same as a PNG, twice as fine as on the screen, or as fine as a canvas can be. */
+/** The same as a PNG, twice as fine as on the screen, or as fine as a canvas can be. Refused is one that nobody could
+ *  read. */
 export async function pngBlob(text, scene) {
   const picture = new Image();
   picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   await picture.decode();
   const [w, h] = [picture.width || scene.w, picture.height || scene.h];
   const scale = Math.min(2, LARGEST.side / Math.max(w, h), Math.sqrt(LARGEST.area / (w * h)));
+  if (scale < LEGIBLE) {
+    throw new Error(`${Math.round(w).toLocaleString("en")} × ${Math.round(h).toLocaleString("en")} is more than a PNG can `
+      + "hold in a size that can be read; close some of what is open, or save as SVG");
+  }
   const canvas = document.createElement("canvas");
   canvas.width = Math.ceil(w * scale);
   canvas.height = Math.ceil(h * scale);

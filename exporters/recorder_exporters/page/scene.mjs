@@ -26,6 +26,14 @@ export class Layouts {
     }
   }
 
+  /** The same with some more scopes open, for the work ahead: these stay as they are. */
+  with(scopes) {
+    const copy = new Layouts(this.model, this.engine, this.sizeOf, this.titleWidth);
+    Object.assign(copy, { open: new Set(this.open), kept: new Map(this.kept), labels: this.labels, looks: this.looks });
+    copy.change(scopes.filter((scope) => !this.open.has(scope)), true);
+    return copy;
+  }
+
   isOpen(item) {
     return item.kind === "scope" && this.open.has(item);
   }

@@ -10,7 +10,9 @@ export function buildIndex(model) {
     const made = { value: [item.value], node: source.outputs ?? [], scope: [] }[item.kind];
     const shapes = made.map((v) => bounded(model.values[v]));
     const words = [item.name, item.title, source.fqn, source.target, source.error].filter(Boolean);
-    return { item, words: words.join("\n").toLowerCase(), shapes };
+    const lower = (texts) => texts.filter((text) => typeof text === "string" && text).map((text) => text.toLowerCase());
+    return { item, words: words.join("\n").toLowerCase(), shapes, names: lower([item.name, item.short, source.fqn]),
+      types: lower([item.title, source.op_type, source.target]) };
   });
 }
 
@@ -18,10 +20,27 @@ function bounded(value) {
   return `×${shapeOf(value)}×`;
 }
 
-/** The items that a query fits, in execution order. An empty query fits none. */
+/** The items that a query fits, the nearest first, and those that are equally near in execution order. An empty query
+ *  fits none. */
 export function find(index, query) {
   const words = wordsOf(query);
-  return words.length ? index.filter((entry) => words.every((word) => fits(entry, word))).map((e) => e.item) : [];
+  if (!words.length) return [];
+  const found = index.filter((entry) => words.every((word) => fits(entry, word)));
+  const ranked = found.map((entry) => ({ entry, rank: Math.min(...words.map((word) => rankOf(entry, word))) }));
+  return ranked.sort((one, other) => one.rank - other.rank).map(({ entry }) => entry.item);
+}
+
+/** How near a word is: the whole name, the last part of it, how a name begins, the type, how a type begins, the rest. */
+function rankOf({ names, types }, word) {
+  const ways = [
+    () => names[0] === word,
+    () => names.includes(word),
+    () => names.some((name) => name.startsWith(word)),
+    () => types.includes(word),
+    () => types.some((type) => type.startsWith(word)),
+  ];
+  const found = ways.findIndex((way) => way());
+  return found < 0 ? ways.length : found;
 }
 
 /** "conv [1, 64, 56, 56]" is the words conv and 1×64×56×56. */

@@ -1,0 +1,83 @@
+// What shows at first, and when: as many levels as can be read with the whole in view. A page that loads where it has no
+// size, as in a hidden tab or a closed part of a notebook, waits for one, and knows nothing of it before.
+
+import { READABLE } from "./camera.mjs";
+import { around, openedAtFirst } from "./model.mjs";
+import { boundsOf, buildScene, placeOf } from "./scene.mjs";
+
+/** Boxes that show at first. */
+const BUDGET = 90;
+/** Calls that tell too little of a model: it has all in a wrapper or two. */
+const FEW = 3;
+/** A first look at the whole may be a little smaller than what is read with ease. */
+const GLANCE = 0.38;
+
+export class Opening {
+  constructor(app) {
+    Object.assign(this, { app, done: false, fitted: null, whole: false });
+  }
+
+  /** Open what the budget allows: all that can be said without a size. */
+  begin() {
+    const { layouts, model, settings } = this.app;
+    layouts.change([...openedAtFirst(model, BUDGET, settings.depth)], true);
+  }
+
+  /** From now on the view follows the size; `after` is called when the first one was there. */
+  watch(element, after) {
+    this.after = after;
+    this.resized();
+    new ResizeObserver(() => this.resized()).observe(element);
+  }
+
+  /** The first size decides what shows. With any later one the whole stays in view, until the reader looks elsewhere. */
+  resized() {
+    const { app } = this;
+    const { w, h } = app.camera.size;
+    if (!w || !h) return;
+    if (!this.done) {
+      this.done = true;
+      this.closeWhatIsTooMuch();
+      app.looks.colours = null; // a frame that is not displayed has none
+      app.render(null);
+      app.drawing.stop?.();
+      this.look(app.camera.scaleOf(this.bounds(app.scene)) >= GLANCE);
+      this.after();
+    } else if (this.fitted && same(this.fitted, app.camera.view)) this.look(this.whole);
+    app.minimap.paint(app.scene);
+  }
+
+  /** Close the innermost levels for as long as the whole is too small to read, and something is left to look at. */
+  closeWhatIsTooMuch() {
+    const { layouts, model, settings, camera } = this.app;
+    if (settings.depth !== null) return;
+    const kept = new Set(model.nodes.filter((node) => node.source.error).flatMap((node) => [...around(node.parent)]));
+    const deepest = () => Math.max(...[...layouts.open].filter((one) => !kept.has(one)).map((one) => one.level), 0);
+    for (let level = deepest(); level > 1; level = deepest()) {
+      if (camera.scaleOf(this.bounds(buildScene(layouts))) >= READABLE) return;
+      const closed = [...layouts.open].filter((one) => one.level === level && !kept.has(one));
+      layouts.change(closed, false);
+      const calls = [...buildScene(layouts).boxes.keys()].filter((item) => item.kind !== "value");
+      if (calls.length < FEW) {
+        layouts.change(closed, true);
+        return;
+      }
+    }
+  }
+
+  bounds(scene) {
+    return boundsOf([...scene.boxes.values(), ...scene.frames.values()]);
+  }
+
+  look(whole) {
+    const { app } = this;
+    const failed = app.model.nodes.findLast((item) => item.source.error);
+    app.fit(whole);
+    if (failed) app.camera.set(app.camera.viewAt(placeOf(app.scene, failed)));
+    this.fitted = app.camera.view;
+  }
+}
+
+function same(one, other) {
+  return one.x === other.x && one.y === other.y && one.k === other.k;
+}
