@@ -22,6 +22,8 @@ from recorder import events as ev
 from recorder.capture.describe import name_function, plain
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
+    BEGUN,
+    CALL,
     DERIVED,
     ENTER,
     GRAD,
@@ -75,6 +77,7 @@ class Decoder:
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
         self._source: str | None = None
+        self._call: tuple[int | None, int | None] = None, None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
@@ -93,6 +96,8 @@ class Decoder:
             DERIVED: self._derived,
             GRAD: self._grad,
             PARAMETER: self._parameter,
+            CALL: self._called,
+            BEGUN: self._begun,
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -214,13 +219,14 @@ class Decoder:
         attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
         source, self._source = self._source, None
+        (call, began), self._call = self._call, (None, None)
         return ev.Op(
             op_type,
             start - self._origin,
             stop - self._origin,
             target,
             None,
-            None,
+            call,
             inputs,
             outputs,
             tuple(again) if again and _writes(op_type, target, attributes, keywords) else (),
@@ -229,10 +235,13 @@ class Decoder:
             False,
             False,
             source,
+            (),
+            (),
+            began,
         )
 
     def _leaf(self, reader: Reader) -> ev.Op:
-        entry, key, flags, start, stop, error = reader.leaf()
+        entry, key, flags, began, start, stop, error = reader.leaf()
         inputs, names, values = reader.given(entry.signature)
         outputs, again = self._outputs(reader, inputs)
         return ev.Op(
@@ -252,13 +261,14 @@ class Decoder:
             None,
             self._tuples.setdefault(names, names),
             self._same_names(reader, len(outputs)),
+            began,
         )
 
     def _enter(self, reader: Reader) -> ev.Enter:
-        entry, key, flags, start = reader.enter()
+        entry, key, flags, began, start = reader.enter()
         module, inputs = self._modules[id(entry)][0], reader.tensors()
         self._entered[key] = entry
-        return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
+        return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED, began)
 
     def _leave(self, reader: Reader) -> ev.Leave:
         key, stop, error = reader.leave()
@@ -325,6 +335,9 @@ class Decoder:
         file, line = reader.source()
         self._source = intern(f"{file}:{line}")
 
+    def _called(self, reader: Reader) -> None:
+        self._call = reader.call()
+
     def _members(self, reader: Reader) -> ev.Members:
         return ev.Members(self._modules[id(reader.members())][0], reader.tensors())
 
@@ -332,10 +345,10 @@ class Decoder:
         return ev.Derived(self._number(reader.derived()), reader.tensors())
 
     def _grad(self, reader: Reader) -> ev.Grad:
-        key, phase, now, backward = reader.grad()
+        key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
         stats = tuple([_stats(measure) for measure in reader.measures()])
-        return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats)
+        return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()
@@ -344,6 +357,10 @@ class Decoder:
         if number is None:
             return None  # the model no longer has it
         return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
+
+    def _begun(self, reader: Reader) -> ev.BackwardStart:
+        reference, facts, measure = reader.begun()
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), _stats(measure))
 
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:

@@ -52,7 +52,7 @@ from recorder.capture.raw_records import (
     leave_record,
     members_record,
 )
-from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of
+from recorder.capture.tensor_facts import SEQUENCE, facts, next_sequence, quietly, sequence_of
 from recorder.errors import describe_error
 
 __all__ = ["Capture"]
@@ -192,6 +192,7 @@ class Capture:
             if entry.idle:  # a leaf, as most calls are
                 entry.idle = False
                 entry.key = next(self._keys)
+                entry.began = next_sequence()
                 entry.start = clock()
                 # On the stack before the modes are off theirs, so that whatever ends the call finds them with it.
                 stack.append(entry)
@@ -236,10 +237,10 @@ class Capture:
 
     def _open(self, entry: Entry, module: nn.Module, flags: int, inputs: Iterable[Any] = ()) -> None:
         """Put a call on the stack."""
-        key, start = next(self._keys), clock()
-        call = OpenCall(entry, start, key, flags)
+        key, began, start = next(self._keys), next_sequence(), clock()
+        call = OpenCall(entry, began, start, key, flags)
         if not entry.leaf:
-            self.log.extend(enter_record(entry, key, flags, start, inputs))
+            self.log.extend(enter_record(entry, key, flags, began, start, inputs))
         self._stack.append(call)
         if self._mode is not None and (entry.leaf or (entry.kind.unheard and not module.training)):
             call.popped = pop_ours(self._mode)
@@ -281,10 +282,27 @@ class Capture:
             ):
                 # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
-                record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END, None]
+                record = [
+                    LEAF,
+                    call,
+                    call.key,
+                    0,
+                    call.began,
+                    call.start,
+                    stop,
+                    None,
+                    reference,
+                    END,
+                    END,
+                    made,
+                    *said,
+                    END,
+                    None,
+                ]
                 known.now(output, made, said)
-                if said[SEQUENCE] is not None:
-                    self.backward.watch(output, call.key, leave=True, given=args)
+                sequence = said[SEQUENCE]
+                if sequence is not None:
+                    self.backward.watch(output, call.key, sequence, sequence >= call.began, args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
@@ -331,7 +349,7 @@ class Capture:
         """
         entry, known = call.entry, self.known
         if entry.leaf:
-            record += leaf_record(entry, call.key, call.flags, call.start, stop, error)
+            record += leaf_record(entry, call.key, call.flags, call.began, call.start, stop, error)
         else:
             if entry.kind.fusable and self._mode is not None:
                 fused_paths.drop_inside(self.log, known, call.key, fused=bool(call.popped))
@@ -343,7 +361,7 @@ class Capture:
         record.append(END)
         with quietly():
             if entry.leaf:
-                names = self._made_by_leaf(named_tensors(output), call.key, record, (args, kwargs))
+                names = self._made_by_leaf(named_tensors(output), call, record, (args, kwargs))
             else:
                 names = self._handed_back(named_tensors(output), call.key, record)
         record += (END, tuple(names) if any(names) else None)
@@ -367,10 +385,12 @@ class Capture:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
-                    self.backward.watch(tensor, key, leave=False)
+                    self.backward.watch(tensor, key, sequence, leave=False)
         return names
 
-    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log, given: Any) -> list[str]:
+    def _made_by_leaf(
+        self, tensors: Iterable[tuple[str, Tensor]], call: OpenCall | Entry, record: Log, given: Any
+    ) -> list[str]:
         watched: set[int] = set()
         names: list[str] = []
         for name, tensor in tensors:
@@ -378,7 +398,7 @@ class Capture:
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
-                self.backward.watch(tensor, key, leave=True, given=given)
+                self.backward.watch(tensor, call.key, sequence, sequence >= call.began, given)
         return names
 
     def replaced(self, module: nn.Module) -> None:

@@ -10,13 +10,15 @@ the times. Times are nanoseconds since the recorder was entered.
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
-    Grad          a gradient reached or left a module call in backward
+    Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    BackwardStart backward is called on a tensor
 """
 
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
+    BackwardStart,
     Derived,
     Enter,
     Event,
@@ -37,6 +39,7 @@ from recorder.events.types import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
+    "BackwardStart",
     "Derived",
     "Enter",
     "Event",

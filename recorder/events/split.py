@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from recorder.events.types import (
+    BackwardStart,
     Derived,
     Enter,
     Event,
@@ -169,6 +170,8 @@ def _used(event: Event) -> Iterator[int]:
         yield from event.outputs
     elif isinstance(event, Members):
         yield from event.tensors
+    elif isinstance(event, BackwardStart):
+        yield event.tensor
     elif isinstance(event, Derived):
         yield event.tensor
         yield from event.sources

@@ -45,7 +45,8 @@ class _AtCall(msgspec.Struct):
     number: Int64 = msgspec.field(name="pass")
     order: Int64
     arrived: list[_Caption | None]
-    left: list[_Caption | None]
+    left: list[_Caption | None] | msgspec.UnsetType = msgspec.UNSET
+    several: bool = False
     parameters: list[str] = []
 
 
