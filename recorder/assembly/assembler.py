@@ -121,24 +121,21 @@ class _Assembler:
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
         self.versions.finish()
-        with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
-        self.reached.put(self.called, self.nodes, self.parameters, with_parameters)
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
-        meta = dict(header.meta)
-        if starts := self.reached.starts():
-            meta["backward_starts"] = starts
-        return Graph(
+        graph = Graph(
             self.nodes,
             inputs=list(self.ends.inputs.values()),
             outputs=self.ends.outputs,
             initializers=self.initializers,
             scopes=self.scopes,
             name=header.model.rpartition(".")[2],
-            meta=meta,
+            meta=dict(header.meta),
             input_names=[self.ends.input_names.get(key, "") for key in self.ends.inputs],
             output_names=self.ends.output_names,
         )
+        self.reached.put(graph, self.called, self.parameters)
+        return graph
 
     # Tensors
 

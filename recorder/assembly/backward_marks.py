@@ -23,14 +23,14 @@ measured (see `recorder.events.GradStats`). Of a parameter that received one: ``
 description, with ``value``, the tensor's name, and ``order``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from recorder.assembly.backward_spans import Called, Spans
 from recorder.assembly.ways_out import ways_out
 from recorder.events.types import BackwardStart, Grad, GradStats, Module, ParameterGrad, TensorMeta
-from recorder.graph.core import Node, Scope, Value
+from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = ["Reached"]
 
@@ -102,20 +102,15 @@ class Reached:
         self._starts.append((value, caption | {"order": self._count}))
         self._count += 1
 
-    def put(
-        self,
-        called: Mapping[int, object],
-        nodes: Sequence[Node],
-        parameters: Mapping[int, Value],
-        with_parameters: bool,
-    ) -> None:
-        """Write times and meta into the nodes and scopes among ``called``, by call, and into ``parameters``, by tensor
-        number. ``nodes`` are all of the graph. ``with_parameters`` says that gradients of parameters were recorded.
+    def put(self, graph: Graph, called: Mapping[int, object], parameters: Mapping[int, Value]) -> None:
+        """Write times and meta into the nodes and scopes of a graph that are among ``called``, by call, and into its
+        ``parameters``, by tensor number.
         """
-        places = {call: place for call, place in called.items() if isinstance(place, Node | Scope)}
-        self._places, self._ways_out = places, ways_out(nodes)
-        for call, passes in self._with_those_around(places).items():
-            place = places[call]
+        self._places = {call: place for call, place in called.items() if isinstance(place, Node | Scope)}
+        self._ways_out = ways_out(graph.nodes) if self._visits else None
+        with_parameters = graph.meta.get("gradients") in ("on", "stats")
+        for call, passes in self._with_those_around().items():
+            place = self._places[call]
             place.backward_ns = self._time(call, place, passes)
             lefts = {number: self._left(call, place, number, visit) for number, visit in passes.items()}
             number = _told(passes, {n: [*visit.arrived, *(lefts[n] or ())] for n, visit in passes.items()})
@@ -139,13 +134,12 @@ class Reached:
                 value.meta["backward"] = {
                     "passes": len(accumulated), "pass": number, "order": order, "gradient": caption
                 }  # fmt: skip
+        if self._starts:
+            graph.meta["backward_starts"] = [{"value": value.name, **caption} for value, caption in self._starts]
 
-    def starts(self) -> list[Caption]:
-        """What backward was called on. The values have their names by now."""
-        return [{"value": value.name, **caption} for value, caption in self._starts]
-
-    def _with_those_around(self, places: Mapping[int, Node | Scope]) -> dict[int, dict[int, _Visit]]:
+    def _with_those_around(self) -> dict[int, dict[int, _Visit]]:
         """The visits of each call, and of the scopes around it."""
+        places = self._places
         visits = {call: dict(passes) for call, passes in self._visits.items() if call in places}
         scopes = {id(place): call for call, place in places.items() if isinstance(place, Scope)}
         for call, passes in self._visits.items():

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from recorder.capture.raw_records import END, Phase, grad_record, parameter_record
+from recorder.capture.raw_records import END, Phase, begun_record, grad_record, parameter_record
 from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly, sequence_of
 from recorder.capture.tensor_stats import Measures
 from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
@@ -88,6 +88,13 @@ class Backward:
                 node = node.next_functions[0][0]
                 sequence = sequence_of(node)
             self._handles.append(node.register_hook(partial(self._record, key, "leave", None, sequence)))
+
+    def starts(self, tensors: Iterable[Tensor]) -> None:
+        """Backward is called on these: measure what is in them, if that is done."""
+        if self._measures is not None:
+            for tensor in tensors:
+                said = facts(tensor)
+                self._append(begun_record(self._mark(tensor), said, self._measures.measure(tensor)))
 
     def written(self, tensor: Tensor, said: Facts) -> None:
         """A view was written: record what reaches the calls that returned what was there before."""

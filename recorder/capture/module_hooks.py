@@ -16,7 +16,6 @@ Nothing here keeps a tensor, an autograd node or a module alive.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import count
 from threading import get_ident
 from time import perf_counter_ns as clock
@@ -36,7 +35,8 @@ from recorder.capture.call_stack import CallStack, OpenCall
 from recorder.capture.containers import named_tensors
 from recorder.capture.every_nth import EveryNth
 from recorder.capture.faults import Faults
-from recorder.capture.function_mode import Recording, Watching
+from recorder.capture.function_mode import Recording
+from recorder.capture.graded_functions import maker
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
 from recorder.capture.modules import Entry, Modules
@@ -96,6 +96,7 @@ class Capture:
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
+        self._keys = count()
         self._entries = self.modules.entries
         self._calls = CallStack(self.log)
         self._stack = self._calls.stack
@@ -107,11 +108,9 @@ class Capture:
         self._make_mode: Callable[[], Mode] | None = None
         if functions:
             how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, source
-            self._make_mode = partial(Recording, *how)
-            if before_backward is not None:
-                self._make_mode = partial(Watching, before_backward, *how)
+            keys = self._keys if gradients != "calls" else None
+            self._make_mode = maker(how, before_backward, keys, self.backward)
         self._mode: Mode | None = None
-        self._keys = count()
         self._handles: list[Any] = []
 
     def start(self) -> None:

@@ -26,8 +26,8 @@ are a name and a value in turn; attributes, too, in a sequence of their own; par
 reference and facts. A MODULE without an entry was not called, and holds tensors. Each output is a reference and facts;
 each gradient facts without the address, since its memory is soon used again, or None. ``names`` of what a module
 returned are one tuple, or None if that is a tensor by itself, or nothing. ``began`` is the number that autograd would
-have given to the next node when the call began, ``sequence`` that of the node that gradients were seen at. Facts are seven
-values: see `recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
+have given to the next node when the call began, ``sequence`` that of the node that gradients were seen at. Facts
+are seven values: see `recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
 
 Here is a writer for each record, and a method of `Reader` that is called as the record is. Where a call would cost on
 the hot path, the record is written as a list in place; a test takes such records apart and writes them anew with the
