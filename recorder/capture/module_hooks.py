@@ -108,8 +108,7 @@ class Capture:
         self._make_mode: Callable[[], Mode] | None = None
         if functions:
             how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, source
-            keys = self._keys if gradients != "calls" else None
-            self._make_mode = maker(how, before_backward, keys, self.backward)
+            self._make_mode = maker(how, before_backward, self._keys if gradients != "calls" else None, self.backward)
         self._mode: Mode | None = None
         self._handles: list[Any] = []
 
@@ -282,25 +281,11 @@ class Capture:
                 # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
                 record = [
-                    LEAF,
-                    call,
-                    call.key,
-                    0,
-                    call.began,
-                    call.start,
-                    stop,
+                    LEAF, call, call.key, 0, call.began, call.start, stop, None, reference, END, END, made, *said, END,
                     None,
-                    reference,
-                    END,
-                    END,
-                    made,
-                    *said,
-                    END,
-                    None,
-                ]
+                ]  # fmt: skip
                 known.now(output, made, said)
-                sequence = said[SEQUENCE]
-                if sequence is not None:
+                if (sequence := said[SEQUENCE]) is not None:
                     self.backward.watch(output, call.key, sequence, sequence >= call.began, args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
@@ -387,9 +372,7 @@ class Capture:
                     self.backward.watch(tensor, key, sequence, leave=False)
         return names
 
-    def _made_by_leaf(
-        self, tensors: Iterable[tuple[str, Tensor]], call: OpenCall | Entry, record: Log, given: Any
-    ) -> list[str]:
+    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], call: Any, record: Log, given: Any) -> list[str]:
         watched: set[int] = set()
         names: list[str] = []
         for name, tensor in tensors:
