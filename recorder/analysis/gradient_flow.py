@@ -1,7 +1,7 @@
 """Which nodes of a forward graph a gradient came to.
 
-A recording says so of module calls. Of functions it says nothing, and they are judged by the calls around them: what
-a gradient came out of, it went into before.
+A recording says so of module calls, and of functions where gradients were asked for. Else functions are judged by what
+is around them: what a gradient came out of, it went into before.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,33 @@ __all__ = ["backward_reached"]
 def backward_reached(graph: Graph) -> set[Node]:
     """The nodes that backward reached, as far as a recording tells.
 
-    A function was reached if something that it gave its results to was; if it is at the end, as a loss is, all calls
-    before it have to be. Of functions with no module call around them nothing is known, and they are left out.
+    A function was reached if something that it gave its results to was, or if the call of a module was that returned
+    them; if it is at the end, as a loss is, all calls before it have to be, unless gradients were recorded at
+    functions. Of functions with no call around them nothing is known, and they are left out.
     """
+    returned = {
+        id(value.producer)
+        for scope in graph.scopes
+        if scope.meta.get("backward", {}).get("arrived")
+        for value in scope.outputs
+        if value.requires_grad and value.producer is not None
+    }
+    at_functions = any(node.kind == "function" and _seen(node) for node in graph.nodes)
     behind: dict[int, bool | None] = {}  # whether all calls before a node were reached; None if there are none
     for node in graph.nodes:
-        behind[id(node)] = _seen(node) if node.kind == "module" else _all(behind[id(maker)] for maker in _makers(node))
+        if node.kind == "module" or _seen(node) or id(node) in returned:
+            behind[id(node)] = _seen(node) or id(node) in returned
+        else:
+            behind[id(node)] = _all(behind[id(maker)] for maker in _makers(node))
     found: set[Node] = set()
     for node in reversed(graph.nodes):
-        if node.kind == "module":
-            got = _seen(node)
+        if node.kind == "module" or _seen(node) or id(node) in returned:
+            got = _seen(node) or id(node) in returned
         elif not _differentiable(node):
             got = False
         else:
             after = [user for v in node.outputs if v.requires_grad for user, _ in v.uses if _differentiable(user)]
-            got = any(user in found for user in after) if after else bool(behind[id(node)])
+            got = any(user in found for user in after) if after else not at_functions and bool(behind[id(node)])
         if got:
             found.add(node)
     return found

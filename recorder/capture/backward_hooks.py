@@ -79,13 +79,14 @@ class Backward:
         if type(node) in VIEWS:  # which may be written: see `recorder.capture.views_of_outputs`
             origin = self._views.origin(output, given) if leave else None
             if origin is not None:
-                node, shape, sequence = origin, output.shape, sequence_of(origin)
+                node, shape = origin, output.shape  # the view takes no time: what comes to the one comes to the other
             else:
                 self._views.add(output, key)
         self._handles.append(node.register_prehook(partial(self._record, key, "arrive", shape, sequence)))
         if leave:
             if type(node) is FOLDED:  # a matrix product is below it, of which this is only the shape
                 node = node.next_functions[0][0]
+            if node is not output.grad_fn:
                 sequence = sequence_of(node)
             self._handles.append(node.register_hook(partial(self._record, key, "leave", None, sequence)))
 

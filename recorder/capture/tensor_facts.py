@@ -53,7 +53,7 @@ _address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore
 elsewhere, and autograd adds the next gradient to it out of place.
 """
 
-next_sequence: Callable[[], int] = torch.autograd._get_sequence_nr
+next_sequence: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
 """The number that autograd will give to the next node that this thread makes."""
 
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
