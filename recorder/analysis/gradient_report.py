@@ -23,7 +23,8 @@ class GradientReport:
     Attributes:
         missing: parameters without a gradient, in the order of the model.
         not_finite: where the first NaN or Inf was seen, in backward order; None if there was none.
-        vanishing: calls, in backward order, with norm <= start / 1000.
+        vanishing: calls, in backward order, with norm <= start / 1000, if what was computed before
+            them gets no more by another way.
         exploding: calls, in backward order, with norm >= start * 1000.
         unknown: what the recording cannot tell, and what to do about it.
 
@@ -74,7 +75,7 @@ def gradient_report(graph: Graph) -> GradientReport:
     if not any("norm" in caption for item in (*reached, *parameters) for caption in captions(item)):
         unknown.append("NaN, Inf, vanishing and exploding gradients: record with gradients='stats'")
         return GradientReport(missing, unknown=tuple(unknown))
-    vanishing, exploding = shrunk_and_grown(reached)
+    vanishing, exploding = shrunk_and_grown(graph, reached)
     return GradientReport(missing, first_not_finite(graph, reached, parameters), vanishing, exploding, tuple(unknown))
 
 

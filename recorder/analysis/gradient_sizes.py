@@ -1,11 +1,11 @@
 """Gradients that shrink and grow on the way through a network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from recorder.analysis.gradient_places import Place, captions, told_of
-from recorder.graph.core import Node
+from recorder.graph.core import Graph, Node, Scope
 
 __all__ = ["FACTOR", "LayerGradient", "shrunk_and_grown"]
 
@@ -25,32 +25,75 @@ class LayerGradient:
         return f"{self.call}: norm {self.norm:.3g}, {self.ratio:.3g} of what backward began with"
 
 
-def shrunk_and_grown(places: Sequence[Place]) -> tuple[tuple[LayerGradient, ...], tuple[LayerGradient, ...]]:
+def shrunk_and_grown(
+    graph: Graph, places: Sequence[Place]
+) -> tuple[tuple[LayerGradient, ...], tuple[LayerGradient, ...]]:
     """Those that vanished and those that exploded, of places in the order of backward.
 
-    A function is named where no call of a module around it is: it is a part of that.
+    A gradient has vanished where it stays so: on a side way, as that to the query of an attention or through a branch
+    beside a residual, it may be small, and what the network computed before gets its gradient by another way. A
+    function is named where no call of a module around it is, of which it is a part; one of weights alone, never.
     """
+    of_weights = _of_weights(graph)
+    places = [place for place in places if id(place) not in of_weights]
     starts = _starts(places)
-    faults: list[tuple[Place, LayerGradient]] = []
+    ratios: dict[int, float] = {}
+    for place in places:
+        norm, (order, start) = _norm(place), starts.get(told_of(place)["pass"], (0, 0.0))
+        if norm is not None and start > 0 and order <= told_of(place)["order"]:
+            ratios[id(place)] = norm / start
+    stays: dict[int, bool] = {}
+    for place in reversed(places):
+        small = id(place) in ratios and ratios[id(place)] <= 1 / FACTOR
+        stays[id(place)] = small and all(stays[id(before)] for before in _before(place, ratios))
+    vanished, exploded = [], []
     named: set[int] = set()
     for place in sorted(places, key=_is_function):
-        norm = _norm(place)
-        begun = starts.get(told_of(place)["pass"])
-        if norm is None or begun is None or begun[0] > told_of(place)["order"] or begun[1] == 0:
+        ratio = ratios.get(id(place), 1.0)
+        if not (stays[id(place)] or ratio >= FACTOR):
             continue
-        if begun[1] / FACTOR < norm < begun[1] * FACTOR:
-            continue
-        if _is_function(place) and place.scope is not None:  # type: ignore[union-attr]
-            if any(id(scope) in named for scope in place.scope.ancestors()):  # type: ignore[union-attr]
-                continue
-        elif not isinstance(place, Node):
+        if isinstance(place, Scope):
             named.add(id(place))
-        faults.append((place, LayerGradient(place.name, norm, norm / begun[1])))
-    faults.sort(key=lambda fault: told_of(fault[0])["order"])
-    return (
-        tuple(fault for _, fault in faults if fault.ratio < 1),
-        tuple(fault for _, fault in faults if fault.ratio > 1),
-    )
+        elif _is_function(place) and place.scope is not None and not named.isdisjoint(map(id, place.scope.ancestors())):
+            continue
+        found = vanished if stays[id(place)] else exploded
+        found.append((told_of(place)["order"], LayerGradient(place.name, _norm(place) or 0.0, ratio)))
+    return _in_order(vanished), _in_order(exploded)
+
+
+def _of_weights(graph: Graph) -> set[int]:
+    """Functions that compute something of weights alone, such as a transposed one: no part of the way."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        if node.kind == "function" and all(
+            value.role in ("parameter", "buffer") or (value.producer is not None and id(value.producer) in found)
+            for value in node.inputs
+        ):
+            found.add(id(node))
+    return found
+
+
+def _in_order(found: Iterable[tuple[int, LayerGradient]]) -> tuple[LayerGradient, ...]:
+    return tuple(layer for _, layer in sorted(found, key=lambda one: one[0]))
+
+
+def _before(place: Place, ratios: Mapping[int, float]) -> list[Node]:
+    """The nearest nodes with a ratio that the gradient of a place goes on to."""
+    found: list[Node] = []
+    seen: set[int] = set()
+    pending = _makers(place)
+    for node in pending:
+        if id(node) not in seen:
+            seen.add(id(node))
+            if id(node) in ratios:
+                found.append(node)
+            else:
+                pending += _makers(node)
+    return found
+
+
+def _makers(place: Place) -> list[Node]:
+    return [value.producer for value in place.inputs if value.requires_grad and value.producer is not None]
 
 
 def _starts(places: Sequence[Place]) -> dict[int, tuple[int, float]]:

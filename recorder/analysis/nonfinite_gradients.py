@@ -98,7 +98,7 @@ def _between(place: Place) -> tuple[str, ...]:
     seen: set[int] = set()
     pending = _users(place)
     for after in pending:
-        if id(after) in seen or not any(value.requires_grad for value in after.outputs):
+        if id(after) in seen or not any(map(_carries, after.outputs)):
             continue
         seen.add(id(after))
         told = told_of(after)
@@ -114,7 +114,19 @@ def _users(place: Place) -> list[Node]:
     return [
         user
         for value in place.outputs
-        if value.requires_grad
+        if _carries(value)
         for user, _ in value.uses
         if isinstance(place, Node) or not (user.scope is not None and any(s is place for s in user.scope.ancestors()))
     ]
+
+
+def _carries(value: Value) -> bool:
+    """Whether a gradient comes back by a value: it requires one, or came to do so unseen, as what the forward of an
+    ``autograd.Function`` makes. Then more left the call that it goes into than its other inputs can have had.
+    """
+    if value.requires_grad:
+        return True
+    return any(
+        sum(1 for _ in captions(user, "left")) > sum(given.requires_grad for given in user.inputs)
+        for user, _ in value.uses
+    )

@@ -1,5 +1,5 @@
-"""How long backward is at each module call, counted in autograd nodes: by a clock that does not depend on the machine, and
-a witness that searches the autograd graph, and knows nothing of how a recording does it.
+"""How long backward is at each module call, counted in autograd nodes: by a clock that does not depend on the machine,
+and a witness that searches the autograd graph, and knows nothing of how a recording does it.
 
 The clock goes on by one with each node that backward comes to, but for views, which take no time, and for parameters,
 where it ends. What is a module call's own is what leads from what it returned to what there was before it.
