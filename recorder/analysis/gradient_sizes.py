@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from recorder.analysis.gradient_places import Place, captions, told_of
 from recorder.graph.core import Graph, Node, Scope
@@ -43,9 +44,9 @@ def shrunk_and_grown(
         if norm is not None and start > 0 and order <= told_of(place)["order"]:
             ratios[id(place)] = norm / start
     stays: dict[int, bool] = {}
-    for place in reversed(places):
-        small = id(place) in ratios and ratios[id(place)] <= 1 / FACTOR
-        stays[id(place)] = small and all(stays[id(before)] for before in _before(place, ratios))
+    for one in chain(graph.nodes, graph.scopes):  # so that what a node was given is known before it
+        small = ratios.get(id(one), 1.0) <= 1 / FACTOR
+        stays[id(one)] = small and all(stays[id(before)] for before in _before(one, ratios))
     vanished, exploded = [], []
     named: set[int] = set()
     for place in sorted(places, key=_is_function):

@@ -1,4 +1,4 @@
-"""How long backward is at a call, beside a witness that searches the autograd graph, by a clock that counts its nodes."""
+"""How long backward is at a call, by a clock that counts autograd nodes, and beside a witness that searches them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import googlenet, resnet18
 
-from recorder import Recorder, Scope
+from recorder import EventStream, Recorder, Scope, assemble
 from recorder.events import Enter, Grad, Op
 
 
@@ -97,7 +97,7 @@ def test_no_time_of_a_vision_model_is_missing(net: Callable[[], nn.Module], monk
 
 @pytest.mark.parametrize("gradients", ["calls", "on"])
 def test_attention_and_losses_are_timed_as_a_whole(gradients: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, norm_first=True), 2)
+    layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2)
     net = Net(
         lambda net, x: net.loss(net.head(net.layers(net.first(x))).flatten(0, 1), torch.tensor([0, 1, 1, 0, 1, 0])),
         first=nn.Linear(4, 4), layers=layers, head=nn.Linear(4, 2), loss=nn.CrossEntropyLoss(),
@@ -164,8 +164,6 @@ def test_times_that_contradict_are_none() -> None:
         else e
         for e in events
     ]
-    from recorder import EventStream, assemble
-
     graph = assemble(EventStream(changed, header=r.events.header))
     assert {scope.name: scope.backward_ns for scope in graph.scopes} == {"Sequential": None, "1": None}
 
