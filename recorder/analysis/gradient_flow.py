@@ -6,7 +6,7 @@ is around them: what a gradient came out of, it went into before.
 
 from collections.abc import Iterator
 
-from recorder.graph.core import Graph, Node
+from recorder.graph.core import Graph, Node, Scope
 
 __all__ = ["backward_reached"]
 
@@ -18,13 +18,7 @@ def backward_reached(graph: Graph) -> set[Node]:
     them; if it is at the end, as a loss is, all calls before it have to be, unless gradients were recorded at
     functions. Of functions with no call around them nothing is known, and they are left out.
     """
-    returned = {
-        id(value.producer)
-        for scope in graph.scopes
-        if scope.meta.get("backward", {}).get("arrived")
-        for value in scope.outputs
-        if value.requires_grad and value.producer is not None
-    }
+    returned = set(filter(None, map(_returned_by, graph.scopes)))
     at_functions = any(node.kind == "function" and _seen(node) for node in graph.nodes)
     behind: dict[int, bool | None] = {}  # whether all calls before a node were reached; None if there are none
     for node in graph.nodes:
@@ -44,6 +38,14 @@ def backward_reached(graph: Graph) -> set[Node]:
         if got:
             found.add(node)
     return found
+
+
+def _returned_by(scope: Scope) -> int | None:
+    """The `id` of the node that made all that a scope returned, if a gradient arrived at it. Of several nodes, not each
+    need have been reached.
+    """
+    makers = {id(v.producer) for v in scope.outputs if v.requires_grad and v.producer is not None}
+    return makers.pop() if len(makers) == 1 and scope.meta.get("backward", {}).get("arrived") else None
 
 
 def _seen(node: Node) -> bool:

@@ -44,10 +44,12 @@ def shrunk_and_grown(
         if norm is not None and start > 0 and order <= told_of(place)["order"]:
             ratios[id(place)] = norm / start
     stays: dict[int, bool] = {}
-    for one in chain(graph.nodes, graph.scopes):  # so that what a node was given is known before it
+    every: Iterable[Place] = chain(graph.nodes, graph.scopes)
+    for one in every:  # so that what a node was given is known before it
         small = ratios.get(id(one), 1.0) <= 1 / FACTOR
         stays[id(one)] = small and all(stays[id(before)] for before in _before(one, ratios))
-    vanished, exploded = [], []
+    vanished: list[tuple[int, LayerGradient]] = []
+    exploded: list[tuple[int, LayerGradient]] = []
     named: set[int] = set()
     for place in sorted(places, key=_is_function):
         ratio = ratios.get(id(place), 1.0)

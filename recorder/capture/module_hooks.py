@@ -255,8 +255,7 @@ class Capture:
             if self._every_nth is not None and get_ident() == calls.skipper:
                 self._every_nth.leave(module)
             return
-        stop = clock()
-        stack = self._stack
+        stop, stack = clock(), self._stack
         if (not stack or stack[-1].reference() is not module) and not calls.unwind_to(module):
             return
         call = stack[-1]
@@ -280,10 +279,8 @@ class Capture:
             ):
                 # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
-                record = [
-                    LEAF, call, call.key, 0, call.began, call.start, stop, None, reference, END, END, made, *said, END,
-                    None,
-                ]  # fmt: skip
+                record = [LEAF, call, call.key, 0, call.began, call.start, stop, None, reference, END, END, made]
+                record += (*said, END, None)
                 known.now(output, made, said)
                 if (sequence := said[SEQUENCE]) is not None:
                     self.backward.watch(output, call.key, sequence, sequence >= call.began, args)
