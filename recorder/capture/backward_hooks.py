@@ -24,7 +24,7 @@ from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
 Gradients = Literal["calls", "on", "stats"]
-"""What is recorded of gradients: those at module calls, those at functions and of parameters too, and what is in them."""
+"""What is recorded of gradients: those at module calls; of functions and parameters, too; and what is in them."""
 
 backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 

@@ -59,6 +59,13 @@ class _AtParameter(msgspec.Struct):
     gradient: _Caption | None
 
 
+class _Start(_Caption, kw_only=True):
+    """An item of a graph's ``meta["backward_starts"]``."""
+
+    value: str
+    order: Int64
+
+
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed``,
     ``source`` and those of `fold`.
@@ -81,6 +88,7 @@ def check_told(graph: Graph) -> None:
         if ("repeats" in meta) != ("repeated" in meta):
             problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
 
+    check("graph", graph.name, graph.meta, "backward_starts", list[_Start])
     for node in graph.nodes:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from support.models import Block, Net, linear, x
 from torch import Tensor, nn
 
-from recorder import Graph, Recorder, dumps, loads
+from recorder import Graph, GraphError, Recorder, dumps, loads
 from recorder.analysis.gradient_report import NotFinite
 
 
@@ -163,3 +163,14 @@ def test_what_no_recording_sees_has_its_neighbours_for_suspects() -> None:
         net(x()).sum().backward()
     found = first(r)
     assert (found.call, found.born, found.suspects) == ("a", "before", ("clone",))
+
+
+@pytest.mark.parametrize(
+    "starts", [1, [1], [{"value": "sum:0"}], [{"value": 1, "shape": [], "dtype": "x", "order": 0}]]
+)
+def test_what_a_file_says_of_where_backward_began_is_checked(starts: Any) -> None:
+    with Recorder(net := linear()) as r:
+        net(x()).sum().backward()
+    r.graph.meta["backward_starts"] = starts
+    with pytest.raises(GraphError, match="backward_starts"):
+        loads(dumps(r.graph))
