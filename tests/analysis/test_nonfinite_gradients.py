@@ -113,21 +113,18 @@ def test_what_has_no_gradient_is_no_suspect() -> None:
     def forward(net: Any, x: Tensor) -> Tensor:
         h = net.a(x)
         mask = (h > 0).float() * 2
-        index = h.argmax(dim=1)
         aside = h.detach().exp()
-        h.numpy_like = aside
-        return net.b((h.sqrt() * mask + aside) * index[:, None])
+        return net.b((h.sin() * mask + aside) * h.argmax(dim=1)[:, None])  # type: ignore[no-any-return]
 
     net = Net(forward, a=linear(), b=linear())
-    torch.manual_seed(0)
     with Recorder(net, gradients="stats") as r:
-        net(x()).sum().backward(torch.tensor(1.0))
+        net(x()).sum().backward()
     graph = without_functions(r.graph)
-    graph.meta.pop("backward_starts")
+    a = next(node for node in graph.nodes if node.name == "a")
+    a.meta["backward"]["arrived"][0]["nan"] = 1
     found = graph.gradient_report().not_finite
     assert found is not None
-    assert (found.call, found.born) in {("a", "before"), ("b", "before"), ("b", "inside")}
-    assert not {"gt", "float", "argmax", "detach", "exp", "getitem"} & set(found.suspects)
+    assert (found.call, found.born, set(found.suspects)) == ("a", "before", {"sin", "mul_1", "add", "mul_2"})
 
 
 def test_what_is_seen_in_part_is_a_suspect() -> None:

@@ -110,8 +110,9 @@ def test_nobody_pays_who_did_not_ask(options: Any) -> None:
 def test_a_view_that_a_function_wrote_is_left_out() -> None:
     def forward(net: Any, x: Tensor) -> Tensor:
         h: Tensor = net.fc(x)
-        h[:, :2].mul_(3)
-        return h
+        part = h[:, :2]
+        part.mul_(3)
+        return torch.cat([h, part], dim=1)  # what comes by the one is not all that comes to the write
 
     net = Net(forward, fc=linear())
     with Recorder(net, gradients="stats") as r:
@@ -201,3 +202,14 @@ def test_a_second_derivative_is_recorded_at_functions_too() -> None:
     found = told(r.graph)
     assert (found["sin"]["passes"], found["grad"]["passes"]) == (2, 1)
     assert [start["value"] for start in r.graph.meta["backward_starts"]] == ["sum:0", "add:0"]
+
+
+def test_what_is_computed_again_in_a_backward_that_nobody_saw_begin_is_no_call() -> None:
+    part = Block(lambda block, x: block.fc(x).relu().exp(), fc=linear())
+    net = Net(lambda net, x: checkpoint(net.part, net.fc(x), use_reentrant=False), fc=linear(), part=part)
+    engine: Any = torch.autograd.Variable._execution_engine
+    with Recorder(net, gradients="stats") as r:
+        loss = net(x()).sum()
+        engine.run_backward((loss,), (torch.ones(()),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    calls = [event.call for event in r.events if isinstance(event, Op) and event.module is None]
+    assert sum(call is not None for call in calls) == 3
