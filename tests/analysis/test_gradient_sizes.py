@@ -147,3 +147,12 @@ def test_backward_is_known_to_have_come_through_functions_of_ones_own() -> None:
     reached = {node.name for node in backward_reached(r.graph)}
     assert reached >= {"0.matmul", "1.sigmoid", "sum"}
     assert not reached & {"square", "mean"}
+
+
+def test_of_scopes_that_return_the_same_the_inner_one_is_named() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(*[nn.Sequential(nn.Sequential(Own())) for _ in range(14)])
+    found = report(net, lambda out: out.square().mean(), torch.randn(8, 16))
+    scopes = [layer.call for layer in found.vanishing if layer.call.replace(".", "").isdigit()]
+    assert scopes[-3:] == ["2.0.0", "1.0.0", "0.0.0"]
+    assert {name.count(".") for name in scopes} == {2}

@@ -59,7 +59,7 @@ def behind_a_layer(*parts: nn.Module) -> nn.Module:
 NETS: dict[str, Callable[[], nn.Module]] = {
     "own": lambda: behind_a_layer(own(), own()),
     "residual": lambda: behind_a_layer(residual(), residual()),
-    "without bias": lambda: nn.Sequential(nn.Linear(4, 4), linear(), linear()),
+    "without bias": lambda: nn.Sequential(linear(), linear(), linear()),
     "parallel": lambda: behind_a_layer(parallel(), parallel()),
     "shared": lambda: behind_a_layer(Block(thrice, part=residual())),
     "in place": lambda: behind_a_layer(Block(in_place, fc=linear()), nn.ReLU(inplace=True)),
@@ -187,7 +187,9 @@ def test_what_hands_its_input_on_takes_no_time_and_hands_its_gradient_on() -> No
     identity = next(node for node in r.graph.nodes if node.name == "1")
     assert identity.backward_ns == 0
     assert identity.meta["backward"]["left"] == identity.meta["backward"]["arrived"]
-    assert [event.phase for event in r.events if isinstance(event, Grad)].count("leave") == 3  # of two layers, and of the sum
+    assert [event.phase for event in r.events if isinstance(event, Grad)].count(
+        "leave"
+    ) == 3  # of two layers, and of the sum
 
 
 def test_several_autograd_nodes_are_said_to_be_several() -> None:
