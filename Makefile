@@ -1,6 +1,6 @@
 # Everything from two commands:
-#   make demo   set up, record a real network on a real image, write pictures into out/
-#   make test   set up, then lint, types, import contracts and all tests
+#   make demo   install what users need, record a real network on a real image, write pictures into out/
+#   make test   install what developers need, then lint, types, import contracts and all tests
 #   make test-oldest   the core tests on the oldest versions that pyproject.toml allows; QUICK=1: a few minutes' worth
 # At a change, in about a minute: make quick, which is lint and the tests that are not slow.
 # The documentation as a site, in out/site: make site
@@ -21,7 +21,7 @@ CORE := test_recorder.py assembly capture autograd graph events views analysis s
   promises/test_hostile_files.py
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test quick test-oldest site reliability setup setup-test lint types contracts unit format clean
+.PHONY: demo test quick test-oldest site reliability setup setup-dev setup-test lint types contracts unit format clean
 
 demo: setup
 	$(BIN)/python examples/tutorial.py out
@@ -34,7 +34,7 @@ quick: lint
 test-oldest: .make/oldest
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(if $(QUICK),$(QUICK_CORE),$(CORE)))
 
-site: setup
+site: setup-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "open out/site/index.html"
 
@@ -44,22 +44,24 @@ reliability: setup-test
 
 setup: .make/python
 
-setup-test: setup .make/system .make/node
+setup-dev: .make/dev
 
-lint: setup
+setup-test: setup-dev .make/system .make/node
+
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: setup-dev
 	$(BIN)/mypy
 
-contracts: setup
+contracts: setup-dev
 	$(BIN)/lint-imports --no-cache
 
 unit: setup-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-format: setup
+format: setup-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -69,8 +71,12 @@ format: setup
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[models,graphviz]'
 	@mkdir -p .make && touch $@
+
+.make/dev: .make/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
 
 .make/oldest: pyproject.toml tests/support/lowest.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 14) and "torch 2.8 is for Python 3.11 to 3.13: make PYTHON=...")'
@@ -81,13 +87,16 @@ format: setup
 	$(OLDEST)/bin/python -m pip install --quiet --constraint .make/lowest.txt --editable '.[test]'
 	@touch $@
 
-# Graphviz and Chromium, for the tests that read our formats back with the real programs. As root on Debian they are
-# installed; elsewhere the tests that need them say what is missing, and skip.
+# Graphviz, Chromium and LaTeX, for the tests that read our formats back with the real programs. As root on Debian they
+# are installed; elsewhere the tests that need them say what is missing, and skip.
 .make/system:
-	@if { command -v dot && command -v chromium; } >/dev/null; then :; \
+	@if { command -v dot && command -v chromium && command -v pdflatex && kpsewhich tikz.sty; } >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null; \
-	else echo "for all tests, install Graphviz and Chromium: apt install graphviz chromium"; fi
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y graphviz chromium fonts-dejavu-core >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	    texlive-latex-base texlive-latex-recommended texlive-pictures >/dev/null; \
+	else echo "for all tests, install Graphviz, Chromium and LaTeX: apt install graphviz chromium \
+	  texlive-latex-recommended texlive-pictures"; fi
 	@mkdir -p .make && touch $@
 
 .make/node: $(MERMAID)/package.json $(MERMAID)/package-lock.json

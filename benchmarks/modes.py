@@ -79,6 +79,7 @@ MODES = {
     "backward": Mode(recorded, ("train",)),
     "gradients": Mode(lambda workload: recorded(workload, gradients="on"), ("train",)),
     "statistics": Mode(lambda workload: recorded(workload, gradients="stats"), ("train",)),
+    "values": Mode(lambda workload: recorded(workload, values="stats")),
     "stream": Mode(streamed),
     "graph": Mode(graph),
     "dot": Mode(exported("dot")),

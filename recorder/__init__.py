@@ -29,6 +29,7 @@ from recorder.events.stream import EventStream
 from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
 from recorder.graph.document import dumps, loads
+from recorder.graph.holdings import remarks
 from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
@@ -43,9 +44,11 @@ from recorder.views.select import select
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import gradient_report as gradient_report
     from recorder.analysis.metrics import metrics_of as metrics_of
+    from recorder.analysis.value_report import value_report as value_report
     from recorder.autograd.graph import autograd_graph
     from recorder.autograd.make_dot import make_dot
     from recorder.graph.document import equal as equal
+    from recorder.graph.lint import problems_in as problems_in
     from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
 
@@ -88,6 +91,7 @@ __all__ = [
     "loads",
     "make_dot",
     "readable",
+    "remarks",
     "save",
     "select",
     "unfold",
@@ -108,6 +112,8 @@ _FROM_BELOW = {
     "gradient_report": "recorder.analysis.gradient_report",
     "metrics_of": "recorder.analysis.metrics",
     "mimebundle": "recorder.notebook",
+    "problems_in": "recorder.graph.lint",
+    "value_report": "recorder.analysis.value_report",
 }
 """Not public: what a `Graph` asks for that stands above it. Imports go down only, so it asks here, by name."""
 
@@ -117,3 +123,7 @@ def __getattr__(name: str) -> Any:
     if place is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(place), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "events", "figures", "testing", *(name for name in globals() if name.startswith("__"))])

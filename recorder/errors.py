@@ -11,7 +11,8 @@
 Errors of the recorded run itself are never wrapped: they pass through as they were raised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 __all__ = [
     "ExportError",
@@ -22,6 +23,8 @@ __all__ = [
     "RecorderError",
     "StreamError",
     "describe_error",
+    "did_you_mean",
+    "why_unreadable",
 ]
 
 
@@ -75,3 +78,14 @@ def describe_error(error: BaseException | None, *, first_line: bool = False) -> 
     if first_line:
         message = next((line.strip() for line in message.splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with bytes that msgspec cannot read: in our words where Python's differ from version to version."""
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The end of a message on an unknown name, ``: did you mean dot?``; nothing if none of these names is alike."""
+    near = get_close_matches(name, list(names), cutoff=0.7)
+    return f": did you mean {' or '.join(near)}?" if near else ""

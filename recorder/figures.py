@@ -7,15 +7,15 @@ them counts. In words a figure has three digits and a unit.
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from recorder.limits import LARGEST
 
 if TYPE_CHECKING:
-    from recorder.graph.core import Graph, Node, Scope
+    from recorder.graph.core import Graph, Node, Scope, Value
 
 __all__ = [
     "FIGURES",
@@ -23,11 +23,17 @@ __all__ = [
     "Figure",
     "Words",
     "arrived_norm",
+    "at_least",
     "bytes_in_words",
     "count_in_words",
+    "made_largest",
+    "made_norm",
+    "made_not_finite",
+    "made_zeros",
     "meta_of",
     "norm_in_words",
     "share_in_words",
+    "stats_in_words",
     "time_in_words",
 ]
 
@@ -72,6 +78,11 @@ def norm_in_words(norm: float) -> str:
     return f"{norm:.3g}" if abs(norm) < float("inf") else "NaN or Inf"
 
 
+def at_least(words: str) -> str:
+    """``at least 4.09 G``: a sum with an unknown part is a lower bound."""
+    return f"at least {words}"
+
+
 WORDS: dict[Words, Callable[[float], str]] = {
     "count": count_in_words,
     "bytes": bytes_in_words,
@@ -98,13 +109,63 @@ def arrived_norm(place: "Node | Scope") -> float | None:
     return min(math.hypot(*(part["norm"] for part in parts)), sys.float_info.max)
 
 
+class _Made(Protocol):
+    """What has made something: a node, a scope, or the row of one."""
+
+    @property
+    def outputs(self) -> "tuple[Value, ...]": ...
+
+
+def _statistics(made: _Made) -> list[tuple[int, dict[str, Any]]]:
+    """How many elements there are, and what was measured of them, of each value that was made."""
+    return [(math.prod(value.shape), value.meta["stats"]) for value in made.outputs if "stats" in value.meta]
+
+
+def made_not_finite(made: _Made) -> int | None:
+    """How many elements that a call made were NaN or Inf; None if it was not measured."""
+    parts = _statistics(made)
+    return sum(stats["nan"] + stats["inf"] for _, stats in parts) if parts else None
+
+
+def made_norm(made: _Made) -> float | None:
+    """The norm of all together that a call made; NaN if it is not finite, None if it was not measured."""
+    bad = made_not_finite(made)
+    norm = math.hypot(*(stats["norm"] for _, stats in _statistics(made)))
+    return None if bad is None else math.nan if bad else min(norm, sys.float_info.max)
+
+
+def made_largest(made: _Made) -> float | None:
+    """The largest magnitude in what a call made; the same."""
+    bad = made_not_finite(made)
+    return None if bad is None else math.nan if bad else max(stats["largest"] for _, stats in _statistics(made))
+
+
+def made_zeros(made: _Made) -> float | None:
+    """The share of zeros in what a call made; None if it was not measured."""
+    parts = _statistics(made)
+    return sum(size * stats["zeros"] for size, stats in parts) / sum(size for size, _ in parts) if parts else None
+
+
+def stats_in_words(value: "Value") -> str:
+    """``norm 3.36, largest 1.8, mean -0.0585, 2 NaN``: what was measured of a value, "" if nothing was."""
+    stats = value.meta.get("stats")
+    if stats is None:
+        return ""
+    told = [f"{name} {norm_in_words(stats[name])}" for name in ("norm", "largest", "mean")]
+    told += [f"{share_in_words(stats['zeros'])} zeros"] if stats["zeros"] else []
+    return ", ".join(
+        told + [f"{stats[name]:,} {word}" for name, word in (("nan", "NaN"), ("inf", "Inf")) if stats[name]]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One thing that can be said of a call in a number.
 
     ``heading`` stands over a column, ``called`` in a sentence or a menu, and ``after`` follows the words on a label.
     ``unit`` is that of the value: ``"ns"``, ``"bytes"``, or nothing. ``scale`` is how drawings colour by it, if they
-    do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run.
+    do; ``missing`` says what to do if no call has it. ``varies`` says that it differs from run to run. ``without`` are
+    the metrics that count what is missing from a sum: if there is any, the figure is a lower bound.
     """
 
     name: str
@@ -118,6 +179,7 @@ class Figure:
     varies: bool = False
     fact: "Callable[[Node | Scope], float | None] | None" = None
     absent: float | None = None
+    without: tuple[str, ...] = ()
 
     def value(self, graph: "Graph", place: "Node | Scope") -> float | None:
         """What is known of a node or scope of a graph: by its ``fact``, or by the metric of its name. ``absent`` is
@@ -128,25 +190,59 @@ class Figure:
         metrics = graph.metrics.get(place)
         return metrics.get(self.name, self.absent) if metrics else None
 
-    def in_words(self, value: float) -> str:
-        """A value as people read it."""
-        return WORDS[self.words](value)
+    def is_least(self, metrics: Mapping[str, float] | None) -> bool:
+        """Whether the figure of something is a lower bound, by its metrics."""
+        return metrics is not None and any(metrics.get(name) for name in self.without)
 
-    def label(self, value: float) -> str:
+    def in_words(self, value: float, metrics: Mapping[str, float] | None = None) -> str:
+        """A value as people read it; ``at least`` so much, if that is what the metrics beside it tell."""
+        words = WORDS[self.words](value)
+        return at_least(words) if self.is_least(metrics) else words
+
+    def label(self, value: float, metrics: Mapping[str, float] | None = None) -> str:
         """In words, where nothing else says what it is: ``9.41 k parameters``."""
-        return f"{self.in_words(value)}{self.after}"
+        return f"{self.in_words(value, metrics)}{self.after}"
+
+    def said(self, graph: "Graph", place: "Node | Scope", *, label: bool = False) -> str | None:
+        """What a graph says of a node or scope, as people read it, as a ``label`` or not; None if it is not known. Of
+        what stands for several alike, it is of ``each``.
+        """
+        value = self.value(graph, place)
+        if value is None:
+            return None
+        metrics = graph.metrics.get(place) if self.without else None
+        words = self.label(value, metrics) if label else self.in_words(value, metrics)
+        return f"{words} each" if "repeats" in place.meta else words
 
 
 _NO_METRICS = "the graph has no such metrics, which calls have, and autograd nodes have not"
-_NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula of it for any of the operations"
+_NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula for any of the operations"
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
+
+_NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 
 _ALL = (
     Figure(
         name="gradient", heading="gradient", called="gradient norm", words="norm", fact=arrived_norm,
         missing=_NO_GRADIENTS,
+    ),
+    Figure(
+        name="value_norm", heading="norm", called="norm of results", words="norm", after=" norm", fact=made_norm,
+        missing=_NO_VALUES,
+    ),
+    Figure(
+        name="value_largest", heading="largest", called="largest of results", words="norm", after=" largest",
+        fact=made_largest, missing=_NO_VALUES,
+    ),
+    Figure(
+        name="not_finite", heading="NaN, Inf", called="NaN and Inf in results", words="count", after=" NaN or Inf",
+        fact=made_not_finite, missing=_NO_VALUES,
+    ),
+    Figure(
+        name="zeros", heading="zeros", called="share of zeros in results", words="share", after=" zeros",
+        fact=made_zeros, missing=_NO_VALUES,
     ),
     Figure(
         name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,
@@ -173,17 +269,24 @@ _ALL = (
         name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
         missing=_NO_METRICS,
     ),
-    Figure(name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS),
+    Figure(
+        name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
+        without=("flops_unknown",),
+    ),
     Figure(
         name="macs", heading="mult-adds", called="multiply-adds", words="count", after=" multiply-adds",
-        missing=_NO_FLOPS,
+        missing=_NO_FLOPS, without=("flops_unknown",),
     ),
     Figure(
         name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
-        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}",
+        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown"),
     ),
     Figure(
         name="flops_unknown", heading="no formula", called="operations without a formula", words="count", scale=None,
+    ),
+    Figure(
+        name="flops_backward_unknown", heading="no formula back", called="operations without a formula of backward",
+        words="count", scale=None,
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,

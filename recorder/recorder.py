@@ -16,12 +16,13 @@ from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix
 from recorder.capture.session import Session
+from recorder.capture.value_hooks import Values
 from recorder.errors import RecorderError
 from recorder.events.store import InFile, InMemory, LastParts, Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Header
 from recorder.graph.core import Graph
-from recorder.notebook import mimebundle
+from recorder.notebook import mimebundle, show
 from recorder.plugins.exporting import export, save
 from recorder.plugins.manager import installed
 from recorder.summary import Summary
@@ -60,19 +61,22 @@ class Recorder:
             largest magnitude, NaN, Inf, zeros. See `Graph.gradient_report`.
         stream: a file, as JSON Lines, into which the events are written while the run goes on, each time a call from
             outside has returned; they are not kept in memory. Whatever happens to the process, what the file holds can
-            be read with ``EventStream.load``. What goes wrong with the file ends the recording with a warning, and
-            never the run.
+            be read with ``EventStream.load``. A file that cannot be written is refused when the block begins, with a
+            `StreamError`. What goes wrong with it later ends the recording with a warning, and never the run.
         every: record each so-many-th step alone, the first one included. A step is a call of the module that was called
             first, with what follows until its next one.
         keep: keep the last so many recorded steps alone, so that a recording of any length takes the same memory.
         source: say of each function where it was called: ``node.meta["source"]`` is ``"file:line"``, the innermost line
             that is not torch's. The paths of your files are in the recording then.
+        values: ``"stats"`` records what is in every floating-point or complex tensor that a call made, computed on its
+            device right after the call, and read once when the block ends: norm, largest magnitude, mean, NaN, Inf,
+            zeros, as ``value.meta["stats"]``. See `Graph.value_report`. It waits for no device meanwhile.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
-        ValueError: no model is given, or there are models with and without names; ``gradients`` is none of these,
-            ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file keeps
-            everything.
+        ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none
+            of these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file
+            keeps everything.
     """
 
     def __init__(
@@ -86,17 +90,19 @@ class Recorder:
         every: int = 1,
         keep: int | None = None,
         source: bool = False,
+        values: Values | None = None,
     ) -> None:
         modules: Sequence[nn.Module] | Mapping[str, nn.Module]
         modules = net if isinstance(net, Mapping) and not more_modules else (net, *more_modules)  # type: ignore[arg-type]
         _check_modules(modules)
-        _check(gradients, every, keep, stream)
+        _check(gradients, every, keep, stream, values)
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)
         roots = by_prefix(modules)
         kind = type(original(next(iter(roots.values()))))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
+        meta |= {} if values is None else {"values": values}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._functions = functions
         self._autograd = autograd
@@ -109,6 +115,7 @@ class Recorder:
             gradients=gradients,
             every=every,
             source=source,
+            values=values,
             read_autograd=self._reading.read if autograd else None,
         )
         self._graph: tuple[int, Graph] | None = None
@@ -116,7 +123,7 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         if self._session.recording:
             raise RecorderError("this Recorder is recording already: leave its block first, or make another Recorder")
-        self._session.begin(installed().open_sinks(self))
+        self._session.begin(lambda: installed().open_sinks(self))
         return self
 
     def __exit__(
@@ -194,7 +201,12 @@ class Recorder:
         return save(self.graph, path, format, **options)
 
     def summary(
-        self, depth: int | None = None, *, columns: Sequence[str] | str | None = None, functions: bool = False
+        self,
+        depth: int | None = None,
+        *,
+        columns: Sequence[str] | str | None = None,
+        functions: bool = False,
+        fold: bool = False,
     ) -> Summary:
         """A table of the module calls with totals; ``str()`` of it is text. See `recorder.summary.Summary`.
 
@@ -202,10 +214,24 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                macs, flops, flops_backward, forward, backward, time_share, gradient.
+                macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm, value_largest,
+                not_finite, zeros, repeats.
             functions: whether calls of functions have rows, too.
+            fold: whether calls that repeat have one row, which says ``× 12``; totals count every one.
         """
-        return Summary(self.graph, depth, columns=columns, functions=functions)
+        return Summary(self.graph, depth, columns=columns, functions=functions, fold=fold)
+
+    def show(self, **options: Any) -> Path | None:
+        """Show the graph: below the cell in a notebook, else as a page in your browser. Where there is no browser, it
+        says where the page is.
+
+        Args:
+            options: what the format html takes; in a notebook, the page is opened in a browser then.
+
+        Returns:
+            The page's file; None in a notebook.
+        """
+        return show(self.graph, repr(self), options)
 
     def __repr__(self) -> str:
         state = "recording" if self._session.recording else "recorded"
@@ -234,8 +260,10 @@ def _check_modules(modules: Sequence[Any] | Mapping[Any, Any]) -> None:
             )
 
 
-def _check(gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None) -> None:
+def _check(gradients: Any, every: Any, keep: Any, stream: str | os.PathLike[str] | None, values: Any) -> None:
     """The same of what is no model."""
+    if values is not None and values not in get_args(Values):
+        raise ValueError(f"values={values!r}: it is one of None, {', '.join(map(repr, get_args(Values)))}")
     if gradients not in get_args(Gradients):
         raise ValueError(f"gradients={gradients!r}: it is one of {', '.join(map(repr, get_args(Gradients)))}")
     for name, number in (("every", every), ("keep", keep)):

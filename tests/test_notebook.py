@@ -3,6 +3,7 @@
 import html
 import re
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -72,3 +73,42 @@ def test_without_exporters_it_is_text(monkeypatch):
 
 def test_an_empty_graph_shows_itself():
     assert "image/svg+xml" in Graph(name="Empty")._repr_mimebundle_()
+
+
+# Shown on request
+
+
+def recording():
+    net = torch.nn.Linear(2, 2)
+    with Recorder(net) as r:
+        net(torch.ones(1, 2))
+    return r
+
+
+def test_without_a_browser_show_says_where_the_page_is(monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    page = recording().show(title="Mine")
+    assert "<title>Mine</title>" in page.read_text("utf-8")
+    assert capsys.readouterr().out == f"there is no browser to open it in: the page is {page}\n"
+
+
+def test_show_opens_the_page_in_a_browser(monkeypatch, capsys):
+    opened = []
+    monkeypatch.setenv("BROWSER", "any")
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    page = recording().show()
+    assert opened == [page.as_uri()]
+    assert capsys.readouterr().out == ""
+
+
+def test_in_a_notebook_show_is_an_output_of_the_cell(monkeypatch):
+    shown = []
+    notebook = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=lambda data, raw: shown.append(data)))
+    assert recording().show() is None
+    (data,) = shown
+    assert "text/plain" in data
+    assert len(data) == 2

@@ -40,14 +40,16 @@ def test_a_recorder_that_was_never_entered_is_empty() -> None:
 
 
 def test_repr_says_what_is_recorded() -> None:
-    r = Recorder(linear())
+    net = linear()
+    r = Recorder(net)
     assert repr(r) == "<Recorder of torch.nn.modules.linear.Linear, recorded>"
     with r:
         assert repr(r).endswith("recording>")
+        net(x())
 
 
 def test_a_net_that_is_gone_before_the_block_ends() -> None:
-    with Recorder(net_with_relu(), net_with_relu()) as r:
+    with pytest.warns(RuntimeWarning, match="it is gone: keep the model"), Recorder(net_with_relu()) as r:
         pass
     assert len(r.graph.nodes) == 0
 

@@ -71,9 +71,9 @@ class DotExporter:
         backward: whether to draw, beside each edge that a gradient came back along, an arrow the other way; as far as
             the recording tells.
         colour_by: what the colour of a call says: its kind, or how much of something it takes, on a logarithmic scale
-            that the legend shows: see `recorder_exporters.drawing.colour_scale`. ``"gradient"`` is the norm of the
-            gradients that arrived, which ``Recorder(net, gradients="stats")`` measures; the metrics are those of
-            `recorder.analysis.metrics`. Grey is a call of which it is not known.
+            that the legend shows. ``"gradient"`` is the norm of the gradients that arrived, which
+            ``Recorder(net, gradients="stats")`` measures; the others are those of `recorder.figures`. Grey is a call
+            of which it is not known.
         show: what stands on nodes and edges, as a tuple, or one text with commas: of ``name``, ``hyper_parameters``,
             ``shape``, ``dtype``, and all that can be coloured by. The first four if None.
         theme: for a white page, a dark screen, black and white print, or readers who see fewer colours.

@@ -15,7 +15,17 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from recorder import Graph, Node, OptionError, Scope, __version__, backward_reached, dumps, without_accumulation
+from recorder import (
+    Graph,
+    Node,
+    OptionError,
+    Scope,
+    __version__,
+    backward_reached,
+    dumps,
+    remarks,
+    without_accumulation,
+)
 from recorder.figures import FIGURES
 from recorder_exporters.drawing.colour_scale import colours_of
 from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
@@ -85,6 +95,7 @@ class HtmlExporter:
             style_hashes=_hash(parts.style),
             theme=theme,
             title=legible(title, 120) or "graph",
+            remarks=[legible(remark, 400) for remark in remarks(graph)],
             version=__version__,
             graph=_inert(dumps(graph, timing=timing).decode()),
             settings=_inert(json.dumps(settings, separators=(",", ":"))),
@@ -111,7 +122,12 @@ def _figures(graph: Graph, timing: bool) -> list[dict[str, Any]]:
         values = [figure.value(graph, place) for place in places] if timing or not figure.varies else []
         if any(values):
             told = [value if value is None or math.isfinite(value) else str(value) for value in values]
-            said = {"name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent}
+            said: dict[str, Any] = {
+                "name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent
+            }  # fmt: skip
+            known = ((i, graph.metrics.get(place)) for i, place in enumerate(places) if values[i] is not None)
+            if least := [i for i, metrics in known if figure.is_least(metrics)]:
+                said["least"] = least
             found.append({**said, "values": told})
     return found
 

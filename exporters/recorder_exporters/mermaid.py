@@ -77,9 +77,9 @@ class MermaidExporter:
                 bears it already, and what the view leaves out.
             shapes: whether edges carry shape and dtype.
             initializers: whether to draw the parameters and buffers that are used.
-            colour_by: what the colour of a call says, on a logarithmic scale whose ends are told in the title; see
-                `recorder_exporters.dot.DotExporter`.
-            show: what stands on nodes and edges, likewise.
+            colour_by: what the colour of a call says, its kind, or how much of something it takes, on a logarithmic
+                scale whose ends are told in the title; as in the format dot.
+            show: what stands on nodes and edges, as a tuple, or one text with commas; as in the format dot.
             theme: of the boxes. What is around them has the colours of the page.
             limits: ``"none"`` writes everything, for a page that was told to draw more.
 

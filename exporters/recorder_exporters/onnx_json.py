@@ -6,10 +6,13 @@ It is a picture of a run in ONNX's terms, and not a program: operators are PyTor
 
 * Hierarchy is in the nodes' ``namespace``, ``pkg.torch.onnx.class_hierarchy`` and ``pkg.torch.onnx.name_scopes``, as
   torch's own exporter writes it. What is ours has keys that begin with ``graph_recorder.``.
-* A recording has no data, and ONNX allows no initializer without. So every value that no node made is a graph input:
-  inputs, parameters, buffers, constants, tensors of unknown origin. ``graph_recorder.role`` tells them apart.
-* An output that is such a value (the model returned its input, say) is in both lists: a node in between would be one
-  that never ran. One that was returned twice is listed once, and ``graph_recorder.outputs`` has it twice.
+* A recording has no data, and ONNX allows no initializer without. So a value that no node made is a graph input, be it
+  an input, a constant or a tensor of unknown origin: ``graph_recorder.role`` tells them apart. Parameters and buffers
+  would be graph inputs by the hundred, and viewers draw a box for each. So they are in the metadata alone, unless they
+  are asked for (``initializers=True``): ``graph_recorder.initializers`` of the graph has all that is known of each, and
+  that of a node says which it uses, and where among its inputs. One that was given or returned is always an input.
+* An output that no node made (the model returned its input, say) is in both lists: a node in between would be one that
+  never ran. One that was returned twice is listed once, and ``graph_recorder.outputs`` has it twice.
 * What a node made and the model returned is called what the call calls it, such as ``logits``, if nothing else is.
   ``graph_recorder.name`` has its own name.
 * A dtype that ONNX lacks is UNDEFINED; ``graph_recorder.dtype`` has the true one.
@@ -21,13 +24,14 @@ writer takes 20 seconds, and this takes three. The tests hold it equal to what `
 import json
 import math
 from base64 import b64encode
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Container, Iterable
+from typing import Any
 
 import msgspec
 
 from recorder import ExportError, Graph, Node, Scope, Value, __version__, utf8
 from recorder.figures import meta_of
+from recorder_exporters import onnx_messages as proto
 
 __all__ = ["OnnxJsonExporter"]
 
@@ -53,136 +57,77 @@ class OnnxJsonExporter:
 
     name, suffixes, media_type = "onnx-json", (".onnx.json",), "application/json"
 
-    def export(self, graph: Graph, *, timing: bool = False, indent: int = 2) -> str:
+    def export(self, graph: Graph, *, initializers: bool = False, timing: bool = False, indent: int = 2) -> str:
         """The model as JSON, the same text for the same graph.
 
         Args:
             graph: any graph that lints.
+            initializers: write parameters and buffers as inputs of the graph and of the nodes that use them, each of
+                which Netron draws as a box. They are in the metadata of the nodes otherwise, which Netron shows on a
+                click. One that the graph was given or returns is always an input.
             timing: write measured durations into the metadata; they differ from run to run.
             indent: spaces for each level, as ``onnx.save`` writes; 0 writes one line.
 
         Raises:
             ExportError: attributes or meta hold what JSON cannot; the message says whose.
         """
-        data = msgspec.json.encode(_model(graph, timing))
+        data = msgspec.json.encode(_model(graph, timing, initializers))
         return (msgspec.json.format(data, indent=indent) if indent else data).decode()
 
 
-# The part of onnx.proto that is written here, under its names and in its order; int64 and bytes are text already.
-
-
-class _Message(msgspec.Struct, omit_defaults=True, gc=False):
-    """A protobuf message: what is not set is not written."""
-
-
-class _Entry(_Message):
-    key: str
-    value: str
-
-
-class _Dimension(_Message):
-    dim_value: str | None = None
-
-
-class _Shape(_Message):
-    dim: list[_Dimension] = []
-
-
-class _TensorType(_Message):
-    elem_type: int
-    shape: _Shape
-
-
-class _Type(_Message):
-    tensor_type: _TensorType
-
-
-class _ValueInfo(_Message):
-    name: str
-    type: _Type
-    metadata_props: list[_Entry]
-
-
-class _Attribute(_Message, kw_only=True):
-    name: str
-    f: float | str | None = None
-    i: str | None = None
-    s: str | None = None
-    floats: list[float | str] = []
-    ints: list[str] = []
-    strings: list[str] = []
-    type: Literal["INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS"]
-    doc_string: str | None = None
-
-
-class _Node(_Message, kw_only=True):
-    input: list[str] = []
-    output: list[str] = []
-    name: str
-    op_type: str
-    attribute: list[_Attribute] = []
-    domain: str
-    metadata_props: list[_Entry]
-
-
-class _Graph(_Message, kw_only=True):
-    node: list[_Node] = []
-    name: str
-    input: list[_ValueInfo] = []
-    output: list[_ValueInfo] = []
-    value_info: list[_ValueInfo] = []
-    metadata_props: list[_Entry]
-
-
-class _OperatorSet(_Message):
-    domain: str
-    version: str
-
-
-class _Model(_Message):
-    ir_version: str
-    producer_name: str
-    producer_version: str
-    doc_string: str
-    graph: _Graph
-    opset_import: list[_OperatorSet]
-
-
-def _model(graph: Graph, timing: bool) -> _Model:
+def _model(graph: Graph, timing: bool, initializers: bool) -> proto.Model:
     values = list(graph.values())
     names = _value_names(graph, values)
     paths = _scope_paths(graph)
+    hidden = set() if initializers else _hidden(graph, values)
+    shown = [value for value in values if value not in hidden]
     returned = {id(value) for value in graph.outputs}
-    nodes = [_node(node, names, paths, timing, meta_of(graph, node, timing=timing)) for node in graph.nodes]
+    nodes = [_node(node, names, paths, hidden, timing, meta_of(graph, node, timing=timing)) for node in graph.nodes]
     domains = sorted({node.domain for node in nodes}) or ["torch"]  # ONNX demands one
-    return _Model(
-        ir_version=str(max([IR_VERSION, *(NEWER_DTYPES.get(value.dtype, 0) for value in values)])),
+    return proto.Model(
+        ir_version=str(max([IR_VERSION, *(NEWER_DTYPES.get(value.dtype, 0) for value in shown)])),
         producer_name="graph-recorder",
         producer_version=__version__,
         doc_string="What a PyTorch model did, as recorded. The operators are PyTorch's, so it cannot be executed.",
-        graph=_Graph(
+        graph=proto.Graph(
             node=nodes,
             name=_text(graph.name) or "graph",
-            input=[_value_info(v, names) for v in values if v.producer is None],
+            input=[_value_info(v, names) for v in shown if v.producer is None],
             output=[_value_info(v, names) for v in dict.fromkeys(graph.outputs)],
-            value_info=[_value_info(v, names) for v in values if v.producer is not None and id(v) not in returned],
+            value_info=[_value_info(v, names) for v in shown if v.producer is not None and id(v) not in returned],
             metadata_props=_metadata(
                 **_call(graph, names),
+                initializers=_json([_initializer(v, names) for v in values if v in hidden], graph) if hidden else None,
                 scopes=_json([_scope(s, names, timing, meta_of(graph, s, timing=timing)) for s in graph.scopes], graph),
                 meta=_json(graph.meta, graph) if graph.meta else None,
             ),
         ),
-        opset_import=[_OperatorSet(domain, "1") for domain in domains],
+        opset_import=[proto.OperatorSet(domain, "1") for domain in domains],
     )
 
 
+def _hidden(graph: Graph, values: Iterable[Value]) -> set[Value]:
+    """The parameters and buffers that are in the metadata alone. What is given or returned has to be a graph input."""
+    always = {*graph.inputs, *graph.outputs}
+    return {v for v in values if v.producer is None and v.role in ("parameter", "buffer") and v not in always}
+
+
 def _node(
-    node: Node, names: dict[int, str], paths: "dict[int, list[tuple[str, str]]]", timing: bool, meta: dict[str, Any]
-) -> _Node:
+    node: Node,
+    names: dict[int, str],
+    paths: "dict[int, list[tuple[str, str]]]",
+    hidden: Container[Value],
+    timing: bool,
+    meta: dict[str, Any],
+) -> proto.Node:
     path = [*([] if node.scope is None else paths[id(node.scope)]), (node.name, node.target)]
-    inputs, outputs = [names[id(v)] for v in node.inputs], [names[id(v)] for v in node.outputs]
+    shown = [position for position, value in enumerate(node.inputs) if value not in hidden]
+    inputs, outputs = [names[id(node.inputs[i])] for i in shown], [names[id(v)] for v in node.outputs]
+    # As many as there are inputs in this model; what the call calls the others is said beside them.
+    input_names = [node.input_names[i] for i in shown] if node.input_names else []
+    own = _uses(node, names, hidden) if len(shown) < len(node.inputs) else None
     keys = _unique(_text(str(key)) or "attribute" for key in node.attributes)
-    return _Node(
+    return proto.Node(
         input=inputs,
         # ONNX refuses a node with neither inputs nor outputs; the empty name is its word for an output that is absent.
         output=outputs if inputs or outputs else [""],
@@ -191,9 +136,9 @@ def _node(
         attribute=[_attribute(key, value, node) for key, value in zip(keys, node.attributes.values())],
         domain=_domain(node),
         metadata_props=[
-            _Entry("namespace", _text("/".join(f"{fqn}: {target}" for fqn, target in path))),
-            _Entry("pkg.torch.onnx.class_hierarchy", repr([target for _, target in path])),
-            _Entry("pkg.torch.onnx.name_scopes", repr([fqn for fqn, _ in path])),
+            proto.Entry("namespace", _text("/".join(f"{fqn}: {target}" for fqn, target in path))),
+            proto.Entry("pkg.torch.onnx.class_hierarchy", repr([target for _, target in path])),
+            proto.Entry("pkg.torch.onnx.name_scopes", repr([fqn for fqn, _ in path])),
             *_metadata(
                 kind=node.kind,
                 target=node.target,
@@ -201,14 +146,50 @@ def _node(
                 call=None if node.call is None else str(node.call),
                 scope=None if node.scope is None else node.scope.name,
                 error=node.error,
-                input_names=_json(node.input_names, node) if any(node.input_names) else None,
+                input_names=_json(input_names, node) if any(input_names) else None,
                 output_names=_json(node.output_names, node) if any(node.output_names) else None,
+                initializers=None if own is None else _json(own, node),
                 duration_ns=str(node.duration_ns) if timing and node.duration_ns is not None else None,
                 backward_ns=str(node.backward_ns) if timing and node.backward_ns is not None else None,
                 meta=_json(meta, node) if meta else None,
             ),
         ],
     )
+
+
+def _uses(node: Node, names: dict[int, str], hidden: Container[Value]) -> list[dict[str, Any]]:
+    """The parameters and buffers that a node uses and that are none of its inputs here: which input of the call each
+    is, what the call calls it, and what a reader asks of it. The graph's metadata has the rest.
+    """
+    own = []
+    for position, value in enumerate(node.inputs):
+        if value in hidden:
+            called = node.input_names[position] if node.input_names else ""
+            own.append({
+                "name": names[id(value)],
+                "role": value.role,
+                "dtype": value.dtype,
+                "shape": list(value.shape),
+                "input": position,
+                **({"input_name": called} if called else {}),
+            })  # fmt: skip
+    return own
+
+
+def _initializer(value: Value, names: dict[int, str]) -> dict[str, Any]:
+    """All that is known of a parameter or buffer that is no graph input."""
+    name = names[id(value)]
+    return {
+        "name": name,
+        **({} if name == _text(value.name) else {"own_name": value.name}),
+        "role": value.role,
+        "dtype": value.dtype,
+        "shape": list(value.shape),
+        "device": value.device,
+        "requires_grad": bool(value.requires_grad),
+        **({} if value.grad_fn is None else {"grad_fn": value.grad_fn}),
+        **({"meta": value.meta} if value.meta else {}),
+    }
 
 
 def _domain(node: Node) -> str:
@@ -223,25 +204,25 @@ def _domain(node: Node) -> str:
     return domain
 
 
-def _attribute(name: str, value: Any, node: Node) -> _Attribute:
+def _attribute(name: str, value: Any, node: Node) -> proto.Attribute:
     """An attribute in ONNX's types. What has none is JSON in a string, and its doc_string says so."""
     if (number := _int(value)) is not None:
-        return _Attribute(name=name, i=number, type="INT")
+        return proto.Attribute(name=name, i=number, type="INT")
     if (real := _float(value)) is not None:
-        return _Attribute(name=name, f=real, type="FLOAT")
+        return proto.Attribute(name=name, f=real, type="FLOAT")
     if isinstance(value, str):
-        return _Attribute(name=name, s=_bytes(value), type="STRING")
+        return proto.Attribute(name=name, s=_bytes(value), type="STRING")
     if isinstance(value, list | tuple) and value:
         numbers = [number for item in value if (number := _int(item)) is not None]
         if len(numbers) == len(value):
-            return _Attribute(name=name, ints=numbers, type="INTS")
+            return proto.Attribute(name=name, ints=numbers, type="INTS")
         reals = [real for item in value if (real := _float(item)) is not None]
         if len(reals) == len(value):
-            return _Attribute(name=name, floats=reals, type="FLOATS")
+            return proto.Attribute(name=name, floats=reals, type="FLOATS")
         strings = [_bytes(item) for item in value if isinstance(item, str)]
         if len(strings) == len(value):
-            return _Attribute(name=name, strings=strings, type="STRINGS")
-    return _Attribute(name=name, s=_bytes(_json(value, node)), type="STRING", doc_string="JSON")
+            return proto.Attribute(name=name, strings=strings, type="STRINGS")
+    return proto.Attribute(name=name, s=_bytes(_json(value, node)), type="STRING", doc_string="JSON")
 
 
 def _int(value: Any) -> str | None:
@@ -263,13 +244,13 @@ def _bytes(text: str) -> str:
     return b64encode(_text(text).encode()).decode()
 
 
-def _value_info(value: Value, names: dict[int, str]) -> _ValueInfo:
+def _value_info(value: Value, names: dict[int, str]) -> proto.ValueInfo:
     # Of a size that has no single number, or that no tensor can have, nothing is said.
-    dims = [_Dimension(str(size) if 0 <= size <= INT64_MAX else None) for size in value.shape]
+    dims = [proto.Dimension(str(size) if 0 <= size <= INT64_MAX else None) for size in value.shape]
     elem_type = ELEM_TYPES.get(value.dtype, UNDEFINED)
-    return _ValueInfo(
+    return proto.ValueInfo(
         names[id(value)],
-        _Type(_TensorType(elem_type, _Shape(dims))),
+        proto.Type(proto.TensorType(elem_type, proto.Shape(dims))),
         _metadata(
             name=None if names[id(value)] == _text(value.name) else value.name,
             role=value.role,
@@ -356,8 +337,8 @@ def _unique(wishes: Iterable[str]) -> list[str]:
     return list(names)
 
 
-def _metadata(**facts: str | None) -> list[_Entry]:
-    return [_Entry(f"graph_recorder.{key}", _text(fact)) for key, fact in facts.items() if fact is not None]
+def _metadata(**facts: str | None) -> list[proto.Entry]:
+    return [proto.Entry(f"graph_recorder.{key}", _text(fact)) for key, fact in facts.items() if fact is not None]
 
 
 def _json(value: Any, whose: object) -> str:

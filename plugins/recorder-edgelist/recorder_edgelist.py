@@ -9,7 +9,12 @@ class EdgeList:
     name, suffixes, media_type = "edgelist", (".edges",), "text/plain"
 
     def export(self, graph: Graph, *, shapes: bool = False) -> str:
-        """Write one line for each edge, with ``shapes`` the tensor's shape behind it."""
+        """Write one line for each edge.
+
+        Args:
+            graph: any graph.
+            shapes: whether the tensor's shape stands behind it.
+        """
         return "".join(
             f"{edge.source.name} -> {edge.target.name}{f' {list(edge.value.shape)}' if shapes else ''}\n"
             for edge in graph.edges()

@@ -73,7 +73,12 @@ class NodeLinkExporter:
     name, suffixes, media_type = "node-link", (".node-link.json",), "application/json"
 
     def export(self, graph: Graph, *, timing: bool = False) -> str:
-        """What `to_networkx` gives, whole; nodes are known by their names. ``timing`` is with measured durations."""
+        """What `to_networkx` gives, whole; nodes are known by their names.
+
+        Args:
+            graph: any graph.
+            timing: include measured durations.
+        """
         return json.dumps(nx.node_link_data(to_networkx(graph, timing=timing), edges="edges"))
 
 
@@ -85,7 +90,9 @@ class CytoscapeExporter:
     def export(self, graph: Graph, *, timing: bool = False) -> str:
         """Nodes are n0, n1, …; scopes are s0, s1, … of the ``kind`` "scope"; ``parent`` is the scope around either.
 
-        ``timing`` is with measured durations.
+        Args:
+            graph: any graph.
+            timing: include measured durations.
         """
         net = _numbered(to_networkx(graph, timing=timing))
         scopes = {scope["name"]: (f"s{i}", scope) for i, scope in enumerate(net.graph.pop("scopes"))}
@@ -106,8 +113,11 @@ class GraphMLExporter:
     def export(self, graph: Graph, *, timing: bool = False) -> bytes:
         r"""Nodes are n0, n1, …, with the ``name`` beside; whatever is no number or text is written as JSON.
 
-        XML cannot hold most control characters: they are shown as Python escapes (``\x1b``). ``timing`` is with
-        measured durations.
+        XML cannot hold most control characters: they are shown as Python escapes (``\x1b``).
+
+        Args:
+            graph: any graph.
+            timing: include measured durations.
         """
         net = _numbered(to_networkx(graph, timing=timing))
         for data in (net.graph, *net.nodes.values(), *(data for _, _, data in net.edges(data=True))):

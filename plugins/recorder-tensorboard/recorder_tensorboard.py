@@ -1,4 +1,4 @@
-"""Recordings in TensorBoard: the graph with times and memory, and what gradients were like from step to step.
+"""Recordings in TensorBoard: the graph with times and memory, what gradients and values were like from step to step.
 
 TensorBoard reads folders, so this is no exporter but `write`, and the command ``recorder tensorboard``. What goes into
 the folder is written by TensorBoard's own writer; TensorFlow is not needed.
@@ -6,6 +6,7 @@ the folder is written by TensorBoard's own writer; TensorFlow is not needed.
     graph                           GraphDef: a call of a module that holds others is a name scope
     forward, backward               RunMetadata: what each call took and, in forward, the memory of its results
     gradient norm/<name>            scalars for each module call, and so largest, nan, inf and zeros
+    value norm/<name>               the same, and mean, of what each call made
     parameter gradient norm/<name>  the same for each parameter
 """
 
@@ -248,26 +249,38 @@ def run_metadata(graph: Graph, *, backward: bool = False) -> Any:
 
 
 def scalars(graph: Graph) -> dict[str, float]:
-    """What gradients were like, by tag: at module calls those that arrived, taken together, and those of parameters.
+    """What gradients and values were like, by tag: at module calls the gradients that arrived, taken together; those of
+    parameters; and what each call made, taken together.
 
-    They are there in a recording of ``Recorder(net, gradients="stats")``. ``norm`` (the 2-norm) and ``largest``
-    magnitude are over finite elements, ``nan`` and ``inf`` count the others, and ``zeros`` is a share from 0 to 1.
+    They are there in a recording of ``Recorder(net, gradients="stats", values="stats")``. ``norm`` (the 2-norm),
+    ``largest`` magnitude and the ``mean`` of values are over finite elements, ``nan`` and ``inf`` count the others, and
+    ``zeros`` is a share from 0 to 1.
     """
     found: dict[str, float] = {}
-    for kind, name, gradients in _gradients(graph):
-        measured = [gradient for gradient in gradients if gradient is not None and "norm" in gradient]
+    for kind, name, told in (*_gradients(graph), *_values(graph)):
+        measured = [one for one in told if one is not None and "norm" in one]
         if measured:
-            sizes = [math.prod(gradient["shape"]) for gradient in measured]
-            zeros = sum(size * gradient["zeros"] for size, gradient in zip(sizes, measured))
+            sizes = [math.prod(one["shape"]) for one in measured]
+            zeros = sum(size * one["zeros"] for size, one in zip(sizes, measured))
             figures = {
-                "norm": math.hypot(*(gradient["norm"] for gradient in measured)),
-                "largest": max(gradient["largest"] for gradient in measured),
-                "nan": sum(gradient["nan"] for gradient in measured),
-                "inf": sum(gradient["inf"] for gradient in measured),
+                "norm": math.hypot(*(one["norm"] for one in measured)),
+                "largest": max(one["largest"] for one in measured),
+                "nan": sum(one["nan"] for one in measured),
+                "inf": sum(one["inf"] for one in measured),
                 "zeros": zeros / (sum(sizes) or 1),
             }
+            if all("mean" in one for one in measured):
+                finite = [size - one["nan"] - one["inf"] for size, one in zip(sizes, measured)]
+                total = sum(size * one["mean"] for size, one in zip(finite, measured))
+                figures["mean"] = total / (sum(finite) or 1)
             found |= {f"{kind} {statistic}/{escape(name)}": figure for statistic, figure in figures.items()}
     return found
+
+
+def _values(graph: Graph) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any] | None]]]:
+    places: list[Scope | Node] = [*graph.scopes, *graph.nodes]
+    for place in places:
+        yield "value", place.name, [{**v.meta["stats"], "shape": v.shape} for v in place.outputs if "stats" in v.meta]
 
 
 def _gradients(graph: Graph) -> Iterator[tuple[str, str, Sequence[Mapping[str, Any] | None]]]:

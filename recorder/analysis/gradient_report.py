@@ -10,8 +10,9 @@ from recorder.analysis.gradient_places import captions, places, told_of
 from recorder.analysis.gradient_sizes import LayerGradient, shrunk_and_grown
 from recorder.analysis.missing_gradients import MissingGradient, missing_gradients
 from recorder.analysis.nonfinite_gradients import NotFinite, first_not_finite
+from recorder.analysis.registration import Unregistered, with_registration
 from recorder.graph.core import Graph, Node
-from recorder.terminal import in_one_line
+from recorder.terminal import in_one_line, printable
 
 __all__ = ["GradientReport", "LayerGradient", "MissingGradient", "NotFinite", "gradient_report"]
 
@@ -27,6 +28,7 @@ class GradientReport:
             them gets no more by another way.
         exploding: calls, in backward order, with norm >= start * 1000.
         unknown: what the recording cannot tell, and what to do about it.
+        unregistered: parameters that were used inside the recorded models, and that no optimizer over theirs sees.
 
     The norm of a call is the 2-norm over all gradients that arrived at it. ``start`` is that of the call that the same
     backward pass reached first with more than one element: the head of the network, not its loss. It is not the median
@@ -38,16 +40,18 @@ class GradientReport:
     vanishing: tuple[LayerGradient, ...] = ()
     exploding: tuple[LayerGradient, ...] = ()
     unknown: tuple[str, ...] = ()
+    unregistered: tuple[Unregistered, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing was found. What is ``unknown`` may be wrong all the same."""
-        return not (self.missing or self.not_finite or self.vanishing or self.exploding)
+        return not (self.missing or self.not_finite or self.vanishing or self.exploding or self.unregistered)
 
     def __str__(self) -> str:
         parts: list[str] = []
         for title, found in (
             ("parameters without a gradient", self.missing),
+            ("parameters that are not registered", self.unregistered),
             ("first gradient that is not finite", (self.not_finite,) if self.not_finite else ()),
             ("vanishing gradients", self.vanishing),
             ("exploding gradients", self.exploding),
@@ -55,11 +59,15 @@ class GradientReport:
         ):
             if found:
                 parts += [f"{title}:", *(f"  {in_one_line(str(item))}" for item in found)]
-        return "\n".join(["no fault found in the gradients", *parts] if self.ok else parts)
+        return printable("\n".join(["no fault found in the gradients", *parts] if self.ok else parts))
 
 
 def gradient_report(graph: Graph) -> GradientReport:
     """See `Graph.gradient_report`."""
+    return with_registration(_report(graph), graph)
+
+
+def _report(graph: Graph) -> GradientReport:
     reached = places(graph)
     parameters = [v for v in graph.initializers if v.role == "parameter"]
     if not any(told_of(item) for item in (*reached, *graph.scopes, *parameters)):

@@ -12,14 +12,17 @@ Three things are worked out here and nowhere else:
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
+from recorder.assembly.holdings import Registry
 from recorder.assembly.open_calls import OpenCall, call_name
+from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
+from recorder.assembly.value_marks import Contents
 from recorder.errors import StreamError
 from recorder.events.stream import EventStream
 from recorder.events.types import (
@@ -28,7 +31,10 @@ from recorder.events.types import (
     Derived,
     Enter,
     Grad,
+    Held,
+    Holdings,
     Leave,
+    Measured,
     Members,
     Module,
     Op,
@@ -41,7 +47,7 @@ from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.names import Namespace, of_output, unlike_output
 from recorder.limits import DEEPEST
 
-__all__ = ["Origins", "assemble", "assemble_with_origins"]
+__all__ = ["assemble", "assemble_with_origins"]
 
 
 def assemble(stream: EventStream) -> Graph:
@@ -52,19 +58,6 @@ def assemble(stream: EventStream) -> Graph:
             does; the message has its number.
     """
     return assemble_with_origins(stream)[0]
-
-
-class Origins(NamedTuple):
-    """What a graph does not say, since it differs from run to run: where autograd's numbers and the stream's tensors
-    are in it.
-
-    ``makers`` has, by the number of the autograd node that an output had, who made the output, and the type of the
-    autograd node; nobody, where the output was met without having been seen made. ``values`` has the first value of
-    each tensor.
-    """
-
-    makers: dict[int, tuple[Node | None, str | None]]
-    values: dict[int, Value]
 
 
 def assemble_with_origins(stream: EventStream) -> tuple[Graph, Origins]:
@@ -90,11 +83,12 @@ class _Assembler:
         self.replaced: dict[int, tuple[int, ...]] = {}
         self.calls_of: dict[int, int] = {}
         self.versions = Versions(self.nodes, len(stream))
+        self.contents = Contents(self.versions)
         self.frame: OpenCall | None = None
         self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
         self.parameters: dict[int, Value] = {}
-        self.reached = Reached()
+        self.reached, self.registry = Reached(), Registry()
 
     def graph(self) -> Graph:
         handlers = {
@@ -105,9 +99,12 @@ class _Assembler:
             Module: self._module,
             Members: self._members,
             Derived: self._derived,
+            Measured: self._measured,
+            Held: self.contents.held,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
-            BackwardStart: self._backward_start,
+            BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
+            Holdings: self.registry.take,
         }
         number = 0
         try:
@@ -121,6 +118,7 @@ class _Assembler:
                 f"event {number} ({event!r}) refers to {error}, which no event before it introduced"
             ) from None
         self.versions.finish()
+        self.contents.finish()
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
         graph = Graph(
@@ -135,6 +133,7 @@ class _Assembler:
             output_names=self.ends.output_names,
         )
         self.reached.put(graph, self.called, self.parameters)
+        self.registry.put(graph, self.called, self.reached.modules(), self.versions.first)
         return graph
 
     # Tensors
@@ -164,6 +163,10 @@ class _Assembler:
         state.sources = tuple(found.values())
         self.versions.use(len(found))
 
+    def _measured(self, event: Measured) -> None:
+        if self.frame is None or not self.frame.ignored:
+            self.contents.measured(event)
+
     # Calls
 
     def _module(self, event: Module) -> None:
@@ -173,6 +176,7 @@ class _Assembler:
 
     def _members(self, event: Members) -> None:
         self.replaced[self.modules[event.module].module] = event.tensors
+        self.registry.stand_ins.update(event.tensors)
 
     def _op(self, event: Op) -> None:
         if event.outermost:
@@ -192,10 +196,8 @@ class _Assembler:
             inputs = tuple(versions.values(event.inputs))
             node = Node(
                 name, "function", event.op_type, event.target, None, None, scope, inputs, (), dict(event.attributes),
-                {}, event.error, duration,
+                {} if event.source is None else {"source": event.source}, event.error, duration,
             )  # fmt: skip
-            if event.source is not None:
-                node.meta["source"] = event.source
         else:
             node = self._module_node(module, event, event.attributes, duration, event.outermost)
         if event.call is not None:
@@ -239,6 +241,7 @@ class _Assembler:
     ) -> None:
         """Append a node, and give each tensor that it made or wrote its new value."""
         frame, versions, makers = self.frame, self.versions, self.origins.makers
+        self.contents.mark(node, given, writes)
         for tensor in writes:
             versions.write(tensor, node)
         outputs: dict[int, Value] = {}
@@ -393,6 +396,3 @@ class _Assembler:
         if event.tensor not in self.versions.states:
             raise KeyError(f"tensor {event.tensor}")
         self.reached.parameter(event)
-
-    def _backward_start(self, event: BackwardStart) -> None:
-        self.reached.start(event, self.versions.states[event.tensor].value)

@@ -71,6 +71,10 @@ class Reached:
         self._places: dict[int, Node | Scope] = {}
         self._ways_out: Mapping[int, set[int]] | None = None
 
+    def modules(self) -> dict[int, Module]:
+        """The modules of calls, but those of functions."""
+        return {call: module for call, (module, _) in self.calls.items() if module is not None}
+
     def grad(self, event: Grad) -> None:
         """A gradient at a call."""
         if event.call not in self._called:

@@ -150,6 +150,11 @@ class Versions:
         written = self._written.get(state.memory)
         return written is None or written.version == state.version
 
+    def moment(self, tensor: int) -> int:
+        """How often a tensor's memory was written so far."""
+        written = self._written.get(self.states[tensor].memory)
+        return 0 if written is None else written.version
+
     def at(self, tensor: int, position: int) -> Value | None:
         """What a tensor was when there were so many nodes, as far as the writes since can be told apart; None if it was
         not there yet.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from recorder.assembly.assembler import Origins
+from recorder.assembly.origins import Origins
 from recorder.autograd.graph import Step, Walk, build, walk
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.tensor_facts import ACCUMULATES, Reference, quietly

@@ -19,7 +19,8 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
-from recorder.capture.describe import name_function, plain
+from recorder.capture.describe import name_function, named, plain
+from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     BEGUN,
@@ -43,6 +44,8 @@ from recorder.capture.raw_records import (
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
 from recorder.capture.tensor_stats import Measure
+from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
+from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
 
@@ -84,6 +87,7 @@ class Decoder:
         self._entered: dict[int, Entry] = {}  # of calls that have not ended
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listed: dict[bytes, Attributes] = {}
+        self._not_finite: dict[int, str] = {}
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -98,6 +102,9 @@ class Decoder:
             PARAMETER: self._parameter,
             CALL: self._called,
             BEGUN: self._begun,
+            HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
+            MEASURED: self._measured,
+            HELD: self._held,
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -123,6 +130,8 @@ class Decoder:
         self._references = [reference for reference in self._references if id(reference) in remembered]
         self._tensors = {key: number for key, number in self._tensors.items() if key in remembered}
         self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
+        left = set(self._tensors.values())
+        self._not_finite = {number: content for number, content in self._not_finite.items() if number in left}
         for address in self._storages.keys() - remembered.values():
             del self._storages[address]
         for backward in sorted(self._passes)[:-_PASSES]:
@@ -229,7 +238,7 @@ class Decoder:
             call,
             inputs,
             outputs,
-            tuple(again) if again and _writes(op_type, target, attributes, keywords) else (),
+            tuple(again) if again and writes(op_type, target, attributes, keywords) else (),
             attributes,
             error,
             False,
@@ -325,10 +334,10 @@ class Decoder:
         try:
             key = marshal.dumps(listed, 2)  # which tells 1 from True
         except ValueError:  # a dtype, say
-            return _named(listed)
+            return named(listed)
         attributes = self._listed.get(key)
         if attributes is None:
-            attributes = self._listed[key] = self._same(_named(listed))
+            attributes = self._listed[key] = self._same(named(listed))
         return attributes
 
     def _place(self, reader: Reader) -> None:
@@ -350,6 +359,28 @@ class Decoder:
         stats = tuple([_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
+    def _measured(self, reader: Reader) -> ev.Measured | None:
+        reference, measure = read_measured(reader.tags)
+        numbers, mean = measure.numbers(), measure.mean()
+        if numbers is None or mean is None:
+            return None
+        norm, largest, nan, inf, zeros = numbers
+        return ev.Measured(self._number(reference), ev.ValueStats(norm, largest, mean, nan, inf, zeros))
+
+    def _held(self, reader: Reader) -> ev.Held | None:
+        """All that is not finite, if it is not what it was."""
+        before = dict(self._not_finite)
+        for reference, content in read_held(reader.tags).contents():
+            number = self.number(reference)
+            if number is not None and content == "finite":
+                self._not_finite.pop(number, None)
+            elif number is not None:
+                self._not_finite[number] = content
+        if self._not_finite == before:
+            return None
+        kinds = ("nan", "inf", "unknown")
+        return ev.Held(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()
         meta = self._gradient(facts)
@@ -366,20 +397,3 @@ class Decoder:
 def _stats(measure: Measure | None) -> ev.GradStats | None:
     numbers = None if measure is None else measure.numbers()
     return None if numbers is None else ev.GradStats(*numbers)
-
-
-def _named(listed: list[Any]) -> Attributes:
-    values = dict(zip(listed[::2], listed[1::2], strict=True))
-    return {name: plain(values[name]) for name in sorted(values)}
-
-
-def _writes(op_type: str, target: str, attributes: Attributes, keywords: list[str]) -> bool:
-    """Whether a function that returned one of its inputs changed it, and did not just hand it on."""
-    if op_type == "setitem" or "out" in keywords or attributes.get("inplace") is True:
-        return True
-    if target.startswith("torch.distributed."):  # they return nothing of what they are given
-        return True
-    if op_type.endswith("_"):
-        return op_type not in ("requires_grad_", "retain_grad_", "share_memory_")
-    flags = (name for name, value in attributes.items() if value is True and name != "arg0" and name not in keywords)
-    return target.startswith("torch.nn.functional.") and any(flags)

@@ -41,7 +41,7 @@ class Recording(Mode):
     """Records the functions that are called while it is on the stack.
 
     Args:
-        log: where to.
+        append: appends a record.
         stack: the module calls in progress.
         known: the tensors that the recording knows.
         consumes: tells what a call from outside of all of them is given: see `recorder.capture.outside_calls`.
@@ -51,7 +51,7 @@ class Recording(Mode):
 
     def __init__(
         self,
-        log: Log,
+        append: Callable[[Iterable[Any]], None],
         stack: list[OpenCall | Entry],
         known: KnownTensors,
         consumes: Callable[..., int],
@@ -59,7 +59,7 @@ class Recording(Mode):
         source: bool = False,
     ) -> None:
         super().__init__()
-        self._append: Callable[[Iterable[Any]], None] = partial(_with_source, log) if source else log.extend
+        self._append: Callable[[Iterable[Any]], None] = partial(_with_source, append) if source else append
         self._stack = stack
         self._known = known
         self._encode = known.encode
@@ -187,8 +187,8 @@ def _requires_grad(result: Any) -> bool:
         return any(tensor.requires_grad for tensor in tensors_in(result))
 
 
-def _with_source(log: Log, record: Iterable[Any]) -> None:
-    log.extend((*source_record(*_caller()), *record))
+def _with_source(append: Callable[[Iterable[Any]], None], record: Iterable[Any]) -> None:
+    append((*source_record(*_caller()), *record))
 
 
 def _caller() -> tuple[str, int]:

@@ -6,37 +6,17 @@ when it is asked, by which not all comes that comes to the write, so there nothi
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from recorder.capture.backward_hooks import Backward, backward_id
-from recorder.capture.function_mode import BACKWARD, Recording, Watching
-from recorder.capture.mode_stack import Mode
+from recorder.capture.function_mode import BACKWARD, Watching
 from recorder.capture.raw_records import Log, call_record
 from recorder.capture.tensor_facts import next_sequence, quietly, sequence_of, tensors_in
+from recorder.capture.value_hooks import Measuring
 
-__all__ = ["Graded", "maker"]
-
-
-def maker(
-    how: tuple[Any, ...],
-    before_backward: Callable[[], None] | None,
-    keys: Iterator[int] | None,
-    backward: Backward,
-) -> Callable[[], Mode]:
-    """What makes the mode that records functions, as ``how`` has it.
-
-    Args:
-        how: what `Recording` is made with.
-        before_backward: called before a backward begins.
-        keys: the numbers of calls, if gradients are recorded at functions.
-        backward: the hooks that are called in backward.
-    """
-    if keys is not None:
-        return partial(Graded, keys, backward, before_backward or _nothing, *how)
-    return partial(Recording, *how) if before_backward is None else partial(Watching, before_backward, *how)
+__all__ = ["Graded", "GradedMeasuring"]
 
 
 class Graded(Watching):
@@ -93,9 +73,9 @@ class Graded(Watching):
             self._failed(ours)
 
 
+class GradedMeasuring(Graded, Measuring):
+    """The same where what is in values is measured, too."""
+
+
 def _is_among(tensor: Tensor, args: Any, kwargs: Any) -> bool:
     return any(tensor is given for given in (*tensors_in(args), *tensors_in(kwargs)))
-
-
-def _nothing() -> None:
-    pass

@@ -49,6 +49,7 @@ class KnownTensors:
 
     Attributes:
         written: gives who is told of a tensor view that seems to have been written, and what is said of it.
+        held: what models held when they were last asked, see `hold`.
 
     Where a tensor came from that was made unseen, autograd may know: by C++ code or an ``autograd.Function``, say.
     """
@@ -63,6 +64,7 @@ class KnownTensors:
         self._horizon = 0
         self._seen = 0
         self._wrappers = Wrappers(self.reference)
+        self.held: list[Reference] = []
 
     def __contains__(self, tensor: Tensor) -> bool:
         reference = self._references.get(id(tensor))
@@ -253,11 +255,16 @@ class KnownTensors:
             told(tensor, said)
 
     def hold(self, modules: Iterable[nn.Module]) -> None:
-        """The tensors of these modules may wrap others, which may be used before the tensors themselves are."""
+        """These modules' tensors are theirs, whatever takes their place. They may wrap others, which may be used before
+        the tensors themselves are.
+        """
+        held = self.held
         for module in modules:
             for tensor in (*module._parameters.values(), *module._buffers.values()):
-                if tensor is not None and type(tensor) not in _PLAIN_TENSORS:
-                    self._wrappers.tie(tensor, ref(tensor))
+                if tensor is not None:
+                    held.append(ref(tensor))
+                    if type(tensor) not in _PLAIN_TENSORS:
+                        self._wrappers.tie(tensor, held[-1])
 
     def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
         """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that

@@ -4,10 +4,14 @@ torch has no public interface for that. Disabling torch functions altogether wou
 of users, so ours alone step aside.
 """
 
+from typing import Any
+
 import torch
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Mode", "Popped", "depth", "lift", "lower", "on_stack", "pop_ours", "push", "put_back", "remove"]
+__all__ = [
+    "Mode", "Popped", "depth", "lift", "lower", "on_stack", "pop_ours", "push", "put_back", "remove", "restore",
+]  # fmt: skip
 
 depth = torch._C._len_torch_function_stack
 push = torch._C._push_on_torch_function_stack
@@ -127,3 +131,15 @@ def _replace(modes: list[TorchFunctionMode]) -> None:
         _pop()
     for mode in modes:
         push(mode)
+
+
+def restore(asked: bool) -> None:
+    """Have torch ask modes again, if it ``asked`` them before. Python 3.14 handles a signal between what a ``with``
+    calls first and its block, too, and then nobody leaves what was entered: torch would ask no mode in this thread.
+    """
+    if asked and not torch._C._is_torch_function_enabled():
+        _for_good.append(torch._C._EnableTorchFunction())
+
+
+_for_good: list[Any] = []
+"""What torch asks modes by for as long as it is here."""

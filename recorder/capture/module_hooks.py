@@ -36,8 +36,8 @@ from recorder.capture.containers import named_tensors
 from recorder.capture.every_nth import EveryNth
 from recorder.capture.faults import Faults
 from recorder.capture.function_mode import Recording
-from recorder.capture.graded_functions import maker
 from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.mode_choice import mode_maker
 from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
 from recorder.capture.modules import Entry, Modules
 from recorder.capture.outside_calls import KNOWN, UNKNOWN, OutsideCalls
@@ -53,6 +53,7 @@ from recorder.capture.raw_records import (
     members_record,
 )
 from recorder.capture.tensor_facts import SEQUENCE, facts, next_sequence, quietly, sequence_of
+from recorder.capture.value_hooks import Values, value_hooks
 from recorder.errors import describe_error
 
 __all__ = ["Capture"]
@@ -69,14 +70,17 @@ class Capture:
         every: record each so-many-th step alone: see `recorder.capture.every_nth`.
         before_backward: called before a backward begins. Only where functions are recorded.
         source: record where functions are called.
+        values: what is recorded of the values of forward.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         modules: those that were called, and those that are recorded.
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
+        values: what measures the values of forward, if they are wanted.
         after_call: called when an outermost call has returned. Set it before `start`.
-        faults: our own errors.
+        is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
+        outside, elsewhere, faults: calls from outside; the `id` of modules called on other threads; our own errors.
     """
 
     def __init__(
@@ -88,29 +92,27 @@ class Capture:
         every: int = 1,
         before_backward: Callable[[], None] | None = None,
         source: bool = False,
+        values: Values | None = None,
     ) -> None:
         self.log: Log = []
-        self.known = KnownTensors(self.log.extend, functions)
+        self._calls = CallStack(self.log)
+        self.values, self._append = value_hooks(values, self.log, self._calls, functions)
+        self.known = KnownTensors(self._append, functions)
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
         self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
-        self._keys = count()
-        self._entries = self.modules.entries
-        self._calls = CallStack(self.log)
-        self._stack = self._calls.stack
-        self._outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
-        self._every_nth: EveryNth | None = None
-        if every != 1:
-            unwatch = self.backward.unwatch_parameters
-            self._every_nth = EveryNth(every, self.modules, self._calls, self._outside, unwatch)
-        self._make_mode: Callable[[], Mode] | None = None
-        if functions:
-            how = self.log, self._stack, self.known, self._outside.consumes, self.faults.add, source
-            self._make_mode = maker(how, before_backward, self._keys if gradients != "calls" else None, self.backward)
+        self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
+        self._entries, self._stack = self.modules.entries, self._calls.stack
+        self.outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
+        skips = self.modules, self._calls, self.outside, self.backward.unwatch_parameters
+        self._every_nth = EveryNth(every, *skips) if every != 1 else None
+        self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
+        how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
+        grading = (self._keys, self.backward) if gradients != "calls" else None
+        self._make_mode = mode_maker(before_backward, self.values, grading, *how) if functions else None
         self._mode: Mode | None = None
-        self._handles: list[Any] = []
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -121,11 +123,12 @@ class Capture:
         except Exception as error:
             self.faults.add(error)
         self._handles = [
+            *(() if self.values is None else self.values.install(self.faults.add)),
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
         if self._make_mode is not None:
-            self._handles += self._outside.watch_optimizers()
+            self._handles += self.outside.watch_optimizers()
             self._mode = self._make_mode()
             fused_paths.watch(self._step_aside)
             push(self._mode)
@@ -155,7 +158,7 @@ class Capture:
         """Call ``run()`` and record it as a call of a function with these arguments, if it is part of the recording.
         ``noted`` is called if so, whether functions are recorded or not.
         """
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args, kwargs) == UNKNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args, kwargs) == UNKNOWN:
             return run()
         noted()
         return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
@@ -167,7 +170,7 @@ class Capture:
         mode = self._mode
         if not isinstance(mode, Recording) or not self._calls.are_mine() or not on_stack(mode):
             return None
-        if self._stack[-1].silent if self._stack else self._outside.consumes(args) != KNOWN:
+        if self._stack[-1].silent if self._stack else self.outside.consumes(args) != KNOWN:
             return None
         return mode
 
@@ -204,6 +207,7 @@ class Capture:
     def _ends_skipping(self, module: nn.Module, caller: Any) -> bool:
         """Whether a call of which we are told while we do not record is one to record after all."""
         if self._every_nth is None or get_ident() != self._calls.skipper:
+            self.elsewhere.add(id(module))
             return False
         return self._every_nth.enter(module, caller)
 
@@ -216,15 +220,15 @@ class Capture:
             self._calls.drop_stale(caller)
         if not stack:
             if backward_id() != -1:
-                if self._outside.skipping:
+                if self.outside.skipping:
                     return
                 flags = RECOMPUTED
-            elif self.modules.is_own(entry, module):
+            elif self.is_model(entry, module, caller):
                 if self._every_nth is not None and self._every_nth.leaves_out(entry, self._mode):
                     return
                 flags = OUTERMOST
                 self._begin_outermost()
-            elif self._outside.consumes(args) != KNOWN:
+            elif not self.started or self.outside.leaves_out(module, args):
                 return
             self._calls.watch_end(caller)
         if not entry.met:
@@ -292,7 +296,7 @@ class Capture:
             # The call goes no earlier: whatever interrupts this hook, the modes are in it or back on the stack.
             del stack[-1]
             try:
-                self.log.extend(record)
+                self._append(record)
             finally:
                 for mode in call.popped:
                     if not mode.gone:
@@ -325,9 +329,7 @@ class Capture:
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any
     ) -> None:
-        """Say what a call was given and returned. Into a record that is there, so that it is known what an error of
-        ours spoils.
-        """
+        """Say what a call was given and returned, in a record that is there: what an error of ours spoils is known."""
         entry, known = call.entry, self.known
         if entry.leaf:
             record += leaf_record(entry, call.key, call.flags, call.began, call.start, stop, error)
@@ -348,12 +350,14 @@ class Capture:
         record += (END, tuple(names) if any(names) else None)
 
     def _begin_outermost(self) -> None:
-        self._outside.begin()
+        self.outside.begin()
         if self.backward.crowded:
             self.backward.tidy()
             self.known.tidy()
         self.modules.tidy()
         self.backward.watch_parameters(self.modules.roots())  # some may be new, or require a gradient only now
+        if self.values is not None:
+            self.values.begin(self.modules.parts())
 
     def _handed_back(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
         """What a call with an inside returned: all of it has been recorded already. Returns the names."""

@@ -135,6 +135,10 @@ class Modules:
         """The recorded modules that are still there, by the prefix of their names."""
         return {prefix: root for prefix, reference in self._roots.items() if (root := reference()) is not None}
 
+    def are_all_there(self) -> bool:
+        """Whether none of the recorded modules is gone."""
+        return len(self.roots()) == len(self._roots)
+
     def parts(self) -> Iterable[nn.Module]:
         """These and all that is in them, each once. `torch.nn.Module.modules` takes twice as long and more."""
         found: dict[int, nn.Module] = {}
@@ -160,6 +164,16 @@ class Modules:
         entry = self.entries[id(module)] = Entry(module, kind, root)
         return entry
 
+    def become(self, roots: Mapping[str, nn.Module]) -> None:
+        """From here on, these are the recorded modules, by the prefix of their names."""
+        self._roots = {prefix: ref(root) for prefix, root in roots.items()}
+        self._root_ids = {id(root) for root in roots.values()}
+        for entry in self.entries.values():
+            entry.root = any(entry.reference() is root for root in roots.values())
+            entry.own = entry.root or None
+        for root in roots.values():
+            self.entry(root).idle = False
+
     def meet(self, entry: Entry, module: nn.Module) -> None:
         """A call of it is recorded for the first time."""
         entry.met = True
@@ -168,7 +182,7 @@ class Modules:
             with quietly():
                 entry.early = self._describe_early(entry, module, self._known)
 
-    def is_own(self, entry: Entry, module: nn.Module) -> bool:
+    def is_own(self, entry: Entry, module: nn.Module, _: Any = None) -> bool:
         """Whether it is a part of a root."""
         if entry.own is None:
             entry.own = id(module) in self._own

@@ -13,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from recorder.capture.backward_hooks import backward_id
 from recorder.capture.call_stack import CallStack
 from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.strangers import Strangers
 from recorder.capture.tensor_facts import quietly, tensors_in
 
 __all__ = ["HELD", "KNOWN", "UNKNOWN", "OutsideCalls"]
@@ -32,6 +33,7 @@ class OutsideCalls:
 
     Attributes:
         skipping: the present step is not recorded.
+        strangers: modules that are called before there is anything to record; None from then on.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class OutsideCalls:
         failed: Callable[[Exception], None],
     ) -> None:
         self.skipping = False
+        self.strangers: Strangers | None = None
         self._calls = calls
         self._known = known
         self._roots = roots
@@ -57,7 +60,13 @@ class OutsideCalls:
     def begin(self) -> None:
         """An outermost call begins."""
         self._paused = self._paused and self._closure and self._stepping()
-        self._held = None
+        self._held = self.strangers = None
+
+    def leaves_out(self, module: nn.Module, args: Any) -> bool:
+        """Whether a call from outside of a module that is no part of the models is none of the recording's."""
+        if self.strangers is not None:
+            self.strangers.note(module)
+        return self.consumes(args) != KNOWN
 
     def consumes(self, args: Any, kwargs: Any = None) -> int:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and

@@ -31,21 +31,25 @@ IN_BACKWARD = "issued in backward: of that, a recording has the gradients, and n
 UNSEEN = "issued inside a recorded call by C++ code, with tensors of its own"
 REDUCER = "it sums gradients in C++ code, which is not seen below torch 2.14"
 
-_NAMES = {
-    "ALLGATHER": "all_gather", "ALLREDUCE": "all_reduce", "ALLTOALL": "all_to_all", "BROADCAST": "broadcast",
-    "GATHER": "gather", "RECV": "recv", "REDUCE": "reduce", "REDUCE_SCATTER": "reduce_scatter", "SCATTER": "scatter",
-    "SEND": "send",
+_PLAIN = {
+    "allgather": "all_gather", "allreduce": "all_reduce", "alltoall": "all_to_all", "broadcast": "broadcast",
+    "gather": "gather", "recv": "recv", "reduce": "reduce", "reduce_scatter": "reduce_scatter", "scatter": "scatter",
+    "send": "send",
 }  # fmt: skip
-"""Of the operations that a process group tells of, the functions that issue them. The others send no tensors."""
 
 _METHODS = {
-    **{name.lower(): function for name, function in _NAMES.items()},
+    **_PLAIN,
     "_allgather_base": "all_gather_into_tensor", "_reduce_scatter_base": "reduce_scatter_tensor",
     "allgather_coalesced": "all_gather_coalesced", "allgather_into_tensor_coalesced": "all_gather",
     "allreduce_coalesced": "all_reduce_coalesced", "alltoall_base": "all_to_all_single",
     "recv_anysource": "recv", "reduce_scatter_tensor_coalesced": "reduce_scatter",
 }  # fmt: skip
-"""The same of the methods of a process group. What they write is their first argument, if they are not to send."""
+"""Of the methods of a process group, the functions that call them. What they write is their first argument, if they are
+not to send."""
+
+_NAMES = {method.removeprefix("_").upper(): name for method, name in _METHODS.items()}
+"""The same of the operations that a process group tells of, which are called after its methods; torch 2.14 has one name
+for those that are alike. The others send no tensors."""
 
 _ONLY = frozenset({"all_reduce", "all_reduce_coalesced", "broadcast", "recv", "reduce", "send"})
 """Those that are given tensors of one kind, and write these, or send them."""

@@ -11,16 +11,20 @@ import torch
 from torch import nn
 
 from recorder.capture.backward_hooks import Gradients
-from recorder.capture.compiled_models import Eagerly
+from recorder.capture.compiled_models import Eagerly, original
 from recorder.capture.decode import Decoder
 from recorder.capture.describe import describe, describe_early
 from recorder.capture.functional_call import unwatch, watch
+from recorder.capture.holdings import HOLDINGS, held
 from recorder.capture.known_tensors import KnownTensors
+from recorder.capture.mode_stack import restore
 from recorder.capture.module_hooks import Capture
 from recorder.capture.process_groups import ProcessGroups
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
+from recorder.capture.strangers import Strangers
 from recorder.capture.tensor_facts import Reference
+from recorder.capture.value_hooks import Values
 from recorder.events.store import Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Event, Header
@@ -39,10 +43,11 @@ class Session:
         roots: the modules whose calls are recorded, by the prefix of their names.
         store: where the events go.
         header: what the recording says of itself.
-        functions: see `Capture`, as for ``gradients``, ``every`` and ``source``.
+        functions: see `Capture`, as for ``gradients``, ``every``, ``source`` and ``values``.
         gradients: see there.
         every: see there.
         source: see there.
+        values: see there.
         read_autograd: is given the known tensors whenever the autograd graph may be worth reading; None if nobody wants
             it read while the run goes on.
 
@@ -63,10 +68,11 @@ class Session:
         gradients: Gradients,
         every: int,
         source: bool,
+        values: Values | None,
         read_autograd: Callable[[KnownTensors], None] | None,
     ) -> None:
         before_backward = self._read_autograd if read_autograd is not None and functions else None
-        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source)
+        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source, values)
         self.header = header
         self.recording = False
         self.changes = 0
@@ -81,18 +87,21 @@ class Session:
         self._ready = 0
         self._sinks: Sequence[Callable[[Event], None]] = ()
         self._crowded = _CROWD
+        self._heard = False
+        self._functions = functions
 
-    def begin(self, sinks: Sequence[Callable[[Event], None]]) -> None:
-        """Record from here on. What is recorded goes to the sinks, too."""
+    def begin(self, open_sinks: Callable[[], Sequence[Callable[[Event], None]]]) -> None:
+        """Record from here on. What is recorded goes to the sinks, too, which are opened if there is anywhere to go."""
         if self._decoder is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             self.header = msgspec.structs.replace(self.header, created=created)
             self._decoder = Decoder(perf_counter_ns())
-        self._sinks = sinks
         self._store.begin(self.header)
+        self._sinks = open_sinks()
         self._eagerly.start()
         watch(self.capture.replaced)
         self._process_groups.start()
+        self._modes_asked = torch._C._is_torch_function_enabled()
         self.recording = True
         _recording.add(self)
         if self._goes_on:
@@ -100,16 +109,20 @@ class Session:
         elif self._reads_after_calls:
             self.capture.after_call = self._read_autograd
         if self._store.open:
+            self._heard, self.capture.outside.strangers = False, Strangers()
             self.capture.start()
 
     def end(self, error: BaseException | None) -> list[str]:
         """Record no longer, because of an error or because all is done. Returns our own errors, in words."""
+        ours = self.recording and self._store.open
         self._stop(error)
         whole = False
         try:
             if self._reads is not None:
                 self._read_autograd()
             self._take()
+            if ours:
+                self._sum_up(error is None)
             if self._goes_on:
                 self._decode()
             whole = True
@@ -119,6 +132,24 @@ class Session:
             self._store.end(whole)
         faults, self.capture.faults.said = self.capture.faults.said, []
         return faults
+
+    def _sum_up(self, whole: bool) -> None:
+        """Say what the models hold, and what of it was called."""
+        capture = self.capture
+        outside, elsewhere = capture.outside, frozenset(capture.elsewhere)
+        nothing = None
+        if whole and outside.strangers is not None and not outside.skipping:
+            roots = [original(root) for root in capture.modules.roots().values()]
+            nothing = outside.strangers.instead(roots, elsewhere, self._heard)
+            if nothing is not None:
+                self.shortfalls.nothing(nothing)
+        began_with, capture.known.held = capture.known.held, []
+        followed = whole and "not_followed" not in self.header.meta  # what was not may have called anything
+        if nothing is not None or capture.modules.are_all_there():
+            with torch._C.DisableTorchFunction():
+                said = held(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
+            self._cut()
+            self._pending.append([HOLDINGS, said])
 
     def catch_up(self) -> None:
         """Turn everything that was recorded so far into events."""
@@ -134,6 +165,16 @@ class Session:
     def number(self, reference: Reference) -> int | None:
         """The number of a tensor in the events so far; None if it is in none."""
         return None if self._decoder is None else self._decoder.number(reference)
+
+    def describe_now(self) -> None:
+        """Describe the modules that were met so far, which may be gone when the recording ends."""
+        with torch._C.DisableTorchFunction():
+            self._take()
+
+    def stop_early(self) -> None:
+        """Record no longer, although the end is still to come: the run goes on as if nobody had recorded."""
+        self.describe_now()
+        self._stop()
 
     def leave_to_parent(self) -> None:
         """In a process that was forked off meanwhile, as a data loader's workers are: what it does is no part of the
@@ -157,6 +198,7 @@ class Session:
         self._eagerly.stop()
         self.recording = False
         _recording.discard(self)
+        restore(self._modes_asked)
 
     def _hand_on(self) -> None:
         """A call from outside has returned: what is recorded goes where it is to be, and out of memory."""
@@ -183,16 +225,22 @@ class Session:
         with torch._C.DisableTorchFunction():
             described = describe(capture.modules.roots(), capture.modules.met, capture.known)
         capture.backward.read()
+        if capture.values is not None:
+            capture.values.read()
         capture.modules.met.clear()
         self._pending.append(described)
         self._ready = len(capture.log)
+        self._heard = self._heard or self._ready > 0
 
-    def _decode(self) -> None:
+    def _cut(self) -> None:
         if self._ready:
             log = self.capture.log
             self._pending.append(log[: self._ready])
             del log[: self._ready]
             self._ready = 0
+
+    def _decode(self) -> None:
+        self._cut()
         while self._pending:
             assert self._decoder is not None
             with collector_held_back():

@@ -22,6 +22,7 @@ class Shortfalls:
         self._meta = meta
         self._said: set[tuple[str, str]] = set()
         self._noted: set[tuple[str, str]] = set()
+        self._nothing: str | None = None
 
     def not_followed(self, name: str, reason: str) -> None:
         """Something of this name, a function's most often, happened, and what it did is not all in the recording. May
@@ -31,9 +32,15 @@ class Shortfalls:
             self._noted.add((name, reason))
             self._meta["not_followed"] = [{"name": n, "reason": why} for n, why in sorted(self._noted)]
 
+    def nothing(self, said: str) -> None:
+        """Nothing was recorded in this block, and what may be done about it."""
+        self._nothing = said
+
     def warnings(self) -> list[str]:
-        """What is to be said now: each thing once, however often the recorder is entered again."""
-        said = []
+        """What is to be said now: each thing once, however often the recorder is entered again, but that nothing was
+        recorded of each block.
+        """
+        said, self._nothing = [] if self._nothing is None else [self._nothing], None
         if self.compiled and ("", "") not in self._said:
             self._said.add(("", ""))
             said.append(

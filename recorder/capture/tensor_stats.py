@@ -1,13 +1,13 @@
-"""What is in a gradient, computed where it is, and read once at the end.
+"""What is in a gradient, or in a value of forward, computed where it is, and read once at the end.
 
 Reading a number from a device waits for everything that the device still has to do. So the numbers stay there, one
-small tensor for each gradient, until `Measures.read` fetches them all at once. On the CPU there is nobody to wait for:
-what is seen first decides what has to be computed, and for a gradient that is finite that is a third of it.
+small tensor for each one measured, until `Measures.read` fetches them all at once. On the CPU there is nobody to wait
+for: what is seen first decides what has to be computed, and for what is finite that is a third of it.
 """
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -17,14 +17,14 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from recorder.capture.tensor_facts import quietly
 
-__all__ = ["Measure", "Measures"]
+__all__ = ["Measure", "Measures", "measurable", "out_of_sight", "tracing"]
 
 _MANY = 1_000
 """So many small tensors are put together into one, which takes less memory."""
 
 
 class Measure:
-    """The numbers of one gradient of ``size`` elements; ``row`` is None until they were read."""
+    """The numbers of one tensor of ``size`` elements; ``row`` is None until they were read."""
 
     __slots__ = ("row", "size")
 
@@ -36,10 +36,18 @@ class Measure:
         """Norm, largest magnitude, count of NaN, count of Inf, share of zeros; None if they could not be read."""
         if self.row is None:
             return None
-        norm, lowest, highest, nan, inf, nonzero = self.row
+        norm, lowest, highest, nan, inf, nonzero = self.row[:6]
         largest = max(abs(lowest), abs(highest))
         # Squares of float64 may overflow; JSON has no infinity.
         return min(norm, sys.float_info.max), largest, int(nan), int(inf), (self.size - nonzero) / self.size
+
+    def mean(self) -> float | None:
+        """The mean of the finite elements, 0 if there is none; None if it was not measured, or could not be read."""
+        if self.row is None or len(self.row) == 6:
+            return None
+        finite = self.size - int(self.row[3]) - int(self.row[4])
+        mean = self.row[6] / finite if finite else 0.0
+        return max(-sys.float_info.max, min(mean, sys.float_info.max))  # as of the norm
 
 
 class _Unread:
@@ -68,42 +76,41 @@ class _Unread:
 
 
 class Measures:
-    """Every gradient that was measured and not yet read."""
+    """Everything that was measured and not yet read.
 
-    def __init__(self) -> None:
+    Args:
+        mean: measure the mean, too. Nobody asks for that of a gradient.
+    """
+
+    def __init__(self, mean: bool = False) -> None:
+        self._mean = mean
         self._unread: dict[Any, _Unread] = {}
 
-    def measure(self, gradient: Any) -> Measure | None:
-        """Compute the numbers of a gradient without waiting for them.
-
-        None for what has none: no tensor, no elements, sparse, a subclass that may mean something else by its
-        elements, what a CUDA graph is captured from, or a kind that torch cannot count.
+    def measure(self, tensor: Any) -> Measure | None:
+        """Compute the numbers of a tensor without waiting for them; None for what has none (see `measurable`), and for
+        a kind that torch cannot count.
         """
-        if type(gradient) not in (Tensor, nn.Parameter) or gradient.layout != torch.strided or not gradient.numel():
+        if not measurable(tensor):
             return None
-        if gradient.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(gradient):
-            return None
-        if gradient.is_cuda and torch.cuda.is_current_stream_capturing():  # to be replayed when nobody reads
-            return None
-        where: Any = gradient.device
+        where: Any = tensor.device
         try:
-            with _out_of_sight():
-                measure = Measure(gradient.numel())
-                gradient = _widened(gradient.detach())
+            with out_of_sight():
+                measure = Measure(tensor.numel())
+                tensor = _widened(tensor.detach())
                 if where.type == "cpu":
-                    measure.row = _numbers_of_finite(gradient)
+                    measure.row = _numbers_of_finite(tensor, self._mean)
                 if measure.row is None:
                     if where.type == "cuda":  # tensors of different streams cannot be put together without waiting
                         where = (where, torch.cuda.current_stream(where).cuda_stream)
-                    self._unread.setdefault(where, _Unread()).add(_numbers(gradient), measure)
-        except Exception:  # to measure is our wish: that it fails must not be the end of the user's backward
+                    self._unread.setdefault(where, _Unread()).add(_numbers(tensor, self._mean), measure)
+        except Exception:  # to measure is our wish: that it fails must not be the end of the user's run
             return None
         return measure
 
     def read(self) -> None:
         """Fetch all numbers. Where a device fails, its own error has reached the user or will: ours stays away."""
         unread, self._unread = self._unread, {}
-        with _out_of_sight():
+        with out_of_sight():
             for waiting in unread.values():
                 try:
                     if waiting.measures and (device := (*waiting.single, *waiting.stacked)[0].device).type == "cuda":
@@ -113,42 +120,64 @@ class Measures:
                     continue
 
 
+def measurable(tensor: Any) -> bool:
+    """Whether there is anything to measure: not in what is no tensor, has no elements, is sparse or nested, is of a
+    subclass that may mean something else by its elements, or is captured in a CUDA graph; nor inside a transform of
+    `torch.func`, whose tensors must not be kept, or while torch.jit traces, which would trace us.
+    """
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided or tensor.is_nested:
+        return False
+    if tracing() is not None or _transforming() is not None or tensor.is_meta or not tensor.numel():
+        return False
+    # A CUDA graph is replayed when nobody reads.
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+_transforming = torch._C._functorch.peek_interpreter_stack
+tracing: Callable[[], Any] = torch._C._get_tracing_state
+"""What is transforming, and tracing, or None. While torch.jit traces, sizes are tensors."""
+
+
 @contextmanager
-def _out_of_sight() -> Iterator[None]:
+def out_of_sight() -> Iterator[None]:
     """What runs inside is seen by no mode, of the user's or of ours, and not by autograd."""
     modes = _disable_current_modes() if torch._C._len_torch_dispatch_stack() else nullcontext()
     with quietly(), torch.no_grad(), modes:
         yield
 
 
-def _widened(gradient: Tensor) -> Tensor:
+def _widened(tensor: Tensor) -> Tensor:
     """Magnitudes of complex elements, and float32 or wider, since squares overflow in half precision."""
-    if gradient.is_complex():
-        gradient = gradient.abs()
-    return gradient if gradient.dtype in (torch.float32, torch.float64) else gradient.float()
+    if tensor.is_complex():
+        tensor = tensor.abs()
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
-def _numbers(gradient: Tensor) -> Tensor:
-    """Norm, lowest and highest of the finite elements, counts of NaN, of Inf, of elements that are not zero.
+def _numbers(tensor: Tensor, mean: bool) -> Tensor:
+    """Norm, lowest and highest of the finite elements, counts of NaN, of Inf, of elements that are not zero; for a
+    mean the sum of the finite elements.
 
     The norm in float64 where the device has it.
     """
-    wide = torch.float32 if gradient.device.type == "mps" else torch.float64
-    finite = torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
-    numbers = (
+    wide = torch.float32 if tensor.device.type == "mps" else torch.float64
+    finite = torch.nan_to_num(tensor, 0.0, 0.0, 0.0)
+    numbers = [
         torch.linalg.vector_norm(finite, dtype=wide),
         *torch.aminmax(finite),
-        gradient.isnan().count_nonzero(),
-        gradient.isinf().count_nonzero(),
-        gradient.count_nonzero(),
-    )
+        tensor.isnan().count_nonzero(),
+        tensor.isinf().count_nonzero(),
+        tensor.count_nonzero(),
+    ]
+    if mean:
+        numbers.append(finite.sum(dtype=wide))
     return torch.stack(numbers)  # in the widest of their dtypes, which is the norm's
 
 
-def _numbers_of_finite(gradient: Tensor) -> list[float] | None:
+def _numbers_of_finite(tensor: Tensor, mean: bool) -> list[float] | None:
     """The same, read at once; None where an element is not finite."""
-    lowest, highest = (edge.item() for edge in torch.aminmax(gradient))  # NaN, if there is one
+    lowest, highest = (edge.item() for edge in torch.aminmax(tensor))  # NaN, if there is one
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return None
-    norm = torch.linalg.vector_norm(gradient, dtype=torch.float64).item()
-    return [norm, lowest, highest, 0, 0, gradient.count_nonzero().item()]
+    norm = torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+    total = [tensor.sum(dtype=torch.float64).item()] if mean else []
+    return [norm, lowest, highest, 0, 0, tensor.count_nonzero().item(), *total]

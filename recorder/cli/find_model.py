@@ -1,43 +1,56 @@
-"""From what people type to a model that has run: ``package.module:factory`` and ``1,3,224,224:int64``.
+"""From what people type to a model: ``package.module:factory``, ``path/to/file.py:Net``, ``transformers:bert``.
 
 A file of its own because it needs torch, which the command line loads only to record.
 """
 
-import importlib
+import ast
+import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
 from recorder.capture.tensor_facts import tensors_in
-from recorder.errors import describe_error
+from recorder.cli.model_inputs import Inputs
+from recorder.cli.model_sources import LIBRARIES
+from recorder.errors import describe_error, did_you_mean
 
-__all__ = ["check_call", "find_model", "make_input", "total"]
+__all__ = ["check_call", "find_model", "total"]
 
 
-def find_model(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
-    """The model that ``package.module:factory`` stands for; the current directory is importable, as for python -m.
+def find_model(name: str, arguments: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> torch.nn.Module:
+    """The model that a name stands for. The current directory is importable, as for python -m.
 
     Args:
-        name: where to find a callable that returns a module, or a module itself.
+        name: ``package.module:factory`` or ``path/to/file.py:factory``, where there is a callable that returns a
+            module, or a module itself; ``timm:NAME``; ``transformers:NAME``, by a type of model or by a class.
         arguments: what to call it with. torchvision's ``weights_backbone`` is None unless given, so that nothing is
             downloaded; its ``weights`` are None anyway.
+        config: of transformers' models, what differs from the default.
 
     Raises:
         click.UsageError: there is no such thing, or it gives no model.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise click.UsageError(
-            f"{name!r} names no model: write package.module:factory, such as torchvision.models:resnet18"
-        )
-    found = _attribute(_import(module_name), attribute, module_name)
+    module_name, _, attribute = name.rpartition(":")
+    if module_name in LIBRARIES:
+        try:
+            return LIBRARIES[module_name](attribute, arguments, config or {})
+        except click.UsageError:
+            raise
+        except Exception as error:
+            raise click.UsageError(f"{name} could not be made: {describe_error(error, first_line=True)}") from error
+    if config:
+        raise click.UsageError(f"--config is for transformers:NAME; what {name} is called with is --kwargs")
+    if not module_name or not attribute or (name.endswith(".py") and ":" not in Path(name).name):
+        raise click.UsageError(_nameless(name))
+    module = _import_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)
+    found = _attribute(module, attribute, module_name)
     if isinstance(found, torch.nn.Module):
         if arguments:
             raise click.UsageError(f"{name} is a model already, and takes no --kwargs")
@@ -47,10 +60,44 @@ def find_model(name: str, arguments: Mapping[str, Any]) -> torch.nn.Module:
     try:
         net = found(**{**_no_download(found), **arguments})
     except Exception as error:
-        raise click.UsageError(f"{name} could not be made: {describe_error(error, first_line=True)}") from error
+        needs = _needs(found, arguments) if isinstance(error, TypeError) else ""
+        told = needs or f"could not be made: {describe_error(error, first_line=True)}"
+        raise click.UsageError(f"{name} {told}") from error
     if not isinstance(net, torch.nn.Module):
         raise click.UsageError(f"{name} is no model: it returned a {_kind(net)}")
     return net
+
+
+def _nameless(name: str) -> str:
+    """What to write instead of a name that says no model; of a file, what there is in it."""
+    file = Path(name.rstrip(":"))
+    if file.suffix != ".py":
+        return (
+            f"{name!r} names no model: write package.module:factory, such as torchvision.models:resnet18, or "
+            "path/to/file.py:factory"
+        )
+    if not file.is_file():
+        return f"there is no file {file}"
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError) as error:
+        return f"{file} is no Python: {describe_error(error, first_line=True)}"
+    classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
+    names = " or ".join(f"{file}:{name}" for name in classes[:4]) or f"{file}:factory"
+    return f"{name!r} names no model: write {names}, or `recorder run {file}` to record it as a script"
+
+
+def _needs(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """What a factory is called with, if it is not these arguments."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        return f"could not be made: {error}; it takes {signature}, given as --kwargs JSON"
+    return ""
 
 
 def _no_download(factory: Callable[..., Any]) -> dict[str, None]:
@@ -59,6 +106,31 @@ def _no_download(factory: Callable[..., Any]) -> dict[str, None]:
     except (TypeError, ValueError):  # some callables have no signature to look at
         return {}
     return {"weights_backbone": None} if "weights_backbone" in takes else {}
+
+
+def _import_file(path: Path) -> Any:
+    """A module by its file. One in a package is imported as a part of that, so that it may import its neighbours."""
+    if not path.is_file():
+        raise click.UsageError(f"there is no file {path}")
+    path = path.resolve()
+    folder, names = path.parent, [path.stem]
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    sys.path.insert(0, str(folder))  # as for a script of Python's, whose folder goes before all else
+    try:
+        if len(names) > 1:
+            return importlib.import_module(".".join(names))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)  # for dataclasses and pickle, which look for it there
+        spec.loader.exec_module(module)
+    except Exception as error:
+        told = describe_error(error, first_line=True)
+        raise click.UsageError(f"{path.name} could not be imported: {told}") from error
+    return module
 
 
 def _import(name: str) -> Any:
@@ -80,39 +152,11 @@ def _attribute(module: Any, path: str, module_name: str) -> Any:
     try:
         return attrgetter(path)(module)
     except AttributeError as error:
-        near = get_close_matches(path, dir(module))
-        hint = f": did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(path, dir(module))
         raise click.UsageError(f"the module {module_name!r} has no {path!r}{hint}") from error
 
 
-def make_input(text: str) -> torch.Tensor:
-    """A random tensor from its shape, ``1,3,224,224``, and dtype, ``1,16:int64`` (float32 if there is none).
-
-    Floating-point numbers are drawn from the normal distribution; whole numbers are 0 or 1, which are valid as indices
-    into any vocabulary of two and more.
-
-    Raises:
-        click.UsageError: it is no shape, or no dtype.
-    """
-    sizes, _, dtype_name = text.partition(":")
-    try:
-        shape = [int(size) for size in sizes.split(",")]
-    except ValueError:
-        shape = [-1]
-    if min(shape) < 0:
-        raise click.UsageError(f"{text!r} is no shape: write whole numbers with commas, such as 1,3,224,224")
-    dtype = getattr(torch, dtype_name or "float32", None)
-    if not isinstance(dtype, torch.dtype):
-        raise click.UsageError(f"{dtype_name!r} is no dtype: write one of torch's, such as 1,16:int64")
-    if dtype.is_floating_point or dtype.is_complex:
-        try:
-            return torch.randn(shape, dtype=dtype)
-        except (RuntimeError, NotImplementedError):  # dtypes that exist to be converted to, such as float8_e5m2
-            return torch.randn(shape).to(dtype)
-    return torch.randint(0, 2, shape).to(dtype)
-
-
-def check_call(net: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+def check_call(net: torch.nn.Module, inputs: Inputs) -> None:
     """See that a model can be called with these inputs, as far as its signature tells.
 
     Raises:
@@ -123,10 +167,12 @@ def check_call(net: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(*inputs)
+        signature.bind(*inputs.args, **inputs.kwargs)
     except TypeError as error:
+        names = f" and {', '.join(inputs.kwargs)}" if inputs.kwargs else ""
         raise click.UsageError(
-            f"{_kind(net)}.forward{signature} cannot be called with {len(inputs)} tensors, one an --input: {error}"
+            f"{_kind(net)}.forward{signature} cannot be called with {len(inputs.args)} tensors{names}, one an --input: "
+            f"{error}"
         ) from error
 
 

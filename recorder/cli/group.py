@@ -1,4 +1,4 @@
-"""The command line: ``recorder record``, ``export``, ``view``, ``summary``, ``formats``, and what plugins add.
+"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``formats``, and what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by what
@@ -6,6 +6,8 @@ runs a model or counts FLOPs.
 """
 
 import contextlib
+import io
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +20,12 @@ from recorder.cli.formats import formats
 from recorder.cli.outputs import say
 from recorder.cli.plugin import plugin
 from recorder.cli.record import record
+from recorder.cli.run import run
 from recorder.cli.summary import summary
 from recorder.cli.view import view
 from recorder.errors import FormatError, GraphError, OptionError, PluginError, RecorderError, StreamError
 from recorder.plugins.manager import installed
-from recorder.terminal import folded, harmless
+from recorder.terminal import PLAINER, folded, harmless
 
 __all__ = ["main"]
 
@@ -33,7 +36,7 @@ class Commands(click.Group):
     asked_plugins = False
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _written_plainer():
             warnings.showwarning = lambda message, *_: say(f"warning: {folded(str(message))}")
             return super().main(*args, **kwargs)
 
@@ -53,6 +56,21 @@ class Commands(click.Group):
         if name in self.commands:
             raise PluginError(f"there is a command {name!r} already")
         super().add_command(cmd, name)
+
+
+@contextlib.contextmanager
+def _written_plainer() -> Iterator[None]:
+    """Whatever a command says comes out, where the terminal, file or pipe lacks a character."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors=PLAINER)
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
 
 
 @contextlib.contextmanager
@@ -80,5 +98,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (record, export, view, summary, formats, plugin):
+for command in (record, run, export, view, summary, formats, plugin):
     main.add_command(command)

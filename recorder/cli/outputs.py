@@ -3,6 +3,7 @@
 Everything is checked before a model runs, and what can be written is written, whatever else fails.
 """
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from recorder.cli.progress import waiting
 from recorder.cli.view_flags import view_flags
-from recorder.errors import RecorderError
+from recorder.errors import ExportError, RecorderError
 from recorder.events.stream import EventStream
 from recorder.graph.core import Graph
+from recorder.notebook import open_in_browser
 from recorder.plugins.exporting import export, save
 from recorder.plugins.manager import installed
 from recorder.plugins.options import parse_options
@@ -35,18 +38,34 @@ def output_flags(command: F) -> F:
                 "-o", "--output", "outputs", multiple=True, metavar="FILE",
                 help="The suffix picks the format. Repeatable.",
             ),
-            click.option("-f", "--format", "format_name", help="The format, whatever the suffix. Without -o: printed."),
+            click.option("-f", "--format", "format_name", metavar="NAME",
+                help="The format, whatever the suffix. Without -o: printed."),
             click.option(
                 "--option", "options", multiple=True, metavar="KEY=VALUE",
-                help="For each format that has it. Repeatable.",
+                help="For each format that has it; `recorder formats NAME` has them all. Repeatable.",
             ),
             *view_flags(),
-            click.option("--colour-by", metavar="WHAT", help="Colour calls by flops, time, parameters, gradient, ..."),
+            click.option(
+                "--colour-by", "--color-by", metavar="WHAT",
+                help="Colour calls by flops, time, parameters, gradient, ...",
+            ),
             click.option("--theme", metavar="NAME", help="How drawings look: light, dark, print or colour-blind."),
+            click.option(
+                "--open", is_flag=True, expose_value=False, callback=_open_later,
+                help="Open what was written, in the browser.",
+            ),
         )
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+OPEN = "recorder.open"
+"""Whether what is written is to be opened, among what a command knows of itself."""
+
+
+def _open_later(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[OPEN] = value
 
 
 class Target(NamedTuple):
@@ -66,13 +85,24 @@ class Target(NamedTuple):
             stream.save(self.path)
         elif self.path is None:
             result = export(graph(), self.format_name, **self.options)
-            if isinstance(result, str) and sys.stdout.isatty():
-                result = harmless(result)  # whatever reads a pipe gets it as it is
+            if sys.stdout.isatty():  # whatever reads a pipe gets it as it is
+                if isinstance(result, bytes):
+                    raise ExportError(_NO_BYTES)
+                result = harmless(result)
             click.echo(result.encode() if isinstance(result, str) else result, nl=False)
         else:
             save(graph(), self.path, self.format_name, **self.options)
         if self.path is not None:
             say(f"wrote {self.path} ({self.format_name or 'recording'})")
+            ctx = click.get_current_context(silent=True)
+            if ctx is not None and ctx.meta.get(OPEN) and not self.is_stream and not open_in_browser(self.path):
+                say(f"there is no browser to open it in: open {self.path.resolve().as_uri()} in yours")
+
+
+_NO_BYTES = "it is no text, which a terminal could show: write it into a file, with -o FILE"
+
+_BINARY = re.compile(r"image/(?!svg)|application/(pdf|octet-stream|x-.*)|audio/|video/")
+"""Media types that are no text."""
 
 
 def targets(
@@ -112,6 +142,8 @@ def targets(
             names.append(None)
         elif path is not None:
             names.append(plugins.for_file(path.name).name)
+    if None in paths and format_name and sys.stdout.isatty() and _BINARY.match(plugins.named(format_name).media_type):
+        raise click.UsageError(f"{format_name}: {_NO_BYTES}")
     parsed = iter(parse_options([plugins.named(name) for name in names if name is not None], texts))
     return [Target(path, name, {} if name is None else next(parsed)) for path, name in zip(paths, names)]
 
@@ -127,7 +159,8 @@ def write(
     failures = [failure] if failure else []
     for target in targets:
         try:
-            target.write(graph, stream)
+            with waiting(f"writing {target.path or target.format_name}"):
+                target.write(graph, stream)
         except BrokenPipeError:
             raise  # the reader has had enough: click ends in silence
         except (RecorderError, OSError) as error:

@@ -4,33 +4,45 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from recorder.cli.outputs import say
+from recorder.cli.progress import waiting
 from recorder.errors import describe_error
 
 if TYPE_CHECKING:
+    import torch
+
+    from recorder.cli.model_inputs import Inputs
     from recorder.recorder import Recorder
 
-__all__ = ["model_flags", "run_model"]
+__all__ = ["HowToRun", "model_flags", "run_model"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def model_flags(command: F) -> F:
-    """Give a command the flags that say how to run a model: the keyword arguments of `run_model`."""
+    """Give a command the flags that say how to run a model: the fields of `HowToRun`."""
     for option in reversed(
         (
             click.option(
-                "--input", "inputs", multiple=True, metavar="SHAPE[:DTYPE]",
-                help="Such as 1,3,224,224 or 1,16:int64. Repeatable.",
+                "--input", "inputs", multiple=True, metavar="[NAME=]VALUE",
+                help="What to call the model with: a SHAPE[:DTYPE][<BOUND] such as 1,3,224,224 or ids=1,16:int64<100; "
+                "[3,64,64; 3,80,80] is a list, {ids: 1,16:int64<100; mask: 1,16:bool} a dict; or JSON, such as "
+                """'mode="eval"', n:=3. Repeatable.""",
             ),
             click.option(
                 "--kwargs", default="{}", metavar="JSON", help="""What to make the model with: '{"num_classes": 10}'."""
             ),
+            click.option(
+                "--config", default="{}", metavar="JSON",
+                help="""Of transformers:NAME, what differs from the default: '{"hidden_size": 64}'.""",
+            ),
+            click.option("--device", metavar="NAME", help="Where to run: cpu, cuda, mps, or meta, without numbers."),
+            click.option("--dtype", metavar="NAME", help="Of the model and its inputs, such as bfloat16."),
             click.option("--train", is_flag=True, help="In training mode, with gradients. Else: eval mode, without."),
             click.option(
                 "--backward", is_flag=True, help="With gradients, and backward from the sum of what it returns."
@@ -45,45 +57,48 @@ def model_flags(command: F) -> F:
     return command
 
 
-def run_model(
-    name: str, *, inputs: Sequence[str], kwargs: str, train: bool, backward: bool, functions: bool, seed: int
-) -> "tuple[Recorder, str | None]":
+class HowToRun(NamedTuple):
+    """The values of `model_flags`."""
+
+    inputs: tuple[str, ...]
+    kwargs: str
+    config: str
+    device: str | None
+    dtype: str | None
+    train: bool
+    backward: bool
+    functions: bool
+    seed: int
+
+
+def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
     """Record a model, and say what went wrong with it, if anything did.
 
     Args:
-        name: ``package.module:factory``.
-        inputs: a shape each, with a dtype if it is not float32: ``1,16:int64``.
-        kwargs: a JSON object, what to call the factory with.
-        train: in training mode, and not in eval mode.
-        backward: with gradients, and backward.
-        functions: whether functions are recorded, or module calls alone.
-        seed: of torch's random numbers.
+        name: see `recorder.cli.find_model.find_model`.
+        how: what was asked for on the command line.
 
     Raises:
         click.UsageError: there is no such model, or it takes no such inputs.
     """
-    arguments = _json_object(kwargs)
-
-    import torch
-
-    from recorder.cli.find_model import check_call, find_model, make_input, total
-    from recorder.recorder import Recorder
-
+    arguments, config = _json_object("--kwargs", how.kwargs), _json_object("--config", how.config)
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, and a model may print
-        torch.manual_seed(seed)
-        tensors = [make_input(text) for text in inputs]
-        net = find_model(name, arguments).train(train)
-        check_call(net, tensors)
-        shown = ", ".join(inputs) or "no input"
-        say(f"recording {type(net).__name__} on {shown}" + (", forward and backward" if backward else ""))
+        with waiting("making the model"):
+            import torch
+
+            from recorder.cli.find_model import total
+            from recorder.recorder import Recorder
+
+            net, inputs, shown = _made(name, how, arguments, config)
+        say(f"recording {type(net).__name__} on {shown}" + (", forward and backward" if how.backward else ""))
         failure = None
         begin = time.perf_counter()
-        with torch.set_grad_enabled(train or backward):
-            run = Recorder(net, functions=functions)
+        with torch.set_grad_enabled(how.train or how.backward):
+            run = Recorder(net, functions=how.functions)
             try:
-                with run:
-                    result = net(*tensors)
-                    if backward:
+                with waiting("running the model"), run:
+                    result = net(*inputs.args, **inputs.kwargs)
+                    if how.backward:
                         total(result).backward()  # type: ignore[no-untyped-call]
             except Exception as error:
                 told = describe_error(error, first_line=True)
@@ -92,11 +107,65 @@ def run_model(
     return run, failure
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def _made(
+    name: str, how: HowToRun, arguments: dict[str, Any], config: dict[str, Any]
+) -> "tuple[torch.nn.Module, Inputs, str]":
+    """The model, what to call it with, and that in words."""
+    import torch
+
+    from recorder.cli.find_model import check_call, find_model
+    from recorder.cli.model_inputs import Making, dtype_of, inputs_of
+    from recorder.cli.model_sources import own_inputs
+
+    torch.manual_seed(how.seed)
+    device = _device(how.device)
+    dtype = None if how.dtype is None else dtype_of(how.dtype)
+    making = Making(device, dtype)
+    inputs = inputs_of(how.inputs, making)
+    try:
+        with torch.device("meta") if device == "meta" else contextlib.nullcontext():
+            net = find_model(name, arguments, config)
+    except click.UsageError:
+        if device != "meta":
+            raise
+        net = find_model(name, arguments, config)  # it cannot be made without numbers, but perhaps moved
+    try:
+        net = net.to(device, dtype).train(how.train)
+    except Exception as error:  # there is no room for it, or it is not of such numbers
+        where = " and ".join(part for part in (how.device, how.dtype) if part)
+        told = describe_error(error, first_line=True)
+        raise click.UsageError(f"{name} cannot be moved to {where}: {told}") from error
+    shown = ", ".join(how.inputs) or "no input"
+    if not how.inputs:
+        with contextlib.suppress(Exception):  # what it says of itself may be anything
+            inputs = own_inputs(net, making)
+        named = [*(("", tensor) for tensor in inputs.args), *((f"{name}=", t) for name, t in inputs.kwargs.items())]
+        shown = ", ".join(f"{name}{','.join(map(str, tensor.shape))}" for name, tensor in named) or shown
+    check_call(net, inputs)
+    return net, inputs, shown
+
+
+def _device(name: str | None) -> str | None:
+    import torch
+
+    if name is None:
+        return None
+    try:
+        device = str(torch.device(name))
+    except Exception as error:
+        raise click.UsageError(f"{name!r} is no device: write cpu, cuda, cuda:1, mps or meta") from error
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # an AssertionError where torch was built without it
+        raise click.UsageError(f"there is no {name} here: {describe_error(error, first_line=True)}") from error
+    return device
+
+
+def _json_object(flag: str, text: str) -> dict[str, Any]:
     try:
         arguments = json.loads(text)
     except ValueError as error:
-        raise click.UsageError(f"--kwargs {text!r} is no JSON: {error}") from error
+        raise click.UsageError(f"{flag} {text!r} is no JSON: {error}") from error
     if not isinstance(arguments, dict):
-        raise click.UsageError(f"""--kwargs {text!r} is no JSON object, such as '{{"num_classes": 10}}'""")
+        raise click.UsageError(f"""{flag} {text!r} is no JSON object, such as '{{"num_classes": 10}}'""")
     return arguments

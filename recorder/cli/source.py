@@ -5,17 +5,18 @@ from pathlib import Path
 import click
 
 from recorder.assembly.assembler import assemble
+from recorder.cli.outputs import STREAM_SUFFIX
+from recorder.cli.progress import waiting
+from recorder.cli.run_model import HowToRun, run_model
 from recorder.events.stream import EventStream
 from recorder.graph.core import Graph
 from recorder.graph.document import loads
 from recorder.plugins.manager import installed
 
-__all__ = ["GRAPH_SUFFIX", "load", "source_argument"]
+__all__ = ["GRAPH_SUFFIX", "load", "load_or_run"]
 
 GRAPH_SUFFIX = ".json"
 """A file with this ending holds a whole graph, and any other a recording."""
-
-source_argument = click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 def load(source: Path) -> tuple[Graph, EventStream]:
@@ -24,9 +25,27 @@ def load(source: Path) -> tuple[Graph, EventStream]:
     Raises:
         StreamError: the file cannot be read.
     """
-    if source.suffix == GRAPH_SUFFIX:
-        return loads(source.read_bytes()), EventStream()
-    stream = EventStream.load(source)
-    graph = assemble(stream)
-    installed().annotate(graph)
-    return graph, stream
+    with waiting(f"reading {source}"):
+        if source.suffix == GRAPH_SUFFIX:
+            return loads(source.read_bytes()), EventStream()
+        stream = EventStream.load(source)
+        graph = assemble(stream)
+        installed().annotate(graph)
+        return graph, stream
+
+
+def load_or_run(source: str, how: HowToRun) -> tuple[Graph, str | None]:
+    """The graph in a file, or that of a model that is run once, and what went wrong with that.
+
+    Raises:
+        click.UsageError: there is no such file or model.
+        StreamError: the file cannot be read.
+    """
+    if source.endswith(".py") or not (source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX)) or Path(source).is_file()):
+        run, failure = run_model(source, how)
+        return run.graph, failure
+    if how.inputs:
+        raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
+    if not Path(source).is_file():
+        raise click.UsageError(f"there is no file {source}")
+    return load(Path(source))[0], None

@@ -1,15 +1,15 @@
 """``recorder summary``: a table of module calls."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from recorder.cli.outputs import STREAM_SUFFIX
-from recorder.cli.run_model import model_flags, run_model
-from recorder.cli.source import GRAPH_SUFFIX, load
+from recorder.cli.run_model import HowToRun, model_flags
+from recorder.cli.source import load_or_run
 from recorder.summary import Summary
+from recorder.summary.formats import as_text
+from recorder.terminal import encoding_of
 
 __all__ = ["print_summary", "summary"]
 
@@ -19,38 +19,40 @@ __all__ = ["print_summary", "summary"]
 @click.option("--depth", type=click.IntRange(0), help="Show calls down to this depth alone, 0 for the outermost.")
 @click.option("--columns", metavar="NAMES", help="Separated by commas, or 'all'.")
 @click.option("--rows-of-functions", is_flag=True, help="Show calls of functions too.")
+@click.option("--fold", is_flag=True, help="Show calls that repeat once, as × 12; totals count every one.")
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["text", "markdown", "csv"]),
+    type=click.Choice(["text", "markdown", "csv", "json"], case_sensitive=False),
     default="text",
     show_default=True,
     help="How to print it.",
 )
 @model_flags
 def summary(
-    source: str, depth: int | None, columns: str | None, rows_of_functions: bool, form: str, **how_to_run: Any
+    source: str,
+    depth: int | None,
+    columns: str | None,
+    rows_of_functions: bool,
+    fold: bool,
+    form: str,
+    **how_to_run: Any,
 ) -> None:
     """Print a table of module calls with parameters, FLOPs and times.
 
     SOURCE is a recording (.jsonl), a graph (.json), or a model to run once, as for `recorder record`.
     """
-    failure = None
-    if source.endswith((STREAM_SUFFIX, GRAPH_SUFFIX)):
-        if how_to_run["inputs"]:
-            raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
-        if not Path(source).is_file():
-            raise click.UsageError(f"there is no file {source}")
-        graph, _ = load(Path(source))
-    else:
-        run, failure = run_model(source, **how_to_run)
-        graph = run.graph
+    graph, failure = load_or_run(source, HowToRun(**how_to_run))
     chosen = columns if columns in (None, "all") else columns.split(",")
-    table = Summary(graph, depth, columns=chosen, functions=rows_of_functions)
+    table = Summary(graph, depth, columns=chosen, functions=rows_of_functions, fold=fold)
     if form == "text":
         print_summary(table)
     else:
-        click.echo(table.to_markdown() if form == "markdown" else table.to_csv(), nl=False)
+        written = {"markdown": table.to_markdown, "csv": table.to_csv, "json": table.to_json}
+        text, encoding = written[form](), encoding_of(sys.stdout)
+        # In Markdown a line of the tree that was written plainer would end the cell.
+        lacking = "xmlcharrefreplace" if form == "markdown" else "backslashreplace"
+        click.echo(text.encode(encoding, lacking).decode(encoding), nl=False)
     if failure:
         raise click.ClickException(failure)
 
@@ -62,4 +64,4 @@ def print_summary(table: Summary) -> None:
     if sys.stdout.isatty():
         Console(highlight=False).print(table)
     else:
-        click.echo(table.to_text(), nl=False)
+        click.echo(as_text(table, None, encoding_of(sys.stdout)), nl=False)

@@ -1,31 +1,36 @@
-"""``recorder view``: look at what was recorded before, as a page in the browser."""
+"""``recorder view``: look at what was recorded before, or at a model, as a page in the browser."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from recorder.cli.browser import open_in_browser, page_beside
+from recorder.cli.browser import page_beside
 from recorder.cli.outputs import say, targets, write
-from recorder.cli.source import load, source_argument
+from recorder.cli.run_model import HowToRun, model_flags
+from recorder.cli.source import load_or_run
 from recorder.events.stream import EventStream
+from recorder.notebook import open_in_browser
 
 __all__ = ["view"]
 
 
 @click.command()
-@source_argument
+@click.argument("source")
 @click.option("-o", "--output", metavar="FILE", help="Where the page goes. Else: beside SOURCE, ending in .html.")
-@click.option("--browser/--no-browser", default=True, help="Open the page, or only write it.")
+@click.option("--open/--no-open", "--browser/--no-browser", "opened", default=True, help="Open it, or only write it.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the format html. Repeatable.")
-def view(source: Path, output: str | None, browser: bool, options: tuple[str, ...]) -> None:
-    """Look at what was recorded before, as a page in the browser.
+@model_flags
+def view(source: str, output: str | None, opened: bool, options: tuple[str, ...], **how: Any) -> None:
+    """Look at a recording, or at a model, as a page in the browser.
 
-    SOURCE is a recording (.jsonl), or a whole graph as the json format writes it (.json). Nothing is sent anywhere: the
-    page is one file, and works without a network.
+    SOURCE is a recording (.jsonl), a whole graph as the json format writes it (.json), or a model to run once, as for
+    `recorder record`, whose page goes into the current folder. Nothing is sent anywhere: the page is one file, and
+    works without a network.
     """
-    page = Path(output) if output else page_beside(source)
+    page = Path(output) if output else page_beside(Path(source.rpartition(":")[2] if ":" in source else source))
     (target,) = targets([str(page)], "html", options, {})
-    graph, _ = load(source)
-    write([target], lambda: graph, EventStream())
-    if browser and not open_in_browser(page):
+    graph, failure = load_or_run(source, HowToRun(**how))
+    write([target], lambda: graph, EventStream(), failure)
+    if opened and not open_in_browser(page):
         say(f"there is no browser to open it in: open {page.resolve().as_uri()} in yours")

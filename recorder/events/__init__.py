@@ -10,9 +10,12 @@ the times. Times are nanoseconds since the recorder was entered.
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Measured      what is in a tensor
+    Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from recorder.events.types import (
@@ -25,7 +28,10 @@ from recorder.events.types import (
     Grad,
     GradStats,
     Header,
+    Held,
+    Holdings,
     Leave,
+    Measured,
     Member,
     Members,
     Module,
@@ -34,6 +40,8 @@ from recorder.events.types import (
     ParameterGrad,
     Tensor,
     TensorMeta,
+    Uncalled,
+    ValueStats,
 )
 
 __all__ = [
@@ -46,7 +54,10 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Held",
+    "Holdings",
     "Leave",
+    "Measured",
     "Member",
     "Members",
     "Module",
@@ -55,4 +66,6 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
+    "ValueStats",
 ]

@@ -10,7 +10,10 @@ from recorder.events.types import (
     Enter,
     Event,
     Grad,
+    Held,
+    Holdings,
     Leave,
+    Measured,
     Members,
     Module,
     Op,
@@ -50,11 +53,14 @@ class Parts:
         self._modules: dict[int, Module] = {}
         self._replaced: dict[int, Members] = {}
         self._held: dict[int, Tensor] = {}
+        self._not_finite: Held | None = None
+        self._measured: dict[int, Measured] = {}
         self._metas: dict[int, TensorMeta] = {}
         self._known: set[int] = set()
         self._part_of_call: dict[int, int] = {}
         self._part_of_pass: dict[int, int] = {}
         self._part_of_held: dict[int, int] = {}
+        self._holdings: Holdings | None = None
 
     def __iter__(self) -> Iterator[list[Event]]:
         """The events of each part that is kept."""
@@ -76,17 +82,24 @@ class Parts:
                     tensors.add(event.tensor)
                 elif isinstance(event, Op):
                     tensors.update(output.tensor for output in event.outputs)
+                elif isinstance(event, Holdings):
+                    continue
                 yield event
+        if self._holdings is not None:
+            yield self._holdings
 
     def forget(self, tensors: Container[int], modules: Container[int]) -> None:
         """Forget what no later event can speak of: all tensors and modules but these."""
         _keep_only(self._held, tensors)
         _keep_only(self._metas, tensors)
+        _keep_only(self._measured, tensors)
         _keep_only(self._part_of_held, tensors)
         _keep_only(self._modules, modules)
         gone = [key for key, members in self._replaced.items() if any(n not in tensors for n in _used(members))]
         for key in gone:
             del self._replaced[key]
+        if self._not_finite is not None and any(tensor not in tensors for tensor in _used(self._not_finite)):
+            self._not_finite = None  # the next one says all that is still to be said
 
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
@@ -103,20 +116,31 @@ class Parts:
             at = self._part_of_pass.get(event.backward, self._last)
             self._put(max(at, self._part_of_held.get(event.tensor, 0)), event)
             return
+        if isinstance(event, Holdings):  # it is of the whole recording
+            self._holdings = event
+            for part in self._parts:
+                part.append(event)
+            return
         told: tuple[Event, ...] = (event,)
         if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):
-            told = (*self._replaced.values(), event)
+            told = (*self._replaced.values(), *(() if self._not_finite is None else (self._not_finite,)), event)
         part = self._parts[-1]
         for one in told:
             for tensor in _used(one):
                 if tensor not in self._known:
                     self._known.add(tensor)
                     part.append(Tensor(tensor, self._metas[tensor]))
+                    if tensor in self._measured:
+                        part.append(self._measured[tensor])
             part.append(one)
         if isinstance(event, Module):
             self._modules[event.module] = event
         elif isinstance(event, Members):
             self._replaced[event.module] = event
+        elif isinstance(event, Measured):
+            self._measured[event.tensor] = event
+        elif isinstance(event, Held):
+            self._not_finite = event
         elif isinstance(event, Tensor):
             self._known.add(event.tensor)
             self._metas[event.tensor] = event.meta
@@ -170,8 +194,10 @@ def _used(event: Event) -> Iterator[int]:
         yield from event.outputs
     elif isinstance(event, Members):
         yield from event.tensors
-    elif isinstance(event, BackwardStart):
+    elif isinstance(event, Measured | BackwardStart):
         yield event.tensor
+    elif isinstance(event, Held):
+        yield from (*event.nan, *event.inf, *event.unknown)
     elif isinstance(event, Derived):
         yield event.tensor
         yield from event.sources

@@ -29,7 +29,11 @@ class Store(Protocol):
     """Whether it takes events at all."""
 
     def begin(self, header: Header) -> None:
-        """The recorder is entered, for the first time or again."""
+        """The recorder is entered, for the first time or again.
+
+        Raises:
+            StreamFileError: there is no writing where the events are to go.
+        """
 
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
@@ -102,8 +106,8 @@ class LastParts:
 class InFile:
     """A file that is whole after each batch of events, so that it can be read while it grows, and after a crash.
 
-    What goes wrong with the file ends the stream with one warning: it is never the run's problem. What was written
-    until then can be read.
+    A file that cannot be written is refused before the run. What goes wrong with it later ends the stream with one
+    warning: it is never the run's problem. What was written until then can be read.
     """
 
     live = True
@@ -118,16 +122,24 @@ class InFile:
     def begin(self, header: Header) -> None:
         if not self.open:
             return
+        if not self._begun:
+            self._create(header)
         try:
-            if not self._begun:
-                if self._path.exists() and not os.access(self._path, os.W_OK):
-                    raise PermissionError(errno.EACCES, "the file is read-only")
-                streamed = msgspec.structs.replace(header, meta={**header.meta, STREAMED: True})
-                write_atomically(self._path, [encode_header(streamed)])
-                self._begun, self._header = True, header
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             self._fail(error)
+
+    def _create(self, header: Header) -> None:
+        streamed = msgspec.structs.replace(header, meta={**header.meta, STREAMED: True})
+        try:
+            if self._path.exists() and not os.access(self._path, os.W_OK):
+                raise PermissionError(errno.EACCES, "the file is read-only")
+            write_atomically(self._path, [encode_header(streamed)])
+        except OSError as error:
+            raise StreamFileError(
+                f"stream={str(self._path)!r} cannot be written: {_advice(self._path, error)}"
+            ) from error
+        self._begun, self._header = True, header
 
     def extend(self, events: Iterable[Event]) -> None:
         self._write(encode_events(events))
@@ -180,3 +192,15 @@ class InFile:
         if file is not None:
             with suppress(OSError):  # a full disk may say so only now: the file lacks its end then, or nothing
                 file.close()
+
+
+class StreamFileError(StreamError, OSError):
+    """The file of a stream cannot be written; says what to do."""
+
+
+def _advice(path: Path, error: OSError) -> str:
+    if path.is_dir():
+        return "it is a folder; name a file in it"
+    if not path.parent.is_dir():
+        return f"there is no folder {str(path.parent)!r}; make it first"
+    return f"{error.strerror or error}; name another file, or make it writable"

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 import msgspec
 
-from recorder.errors import StreamError
+from recorder.errors import StreamError, why_unreadable
 from recorder.events.split import Parts
 from recorder.events.types import SCHEMA_VERSION, Event, Header
 from recorder.files import write_atomically
@@ -218,7 +218,7 @@ def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number
     try:
         return decoder.decode(line)
     except _UNREADABLE as error:
-        raise StreamError(f"{path}, line {number}: {error}") from error
+        raise StreamError(f"{path}, line {number}: {why_unreadable(error)}") from error
 
 
 def encode_header(header: Header) -> bytes:

@@ -10,9 +10,12 @@ the times. Times are nanoseconds since the recorder was entered.
     Enter, Leave  a call of a module that may hold other calls
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
+    Measured      what is in a tensor
+    Held          which parameters and buffers are not finite
     Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
+    Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from typing import Any, Literal
@@ -31,7 +34,10 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
+    "Held",
+    "Holdings",
     "Leave",
+    "Measured",
     "Member",
     "Members",
     "Module",
@@ -40,6 +46,8 @@ __all__ = [
     "ParameterGrad",
     "Tensor",
     "TensorMeta",
+    "Uncalled",
+    "ValueStats",
 ]
 
 SCHEMA_VERSION = 1
@@ -187,6 +195,37 @@ class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     sources: tuple[Int64, ...]
 
 
+class ValueStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What is in a value of forward. ``norm`` (the 2-norm), ``largest`` magnitude and ``mean`` are over its finite
+    elements, 0 if there is none; ``nan`` and ``inf`` count the others; ``zeros`` is the share of zeros among all
+    elements, from 0 to 1. Of a complex tensor all of this is said of the magnitudes.
+    """
+
+    norm: float
+    largest: float
+    mean: float
+    nan: Int64 = 0
+    inf: Int64 = 0
+    zeros: float = 0.0
+
+
+class Measured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="measured"):
+    """What is in a tensor now: right after the call that made or wrote it, or before the one that is given it."""
+
+    tensor: Int64
+    stats: ValueStats
+
+
+class Held(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
+    """Which parameters and buffers of modules are not finite from here on: with NaN, with Inf and no NaN; and of which
+    nothing can be known. All others are finite.
+    """
+
+    nan: tuple[Int64, ...] = ()
+    inf: tuple[Int64, ...] = ()
+    unknown: tuple[Int64, ...] = ()
+
+
 class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is in a gradient. ``norm`` (the 2-norm) and ``largest`` magnitude are over its finite elements; ``nan`` and
     ``inf`` count the others; ``zeros`` is the share of zeros among all elements, from 0 to 1.
@@ -243,7 +282,46 @@ class BackwardStart(
     stats: GradStats | None = None
 
 
-Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Grad | ParameterGrad | BackwardStart
+class Uncalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A module of which no call was recorded, nor of anything in it. ``tensors`` are the parameters and buffers."""
+
+    fqn: str
+    op_type: str
+    tensors: tuple[Int64, ...] = ()
+
+
+class Holdings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="holdings"):
+    """A block of the recorder's ends. What is said last counts, for all of the recording.
+
+    ``modules`` are those of the called modules that are parts of a recorded model. ``parameters`` are those of the
+    models, and what else these held when the block began. Other modules and parameters are not registered. ``uncalled``
+    are the outermost modules without a call. ``unseen`` says that what requires a gradient may have been made of
+    these where the recording did not look; ``nothing``, why nothing was recorded. A part of a recording may lack some
+    of the tensors and modules.
+    """
+
+    modules: tuple[Int64, ...] = ()
+    parameters: tuple[Int64, ...] = ()
+    uncalled: tuple[Uncalled, ...] = ()
+    unseen: bool = False
+    nothing: str | None = None
+
+
+Event = (
+    Module
+    | Members
+    | Tensor
+    | Enter
+    | Leave
+    | Op
+    | Derived
+    | Measured
+    | Held
+    | Grad
+    | ParameterGrad
+    | BackwardStart
+    | Holdings
+)
 """Any record of a stream."""
 
 

@@ -7,18 +7,18 @@ A `Graph` owns its nodes in execution order. Dataflow is held once, in `Node.inp
 What a graph says by the help of what stands above it, it asks of the package's face, `recorder`, when it is asked.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from recorder.errors import GraphError
 from recorder.gc_pause import collector_held_back
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import GradientReport
+    from recorder.analysis.value_report import ValueReport
     from recorder.views.steps import Origin
 
 __all__ = ["Edge", "Graph", "Metrics", "Node", "NodeKind", "Role", "Scope", "Shown", "Value"]
@@ -256,6 +256,15 @@ class Graph:
 
         return gradient_report(self)
 
+    def value_report(self) -> "ValueReport":
+        """Where forward first made a NaN or Inf, and what is dead or saturated.
+
+        Works on a recording with ``Recorder(net, values="stats")``; what that cannot tell, the report says.
+        """
+        from recorder import value_report
+
+        return value_report(self)
+
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes, {len(self.scopes)} scopes>"
 
@@ -272,129 +281,8 @@ class Graph:
         Raises:
             GraphError: lists every contradiction found.
         """
-        values = [*self.values(), *self.values_of_calls()]
-        problems = [
-            *_lint_calls(self),
-            *_lint_names(self, values),
-            *_lint_scopes(self),
-            *_lint_dataflow(self, values),
-            *_lint_values(self, values),
-        ]
+        from recorder import problems_in
+
+        problems = problems_in(self)
         if problems:
             raise GraphError(problems)
-
-
-def _lint_names(graph: Graph, values: list[Value]) -> Iterator[str]:
-    for kind, names in (
-        ("nodes", [n.name for n in graph.nodes]),
-        ("values", [v.name for v in values]),
-        ("scopes", [s.name for s in graph.scopes]),
-    ):
-        if len(set(names)) == len(names):
-            continue
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                yield f"two {kind} are named {name!r}"
-            seen.add(name)
-    kinds = get_args(NodeKind)
-    for node in graph.nodes:
-        if node.kind not in kinds:
-            yield f"node {node.name!r} is of unknown kind {node.kind!r}"
-        if node.kind == "module" and (node.fqn is None or node.call is None):
-            yield f"module node {node.name!r} lacks fqn or call"
-        if node.kind != "module" and (node.fqn is not None or node.call is not None):
-            yield f"{node.kind} node {node.name!r} has the fqn or call of a module"
-
-
-def _lint_calls(graph: Graph) -> Iterator[str]:
-    for kind, places in (("graph", [graph]), ("scope", graph.scopes), ("node", graph.nodes)):
-        for place in places:
-            if isinstance(place, Node) and place.kind != "module":
-                if place.input_names or place.output_names:
-                    yield f"{place.kind} node {place.name!r} has names of inputs or outputs, as only modules have"
-                continue
-            for what in ("inputs", "outputs"):
-                values, names = getattr(place, what), getattr(place, f"{what[:-1]}_names")
-                if len(values) != len(names) and (names or not isinstance(place, Node)):
-                    yield f"{kind} {place.name!r} has {len(values)} {what} and {len(names)} names for them"
-
-
-def _lint_scopes(graph: Graph) -> Iterator[str]:
-    seen: set[int] = set()
-    for scope in graph.scopes:
-        if scope.parent is not None and id(scope.parent) not in seen:
-            yield f"scope {scope.name!r} does not stand after its parent {scope.parent.name!r}"
-            return  # the parents may go in a circle, and what follows walks up
-        seen.add(id(scope))
-    left: set[int] = set()
-    open_scopes: dict[int, Scope] = {}  # around the node before, the outermost first
-    previous: Scope | None = None
-    for node in graph.nodes:
-        if node.scope is not None and id(node.scope) not in seen:
-            yield f"node {node.name!r} is in scope {node.scope.name!r}, which the graph lacks"
-        elif node.scope is not previous:
-            previous = node.scope
-            entered: list[Scope] = []
-            common = node.scope
-            while common is not None and id(common) not in open_scopes:
-                entered.append(common)
-                common = common.parent
-            while open_scopes and (common is None or next(reversed(open_scopes)) != id(common)):
-                left.add(open_scopes.popitem()[0])
-            for scope in reversed(entered):
-                if id(scope) in left:
-                    yield f"scope {scope.name!r} goes on at node {node.name!r} after it was left"
-                    left.discard(id(scope))  # said once
-                open_scopes[id(scope)] = scope
-
-
-def _lint_dataflow(graph: Graph, values: list[Value]) -> Iterator[str]:
-    # One pass in execution order shows both that the order is topological and that there is no cycle.
-    order = {id(node): i for i, node in enumerate(graph.nodes)}
-    outputs_of: dict[int, Node] = {}
-    uses: defaultdict[int, list[tuple[Node, int]]] = defaultdict(list)
-    for i, node in enumerate(graph.nodes):
-        for position, value in enumerate(node.inputs):
-            uses[id(value)].append((node, position))
-            if value.producer is None:
-                continue
-            if id(value.producer) not in order:
-                yield f"{node.name!r} uses {value.name!r}, whose producer {value.producer.name!r} is not in the graph"
-            elif order[id(value.producer)] >= i:
-                yield f"{node.name!r} uses {value.name!r} before {value.producer.name!r} has made it"
-        for value in node.outputs:
-            if id(value) in outputs_of:
-                yield f"{value.name!r} is made twice, by {outputs_of[id(value)].name!r} and {node.name!r}"
-            outputs_of[id(value)] = node
-            if value.producer is not node:
-                yield f"{node.name!r} makes {value.name!r}, whose producer says otherwise"
-
-    def in_order(uses: list[tuple[Node, int]]) -> list[tuple[int, int]]:
-        return sorted((order.get(id(node), -1), position) for node, position in uses)
-
-    for value in values:
-        found = uses.get(id(value), [])
-        if value.uses != found and in_order(value.uses) != in_order(found):
-            yield f"the uses of {value.name!r} are not the inputs that it is"
-        if value.producer is not None and id(value) not in outputs_of:
-            yield f"{value.name!r} names a producer that does not make it"
-
-
-def _lint_values(graph: Graph, values: list[Value]) -> Iterator[str]:
-    roles = get_args(Role)
-    for value in values:
-        if value.role not in roles:
-            yield f"value {value.name!r} has unknown role {value.role!r}"
-        if not value.dtype or not value.device:
-            yield f"value {value.name!r} lacks dtype or device"
-        if not isinstance(value.shape, tuple) or not all(isinstance(size, int) and size >= -1 for size in value.shape):
-            yield f"value {value.name!r} has the impossible shape {value.shape!r}"
-        if value.producer is not None and value.role != "activation":
-            yield f"{value.name!r} is made by {value.producer.name!r} and yet a {value.role}"
-    for value in graph.inputs:
-        if value.role not in ("input", "parameter", "buffer", "activation"):
-            yield f"the graph's input {value.name!r} has the role {value.role}"
-    for value in graph.initializers:
-        if value.role not in ("parameter", "buffer"):
-            yield f"the initializer {value.name!r} has the role {value.role}"

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from recorder.errors import GraphError, StreamError
+from recorder.errors import GraphError, StreamError, why_unreadable
 from recorder.figures import meta_of
 from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
@@ -341,4 +341,4 @@ def _why_unreadable(data: bytes | str, error: Exception) -> str:
             f"a graph document of schema version {version}, and this version of graph-recorder reads {SCHEMA_VERSION}: "
             "export it again, or read it with the version that wrote it"
         )
-    return f"not a graph document: {error}"
+    return f"not a graph document: {why_unreadable(error)}"

@@ -5,7 +5,7 @@ take what stands there for what `recorder.assembly.backward_marks` and `recorder
 for its metrics. A document can say something else.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -38,6 +38,21 @@ class _Caption(msgspec.Struct):
             raise ValueError("of norm, largest, nan, inf and zeros some are missing")
 
 
+class _Stats(msgspec.Struct):
+    """``meta["stats"]`` of a value."""
+
+    norm: float
+    largest: float
+    mean: float
+    nan: Int64
+    inf: Int64
+    zeros: float
+
+
+_Given = dict[Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")], Literal["finite", "nan", "inf", "unknown"]]
+"""``meta["given"]`` of a node: what its inputs were that their values do not say."""
+
+
 class _AtCall(msgspec.Struct):
     """``meta["backward"]`` of a node or scope."""
 
@@ -67,8 +82,8 @@ class _Start(_Caption, kw_only=True):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``metrics``, ``collapsed``,
-    ``source`` and those of `fold`.
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
+    ``metrics``, ``collapsed``, ``source`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -95,6 +110,7 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "collapsed", _Count)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
+            check("node", node.name, node.meta, "given", _Given)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
@@ -105,5 +121,6 @@ def check_told(graph: Graph) -> None:
         if value.meta:
             check("value", value.name, value.meta, "backward", _AtParameter)
             check("value", value.name, value.meta, "repeats", _Repeats)
+            check("value", value.name, value.meta, "stats", _Stats)
     if problems:
         raise GraphError(problems)

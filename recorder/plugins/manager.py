@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from recorder.errors import FormatError, PluginError, RecorderError, describe_error
+from recorder.errors import FormatError, PluginError, RecorderError, describe_error, did_you_mean
 from recorder.events.types import Event
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph
@@ -137,14 +137,19 @@ class Plugins:
         ]
 
     def named(self, name: str) -> Exporter:
-        """The exporter of that name.
+        """The exporter of that name, in upper or lower case.
 
         Raises:
-            FormatError: there is none; lists what there is.
+            FormatError: there is none; says what there is that is called alike, or all that there is.
         """
-        if name not in self._exporters:
-            raise FormatError(f"there is no format {name!r}; installed are: {self._listed(self._exporters)}")
-        return self._exporters[name][0]
+        if name in self._exporters:
+            return self._exporters[name][0]
+        for other, (exporter, _) in self._exporters.items():
+            if other.lower() == name.lower():
+                return exporter
+        near = did_you_mean(name.lower(), self._exporters)
+        told = near + self._missing() if near else f"; installed are: {self._listed(self._exporters)}"
+        raise FormatError(f"there is no format {name!r}{told}")
 
     def for_file(self, file_name: str) -> Exporter:
         """The exporter whose suffix ends this file name; the longest one wins, so ``.onnx.json`` beats ``.json``.
@@ -154,15 +159,18 @@ class Plugins:
         """
         fitting = [suffix for suffix in self._by_suffix if file_name.lower().endswith(suffix)]
         if not fitting:
-            raise FormatError(
-                f"no installed format writes {file_name!r}; known suffixes are: {self._listed(self._by_suffix)}"
-            )
+            ending = f".{file_name.lower().rpartition('.')[2]}"
+            near = did_you_mean(ending, self._by_suffix)
+            told = near + self._missing() if near else f"; known suffixes are: {self._listed(self._by_suffix)}"
+            raise FormatError(f"no installed format writes {file_name!r}{told}")
         return self._by_suffix[max(fitting, key=len)]
 
     def _listed(self, names: Iterable[str]) -> str:
         """What there is, and, since that is what people ask next, what there could have been."""
-        left_out = "".join(f"; left out is the plugin {name!r}: {why}" for name, why in self._left_out.items())
-        return (", ".join(sorted(names)) or "none") + left_out
+        return (", ".join(sorted(names)) or "none") + self._missing()
+
+    def _missing(self) -> str:
+        return "".join(f"; left out is the plugin {name!r}: {why}" for name, why in self._left_out.items())
 
     def export(self, exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> str | bytes:
         """Run one exporter on the view that the options ask for, after checking them.

@@ -4,16 +4,18 @@ What all have chooses the view of the graph that an exporter is given, so that n
 that declares an option of such a name itself gets it, and does with it what it likes.
 """
 
+import contextlib
 import inspect
 import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import msgspec
 
-from recorder.errors import OptionError
+from recorder.errors import OptionError, did_you_mean
 from recorder.graph.core import Graph
 from recorder.plugins.hookspecs import Exporter
 from recorder.views.view_options import arranged
@@ -23,7 +25,7 @@ __all__ = ["VIEW_OPTIONS", "Option", "options_of", "parse_options", "viewed"]
 
 class Option(typing.NamedTuple):
     """One option of an exporter. ``type`` is its annotation, Any where there is none that can be evaluated; ``about``
-    is what the documentation says of an option that every format has.
+    is what the documentation says of it.
     """
 
     name: str
@@ -55,14 +57,18 @@ class Option(typing.NamedTuple):
                 return _parse(text, kind)
             except msgspec.ValidationError:
                 continue
-        raise OptionError(f"the option {self.describe()} cannot be {text!r}")
+        words = [
+            str(word) for kind in self.parts if typing.get_origin(kind) is typing.Literal for word in kind.__args__
+        ]
+        raise OptionError(f"the option {self.describe()} cannot be {text!r}{did_you_mean(text, words)}")
 
 
 def options_of(exporter: Exporter) -> tuple[Option, ...]:
-    """What an exporter takes besides the graph, read off its signature."""
+    """What an exporter takes besides the graph, read off its signature, and what its documentation says of it."""
     names = getattr(exporter.export, "__globals__", {})
+    told = _about(exporter)
     return tuple(
-        Option(p.name, _evaluated(p.annotation, names), p.default)
+        Option(p.name, _evaluated(p.annotation, names), p.default, told.get(p.name, ""))
         for p in list(inspect.signature(exporter.export).parameters.values())[1:]
         if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     )
@@ -82,15 +88,29 @@ def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
 
 def _of_views() -> tuple[Option, ...]:
     parameters = inspect.signature(arranged).parameters.values()
-    told = _arguments_in(inspect.getdoc(arranged) or "")
+    told = _arguments_in(inspect.getdoc(arranged) or "", "Args:")
     return tuple(
         Option(p.name, p.annotation, p.default, told.get(p.name, "")) for p in parameters if p.kind is p.KEYWORD_ONLY
     )
 
 
-def _arguments_in(documentation: str) -> dict[str, str]:
-    """What a docstring says under ``Args:``, by the argument's name, each without line ends."""
-    section = documentation.partition("\nArgs:\n")[2].partition("\n\n")[0]
+def _about(exporter: Exporter) -> dict[str, str]:
+    """What is said of options under ``Args:`` of ``export``, and under ``Options of `export`:`` of its class; if that
+    refers to another class, ``those of `package.module.Class```, what is said there, too.
+    """
+    documentation = inspect.getdoc(type(exporter)) or ""
+    told: dict[str, str] = {}
+    if found := re.search(r"^Options of `export`: those of `([\w.]+)\.(\w+)`", documentation, re.MULTILINE):
+        with contextlib.suppress(Exception):  # a plugin may refer to what is not there
+            told |= _about(getattr(import_module(found[1]), found[2])())
+    told |= _arguments_in(documentation, "Options of `export`:.*")
+    return told | _arguments_in(inspect.getdoc(exporter.export) or "", "Args:")
+
+
+def _arguments_in(documentation: str, heading: str) -> dict[str, str]:
+    """What a docstring says below a heading, by the argument's name, each without line ends."""
+    begin = re.search(rf"(?:^|\n){heading}\n", documentation)
+    section = "" if begin is None else documentation[begin.end() :].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
@@ -106,6 +126,7 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
         OptionError: an option is unknown or of the wrong type, or there is no such view.
     """
     known = _known(exporter)
+    options = _renamed(options, known)
     for name, value in options.items():
         if name not in known:
             raise OptionError(_unknown(exporter, name))
@@ -130,6 +151,7 @@ def parse_options(exporters: Sequence[Exporter], texts: Mapping[str, str]) -> li
         OptionError: no exporter takes an option, or its text does not fit; lists what each takes.
     """
     known = list(map(_known, exporters))
+    texts = _renamed(texts, {name: option for options in known for name, option in options.items()})
     for name in texts:
         if not any(name in options for options in known):
             told = dict.fromkeys(_unknown(exporter, name) for exporter in exporters)
@@ -142,14 +164,34 @@ def _known(exporter: Exporter) -> dict[str, Option]:
 
 
 def _unknown(exporter: Exporter, name: str) -> str:
-    own = options_of(exporter)
-    takes = "; ".join(option.describe() for option in own) or "none"
-    names = {option.name for option in own}
-    others = "; ".join(option.describe() for option in VIEW_OPTIONS if option.name not in names)
-    return (
-        f"the format {exporter.name!r} has no option {name!r}; its options are: {takes}; "
-        f"and those of every format: {others}"
-    )
+    known = _known(exporter)
+    near = did_you_mean(name, known)
+    options = options_of(exporter)
+    few = "; ".join(option.describe() for option in options) if len(options) <= _FEW else ""
+    own = few or ", ".join(option.name for option in options) or "none"
+    told = near or f"; its options are: {own}; and those of every format: {', '.join(_of_all(exporter))}"
+    return f"the format {exporter.name!r} has no option {name!r}{told}"
+
+
+_FEW = 3
+"""So many options are told with their types in a message."""
+
+
+def _of_all(exporter: Exporter) -> list[str]:
+    own = {option.name for option in options_of(exporter)}
+    return [option.name for option in VIEW_OPTIONS if option.name not in own]
+
+
+def _renamed(options: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
+    """Options by their names as they are spelt here: ``color_by`` is ``colour_by``."""
+    renamed: dict[str, Any] = {}
+    for name, value in options.items():
+        ours = name.replace("color", "colour")
+        ours = ours if ours in known and name not in known else name
+        if ours in renamed:
+            raise OptionError(f"the option {ours!r} is given twice, in two spellings")
+        renamed[ours] = value
+    return renamed
 
 
 def _written(kind: Any) -> str:

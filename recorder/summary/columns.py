@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recorder.figures import FIGURES, share_in_words
+from recorder.figures import (
+    FIGURES,
+    Figure,
+    at_least,
+    made_largest,
+    made_norm,
+    made_not_finite,
+    made_zeros,
+    share_in_words,
+)  # fmt: skip
 from recorder.graph.core import Metrics, Value
 from recorder.summary.rows import Row
 
@@ -15,7 +24,8 @@ _SHAPES = 3
 
 class Column(NamedTuple):
     """``value`` of a row, given the metrics of the whole graph, is a JSON value, or None for what is not known;
-    ``words`` says it to a reader. ``needed`` columns are shown by default even if they are empty.
+    ``words`` says it to a reader. ``needed`` columns are shown by default even if they are empty. ``figure`` is what
+    the column is of, if that may be a lower bound.
     """
 
     name: str
@@ -24,6 +34,12 @@ class Column(NamedTuple):
     words: Callable[[Any], str] = str
     number: bool = False
     needed: bool = False
+    figure: Figure | None = None
+
+    def said(self, row: Row, value: Any) -> str:
+        """A value of a row as a reader has it."""
+        words = self.words(value)
+        return at_least(words) if self.figure is not None and self.figure.is_least(row.metrics) else words
 
 
 def _of(values: tuple[Value, ...]) -> list[list[int]] | None:
@@ -50,7 +66,7 @@ def _figure(name: str, value: Callable[[Row, Metrics], Any] | None = None, colum
     """The column of a figure: of the metric of that name, if no other value is given."""
     figure = FIGURES[name]
     known = value or (lambda row, total: row.metrics.get(name))
-    return Column(column or name, figure.heading, known, figure.in_words, number=True)
+    return Column(column or name, figure.heading, known, figure.in_words, number=True, figure=figure)
 
 
 def _parameters(row: Row, total: Metrics) -> int | None:
@@ -58,7 +74,9 @@ def _parameters(row: Row, total: Metrics) -> int | None:
 
 
 def _share(row: Row, total: Metrics) -> float | None:
-    return row.parameters / total["parameters"] if row.parameters and total.get("parameters") else None
+    """Of all that were used or are the models'."""
+    all_of_them = total.get("parameters", 0) + total.get("unregistered", 0)
+    return row.parameters / all_of_them if row.parameters and all_of_them else None
 
 
 def _trainable(row: Row, total: Metrics) -> str | None:
@@ -102,8 +120,13 @@ COLUMNS: dict[str, Column] = {
         _figure("backward_time", lambda row, total: row.backward_ns, "backward"),
         _figure("time_share"),
         _figure("gradient", lambda row, total: row.gradient),
+        _figure("value_norm", lambda row, total: made_norm(row)),
+        _figure("value_largest", lambda row, total: made_largest(row)),
+        _figure("not_finite", lambda row, total: made_not_finite(row)),
+        _figure("zeros", lambda row, total: made_zeros(row)),
+        Column("repeats", "times", lambda row, total: row.repeats if row.repeats > 1 else None, number=True),
     )
 }
 """Every column by its name. In what programs read, times are in nanoseconds and sizes in bytes."""
 
-DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient")
+DEFAULT = ("module", "type", "outputs", "parameters", "flops", "forward", "backward", "gradient", "value_norm")

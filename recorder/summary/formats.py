@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator
 from io import StringIO
@@ -15,12 +16,12 @@ from rich.text import Text
 
 from recorder.summary.columns import Column
 from recorder.summary.rows import Row
-from recorder.terminal import harmless, in_one_line
+from recorder.terminal import harmless, in_encoding, in_one_line
 
 if TYPE_CHECKING:
     from recorder.summary import Summary
 
-__all__ = ["as_csv", "as_markdown", "as_table", "as_text"]
+__all__ = ["as_csv", "as_json", "as_markdown", "as_table", "as_text"]
 
 _INDENTED = 16
 """Levels that are shown by indentation: deeper ones would be wider than the table."""
@@ -29,36 +30,41 @@ _WIDEST, _A_COLUMN = 120, 16
 """Characters of a table that nobody limits: at most so many, or so many for each column if that is more."""
 
 
-def as_table(summary: "Summary") -> Group:
-    """For rich, which fits it into the terminal."""
+def as_table(summary: "Summary", encoding: str = "utf-8") -> Group:
+    """For rich, which fits it into the terminal. It takes lines of its own from what the encoding has."""
+
+    def shown(text: str) -> str:
+        return in_encoding(in_one_line(text), encoding)
+
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in summary.columns:
         table.add_column(
             column.heading, justify="right" if column.number else "left", no_wrap=column.number, overflow="fold"
         )
-    for row, cells in zip(summary.rows, _cells(summary), strict=True):
+    for row, cells in zip(summary.rows, _cells(summary, encoding=encoding), strict=True):
         table.add_row(*cells, style="red" if row.error else "dim" if row.kind == "function" else None)
-    title: list[Text | str] = [Text(in_one_line(summary.title), style="bold"), ""] if summary.title else []
-    return Group(*title, table, "", *(Text(in_one_line(line), style="dim") for line in summary.totals()))
+    title: list[Text | str] = [Text(shown(summary.title), style="bold"), ""] if summary.title else []
+    return Group(*title, table, "", *(Text(shown(line), style="dim") for line in summary.totals()))
 
 
-def as_text(summary: "Summary", width: int | None) -> str:
-    """In plain characters."""
+def as_text(summary: "Summary", width: int | None, encoding: str = "utf-8") -> str:
+    """In characters that an encoding has."""
     width = width or max(_WIDEST, _A_COLUMN * len(summary.columns))
-    lines = _unfolded(summary, width)
+    lines = _unfolded(summary, width, encoding)
     if lines is None:
         text = StringIO()
-        Console(file=text, width=width, color_system=None, legacy_windows=False).print(as_table(summary))
+        Console(file=text, width=width, color_system=None, legacy_windows=False).print(as_table(summary, encoding))
         lines = text.getvalue().splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return in_encoding("".join(f"{line.rstrip()}\n" for line in lines), encoding)
 
 
-def _unfolded(summary: "Summary", width: int) -> list[str] | None:
+def _unfolded(summary: "Summary", width: int, encoding: str) -> list[str] | None:
     """The lines of a table in which nothing has to be folded, as most are; None if something has. It is what rich
     prints, of which 5,000 rows take it six seconds.
     """
-    rows = [[column.heading for column in summary.columns], *([cell.plain for cell in row] for row in _cells(summary))]
-    texts = [summary.title, *summary.totals()]
+    cells = _cells(summary, encoding=encoding)
+    rows = [[column.heading for column in summary.columns], *([cell.plain for cell in row] for row in cells)]
+    texts = [in_encoding(text, encoding) for text in (summary.title, *summary.totals())]
     if any("\n" in cell or "\t" in cell for row in rows for cell in row) or any(not t.isprintable() for t in texts):
         return None
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
@@ -70,7 +76,7 @@ def _unfolded(summary: "Summary", width: int) -> list[str] | None:
         padded = zip(row, spaces, summary.columns, strict=True)
         lines.append("  ".join(space + cell if column.number else cell + space for cell, space, column in padded))
     lines.insert(1, "─" * (sum(widths) + 2 * len(widths) - 2))
-    return [*([summary.title, ""] if summary.title else []), *lines, "", *summary.totals()]
+    return [*([texts[0], ""] if summary.title else []), *lines, "", *texts[1:]]
 
 
 def as_markdown(summary: "Summary") -> str:
@@ -107,28 +113,55 @@ def as_csv(summary: "Summary") -> str:
     return text.getvalue()
 
 
+def as_json(summary: "Summary") -> str:
+    """The same with the totals, as one object."""
+    unknown = None if summary.unknown is None else dict(summary.unknown)
+    whole = {"model": summary.title, "rows": summary.records(), "total": dict(summary.total), "unknown": unknown}
+    return json.dumps(_finite(whole), indent=2) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """A value that JSON can hold: it has no NaN, nor infinities, nor half of a character."""
+    if isinstance(value, dict):
+        return {harmless(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return harmless(value) if isinstance(value, str) else value
+
+
 def _field(value: Any) -> Any:
     if value is None:
         return ""
     return harmless(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _cells(summary: "Summary", guides: bool = True) -> Iterator[list[Text]]:
-    """What a reader sees, row by row."""
+def _cells(summary: "Summary", guides: bool = True, encoding: str = "utf-8") -> Iterator[list[Text]]:
+    """What a reader sees, row by row, in characters that an encoding has: how wide they are must be known before they
+    are put below each other.
+    """
     for row, guide in zip(summary.rows, _guides(summary.rows), strict=True):
-        yield [_cell(column, row, guide if guides else "", summary) for column in summary.columns]
+        cells = [_cell(column, row, guide if guides else "", summary) for column in summary.columns]
+        yield [_in_encoding(cell, encoding) for cell in cells]
+
+
+def _in_encoding(cell: Text, encoding: str) -> Text:
+    if encoding == "utf-8" or cell.plain.isascii():
+        return cell
+    return Text(in_encoding(cell.plain, encoding))
 
 
 def _cell(column: Column, row: Row, guide: str, summary: "Summary") -> Text:
     """An error stands where the call's results would."""
     value = column.value(row, summary.total)
     if column.name == "module":
-        return Text.assemble((guide, "dim"), in_one_line(row.label))
+        return Text.assemble((guide, "dim"), in_one_line(row.label), " (not registered)" if row.unregistered else "")
     if column.name == "outputs" and row.error:
         return Text(harmless(row.error))
     if value is None:
         return Text("")
-    words = in_one_line(column.words(value))
+    words = in_one_line(column.said(row, value))
     return Text(f"({words})" if column.name == "parameters" and row.shared else words)
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from recorder.analysis.metrics import Measured
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
+from recorder.graph.holdings import INSIDE
 from recorder.graph.regions import entering, leaving
 
 __all__ = ["Row", "rows_of"]
@@ -17,7 +18,9 @@ class Row(NamedTuple):
     ``parameters`` counts elements, those of a tensor that is used twice once; ``shared`` says that every one of them
     was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
     `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
-    of what arrived, NaN if that was not finite, None if it was not measured.
+    of what arrived, NaN if that was not finite, None if it was not measured. A row of a folded table may stand for
+    several calls, ``repeats`` of them, and says all of the first one. ``unregistered``: no recorded model holds the
+    module, which was called inside of one.
     """
 
     depth: int
@@ -35,6 +38,8 @@ class Row(NamedTuple):
     backward_ns: int | None
     gradient: float | None
     error: str | None
+    repeats: int = 1
+    unregistered: bool = False
 
 
 def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
@@ -69,7 +74,7 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
     return Row(
         depth=0 if around is None else sum(1 for _ in around.ancestors()),
         name=place.name,
-        label=_label(place, around),
+        label=_label(place, around) + (f" × {repeats}" if (repeats := place.meta.get("repeats", 1)) != 1 else ""),
         op_type=place.op_type,
         kind=place.kind if isinstance(place, Node) else "module",
         inputs=inputs,
@@ -82,6 +87,8 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         backward_ns=place.backward_ns,
         gradient=arrived_norm(place),
         error=place.error,
+        repeats=repeats,
+        unregistered=place.meta.get("unregistered") == INSIDE,
     )
 
 

@@ -289,7 +289,7 @@ def test_why_a_parameter_got_no_gradient(tmp_path: Path) -> None:
         "cut.weight": "detached by detach",
         "quiet.weight": "used in quiet, whose result requires no gradient",
         "side.weight": "used in side, and backward did not come by: what it computed is not in the loss",
-        "unused.weight": "not used in any recorded call",
+        "unused.weight": "its module `unused` was never called",
     }
     gradients: Any
     for gradients in ("on", "stats", "calls"):
@@ -538,7 +538,7 @@ def test_from_a_device_nothing_is_read_before_the_block_ends(monkeypatch: pytest
 
     net, batch, reads = nn.Sequential(linear(), nn.ReLU(), linear()), x(), []
     at_once = numbers(Recorder(net, gradients="stats"))
-    monkeypatch.setattr(recorder.capture.tensor_stats, "_numbers_of_finite", lambda gradient: None)
+    monkeypatch.setattr(recorder.capture.tensor_stats, "_numbers_of_finite", lambda *_: None)
     for name in ("tolist", "item", "__float__", "__bool__"):
         read = getattr(Tensor, name)
         monkeypatch.setattr(Tensor, name, lambda self, read=read: reads.append(self.shape) or read(self))

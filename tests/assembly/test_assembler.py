@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 from support.naive_model import agree
 from support.streams import edges, names, net, of
@@ -311,3 +312,22 @@ def test_assembling_is_linear_enough() -> None:
 
     seconds(1_000)
     assert min(seconds(40_000) for _ in range(2)) < 3 * min(seconds(20_000) for _ in range(2)) + 0.5
+
+
+def test_one_tensor_that_a_leaf_returns_twice_is_one_output_and_the_next_is_counted_on() -> None:
+    build = StreamBuilder()
+    x = build.tensor((2, 4))
+    with net([x], build=build) as call:
+        build.op("pool", "Pool", [x], (2, 4), (2, 1))
+        last = build.stream._events.pop()
+        assert isinstance(last, Op)
+        first, second = last.outputs
+        twice = msgspec.structs.replace(last, outputs=(first, first, second), output_names=("a", "b", "c"))
+        build.append(twice)
+        call.outputs = [first.tensor, first.tensor, second.tensor]
+    graph = assemble(build.stream)
+    pool = of(graph, "pool")
+    assert names(pool.outputs) == ["pool:0", "pool:1"]
+    assert [value.shape for value in pool.outputs] == [(2, 4), (2, 1)]
+    assert pool.output_names == ("a", "c")
+    assert names(graph.outputs) == names(graph.scopes[0].outputs) == ["pool:0", "pool:0", "pool:1"]

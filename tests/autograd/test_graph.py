@@ -284,6 +284,12 @@ def test_attributes() -> None:
     assert attributes_of(leaf().double(), attributes=True) == {}
 
 
+shown = pytest.mark.skipif(
+    not hasattr(torch._C._autograd.SavedTensor, "unpack_hook"), reason="torch 2.8 does not show what nodes have saved"
+)
+
+
+@shown
 def test_saved_tensors() -> None:
     conv = nn.Conv2d(3, 4, 3)(torch.rand(1, 3, 8, 8))
     assert attributes_of(conv, saved=True) == {"input": "float32[1, 3, 8, 8]", "weight": "float32[4, 3, 3, 3]"}
@@ -293,6 +299,7 @@ def test_saved_tensors() -> None:
     assert attributes_of(norm, saved=True)["weight"] is None
 
 
+@shown
 def test_what_custom_functions_keep() -> None:
     y = Scale.apply(leaf(), 2.5, object())
     assert attributes_of(y, saved=True, attributes=True) == {"factor": 2.5, "saved_tensors": ["float32[2, 3]", None]}
@@ -300,6 +307,7 @@ def test_what_custom_functions_keep() -> None:
     assert attributes_of(y, saved=True) == {"saved_tensors": "freed"}
 
 
+@shown
 def test_what_backward_has_freed() -> None:
     y = (leaf() * leaf()).exp()
     y.sum().backward()
@@ -308,6 +316,7 @@ def test_what_backward_has_freed() -> None:
     assert graph.nodes[-2].attributes == {"other": "freed", "self": "freed"}
 
 
+@shown
 def test_changed_in_place() -> None:
     y = leaf().exp()
     z = y * leaf()
@@ -315,6 +324,7 @@ def test_changed_in_place() -> None:
     assert attributes_of(z, saved=True)["self"] == "float32[2, 3]"
 
 
+@shown
 def test_no_hook_runs() -> None:
     calls = []
 

@@ -213,3 +213,16 @@ def test_what_is_computed_again_in_a_backward_that_nobody_saw_begin_is_no_call()
         engine.run_backward((loss,), (torch.ones(()),), False, False, (), allow_unreachable=True, accumulate_grad=True)
     calls = [event.call for event in r.events if isinstance(event, Op) and event.module is None]
     assert sum(call is not None for call in calls) == 3
+
+
+@pytest.mark.parametrize("source", [False, True])
+def test_values_are_measured_beside_gradients(source: bool) -> None:
+    net, copy, batch = taps(), taps(), x()
+    copy(batch).square().sum().backward()
+    with Recorder(net, gradients="stats", values="stats", source=source) as r:
+        net(batch).square().sum().backward()
+    assert same([p.grad for p in net.parameters()], [p.grad for p in copy.parameters()])
+    linear = next(node for node in r.graph.nodes if node.name == "linear")
+    assert linear.outputs[0].meta["stats"]["norm"] > 0
+    assert linear.meta["backward"]["arrived"][0]["norm"] > 0
+    assert ("source" in linear.meta) is source

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from recorder import Recorder
 from recorder.capture import raw_records as raw
+from recorder.capture.holdings import HOLDINGS
 from recorder.capture.raw_records import END, LIST, MAP, Log, Reader
 from recorder.capture.tensor_facts import ADDRESS
 
@@ -69,6 +70,7 @@ WRITTEN: dict[Any, Callable[[Reader], Log]] = {
     raw.CALL: lambda r: raw.call_record(*r.call()),
     raw.BEGUN: lambda r: raw.begun_record(*r.begun()),
     raw.GRAD: lambda r: [*raw.grad_record(*r.grad()), *gradients(r), END, *r.measures(), END],
+    HOLDINGS: lambda r: [HOLDINGS, next(r.tags)],
     raw.PARAMETER: lambda r: raw.parameter_record(*(head := r.parameter())[:-1], raw.gradient_part(head[-1])),
 }
 
@@ -148,9 +150,17 @@ def test_every_record_is_as_its_writer_writes_it(functions: bool, monkeypatch: p
     unlike = [i for i, (a, b) in enumerate(zip(again, log, strict=True)) if a is not b and (a, type(a)) != (b, type(b))]
     assert unlike == []
     functions_only = {"OP", "SOURCE", "CALL", "BEGUN"} if functions else {"DERIVED"}
-    assert tags == functions_only | {"LEAF", "ENTER", "LEAVE", "MEET", "MODULE", "MEMBERS", "GRAD", "PARAMETER"} | (
-        tags & {"DERIVED"}
-    )
+    assert tags == functions_only | {
+        "HOLDINGS",
+        "LEAF",
+        "ENTER",
+        "LEAVE",
+        "MEET",
+        "MODULE",
+        "MEMBERS",
+        "GRAD",
+        "PARAMETER",
+    } | (tags & {"DERIVED"})
 
 
 def test_arguments_are_put_together_again() -> None:

@@ -211,6 +211,8 @@ def default_device(net: Any, log: Log) -> Iterator[None]:
             yield
     finally:
         torch.set_default_device(None)
+        if torch.__version__ < "2.9":  # which cannot say any more what the default is
+            del torch._GLOBAL_DEVICE_CONTEXT.device_context
 
 
 @contextmanager

@@ -103,3 +103,13 @@ def test_a_page_that_cannot_be_written_is_not_opened(saved, visited):
     Path("folder.html").mkdir()
     view("run.jsonl", "-o", "folder.html", status=1)
     assert visited == []
+
+
+def test_a_model_is_run_and_looked_at(project, visited):
+    view("mynet:Net", "--input", "1,4")
+    assert graph_in("Net.html").nodes[0].fqn == "evaluated"
+    assert visited == [(project / "Net.html").as_uri()]
+    view("mynet.py:net", "--input", "x=1,4", "--no-open", "-o", "other.html")
+    assert Path("other.html").exists()
+    assert len(visited) == 1
+    assert "cannot be called with 0 tensors" in view("mynet:Net", status=2)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from recorder.cli.find_model import find_model, make_input, total
+from recorder.cli.find_model import find_model, total
+from recorder.cli.model_inputs import make_input
 
 
 @pytest.mark.parametrize(

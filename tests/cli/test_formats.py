@@ -1,6 +1,8 @@
 """``recorder formats``."""
 
-from support.command_line import works
+import re
+
+from support.command_line import fails, works
 
 import recorder
 
@@ -20,3 +22,16 @@ def test_formats_verbose_shows_what_they_are_and_their_options():
         assert format_.summary in out
         for option in format_.options:
             assert option.describe() in out
+
+
+def test_formats_of_a_name_says_what_every_option_means():
+    for format_ in recorder.formats():
+        out = works("formats", format_.name.upper()).stdout
+        assert out.startswith(f"{format_.name}: {format_.summary}\n")
+        told = " ".join(out.split())
+        for option in format_.options:
+            assert f"{option.describe()} " in told
+            assert re.sub("``?", "", option.about) in told
+        assert "around: str | None = None the name of a node or module call" in told
+    assert works("formats", "dot", "html").stdout.count("of every format:") == 2
+    assert fails("formats", "dott") == "there is no format 'dott': did you mean dot?"

@@ -258,3 +258,10 @@ def test_resnet18_of_torchvision_from_the_shell(tmp_path):
         [*COMMAND, "export", "run.jsonl", "-f", "dot"], cwd=tmp_path, capture_output=True, check=True
     )
     assert drawn.stdout == (tmp_path / "net.dot").read_bytes()
+
+
+def test_what_there_is_no_room_for_is_told_in_one_line(project):
+    assert "could not be made: " in fails("record", "mynet:Net", "--input", "1000000,1000000,1000000")
+    assert "could not be made: " in fails("record", "mynet:Net", "--input", "99999999999999999999")
+    told = fails("record", "mynet:Net", "--input", "1,4", "--dtype", "int64")
+    assert told.startswith("mynet:Net cannot be moved to int64: TypeError")

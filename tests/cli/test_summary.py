@@ -1,5 +1,6 @@
 """``recorder summary``."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_summary_of_a_file(saved, source):
     assert len(works("summary", source, "--columns", "all", "--as", "csv").stdout.splitlines()[0].split(",")) > 20
 
 
+def test_summary_shows_once_what_repeats(saved):
+    graph = sample_graphs()["residual"]
+    folded = Summary(graph, fold=True)
+    assert works("summary", "run.jsonl", "--fold").stdout == folded.to_text()
+    assert folded.totals() == Summary(graph).totals()
+    assert len(folded.rows) < len(Summary(graph).rows)
+
+
 def test_summary_of_a_model_runs_it_as_record_does(project):
     result = works("summary", "mynet:Net", "--input", "1,4", "--backward", "--columns", "module,flops_backward")
     assert result.stdout.startswith("Net\n\nmodule")
@@ -43,3 +52,16 @@ def test_summary_shows_what_there_is_of_a_model_that_fails(project):
     assert result.exit_code == 1
     assert "RuntimeError" in result.stdout
     assert "the model failed, and the recording ends there" in result.stderr
+
+
+def test_summary_as_json_is_for_programs(saved):
+    summary = Summary(recorder.loads(Path("graph.json").read_bytes()), columns=["module", "gradient", "parameters"])
+    summary.total["odd"] = float("inf")
+    told = json.loads(summary.to_json())
+    assert told["rows"] == summary.records()
+    assert told["total"] == {**summary.total, "odd": None}
+    assert told["model"] == "Residual"
+    chosen = ("--columns", "module,parameters", "--depth", 0)
+    assert json.loads(works("summary", "graph.json", "--as", "JSON", *chosen).stdout)["rows"] == [
+        {"module": "Residual", "parameters": summary.records()[0]["parameters"]}
+    ]

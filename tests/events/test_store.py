@@ -16,6 +16,7 @@ from support import killed
 from support.killed import returned_calls
 from support.models import Net, linear, same, x
 from torch import nn
+from torch.nn.modules.module import _global_forward_hooks
 
 from recorder import EventStream, Graph, Recorder, StreamError, assemble
 from recorder.graph.document import dumps
@@ -94,9 +95,9 @@ def test_a_second_block_goes_on_in_the_same_file(tmp_path: Path) -> None:
 def test_a_new_recording_replaces_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     path.write_text("old")
-    with Recorder(mlp(), stream=path):
+    with pytest.warns(RuntimeWarning, match="nothing was recorded"), Recorder(mlp(), stream=path):
         pass
-    assert len(EventStream.load(path)) == 0
+    assert [type(event).__name__ for event in EventStream.load(path)] == ["Holdings"]
 
 
 def test_the_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,8 +213,17 @@ def test_a_full_disk_ends_the_stream_and_not_the_run(tmp_path: Path, room: int) 
     assert r.graph.meta["truncated"]
 
 
-@pytest.mark.parametrize("error", ["removed", "no folder", "read-only", "is a folder"])
-def test_what_cannot_be_written_ends_the_stream(tmp_path: Path, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+REFUSED = {
+    "no folder": "there is no folder '.*folder'; make it first",
+    "is a folder": "it is a folder; name a file in it",
+    "read-only": "the file is read-only; name another file, or make it writable",
+}
+
+
+@pytest.mark.parametrize("error", REFUSED)
+def test_a_stream_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, folder = mlp(), tmp_path / "folder"
     path = folder / "run.jsonl"
     if error != "no folder":
@@ -223,13 +233,32 @@ def test_what_cannot_be_written_ends_the_stream(tmp_path: Path, error: str, monk
     if error == "read-only":
         path.write_text("precious")
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everything
+    r = Recorder(net, stream=path)
+    hooks, ran = dict(_global_forward_hooks), []
+    with pytest.raises(StreamError, match=f"cannot be written: {REFUSED[error]}") as told, r:
+        ran.append(True)
+    assert isinstance(told.value, OSError)
+    assert ran == []
+    assert dict(_global_forward_hooks) == hooks
+    if error == "read-only":
+        assert path.read_text() == "precious"
+    if error == "no folder":  # what was wrong may be mended
+        folder.mkdir()
+        with r:
+            net(x())
+        assert len(r.graph.nodes) > 0
+
+
+def test_a_file_that_is_removed_ends_the_stream(tmp_path: Path) -> None:
+    net, folder = mlp(), tmp_path / "folder"
+    path = folder / "run.jsonl"
+    folder.mkdir()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         with Recorder(net, stream=path) as r:
             net(x())
-            if error == "removed":
-                path.unlink()
-                folder.rmdir()
+            path.unlink()
+            folder.rmdir()
             net(x())
             train(net)
         assert len(told) == 1, [str(w.message) for w in told]
@@ -237,8 +266,6 @@ def test_what_cannot_be_written_ends_the_stream(tmp_path: Path, error: str, monk
         assert r.events.truncated
         r.graph.lint()
     assert net(x()).shape == (2, 1)
-    if error == "read-only":
-        assert path.read_text() == "precious"
 
 
 # Every so-many-th step, the last steps

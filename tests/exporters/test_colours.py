@@ -133,7 +133,7 @@ def trained() -> Graph:
     """Metrics that are zero, unknown, and far apart, and a backward."""
     net = Net(lambda net, x: net.block(net.fc(x).view(4, 2)).relu(), fc=linear(), block=Block(
         lambda block, x: block.fc(x), fc=linear(2, 64)))  # fmt: skip
-    with Recorder(net, gradients="stats") as r:
+    with Recorder(net, gradients="stats", values="stats") as r:
         net(x()).sum().backward()
     return r.graph
 
@@ -148,10 +148,11 @@ def fills(dot: str | bytes) -> list[str]:
 def test_flops() -> None:
     graph, theme = trained(), THEMES["light"]
     told = {node.name: graph.metrics[node].get("flops") for node in graph.nodes}
-    assert told == {"fc": 64, "view": 0, "block.fc": 1024, "relu": None, "sum": None}
+    assert told == {"fc": 64, "view": 0, "block.fc": 1024, "relu": 0, "sum": 0}
+    graph.metrics[graph.nodes[-1]].clear()
     drawn = recorder.export(graph, "dot", colour_by="flops")
     unknown, zero = theme.styles["constant"].fill, theme.styles["function"].fill
-    assert fills(drawn) == [theme.ramp[0], zero, theme.ramp[-1], unknown, unknown]
+    assert fills(drawn) == [theme.ramp[0], zero, theme.ramp[-1], zero, unknown]
     assert isinstance(drawn, str)
     legend = re.findall(r">([^<>]+)<", drawn.partition("node [")[0])
     words = [word.strip("\N{EM SPACE}") for word in legend]
@@ -161,6 +162,9 @@ def test_flops() -> None:
 @pytest.mark.parametrize("what", COLOURED)
 def test_every_figure_colours(what: Any) -> None:
     graph = trained()
+    if what == "not_finite":
+        for count, node in enumerate(graph.nodes):
+            node.outputs[0].meta["stats"]["nan"] = count
     values = [COLOURED[what].value(graph, node) for node in graph.nodes]
     assert any(values)
     drawn = fills(recorder.export(graph, "dot", colour_by=what))
@@ -258,10 +262,10 @@ def test_mermaid_is_coloured_too() -> None:
     assert "FLOPs from 64 (dark) to 1.02 k (light)" in chart
     classes = dict(re.findall(r"classDef (\w+) fill:(#[0-9a-f]{6})", chart))
     assert (classes["step0"], classes["step6"]) == (ramp[0], ramp[-1])
-    assert classes["unknown"] == THEMES["dark"].styles["constant"].fill
+    assert classes["zero"] == THEMES["dark"].styles["function"].fill
     used = re.findall(r":::(\w+)", chart)
     calls = [name for name in used if name not in ("input", "output")]
-    assert calls == ["step0", "zero", "step6", "unknown", "unknown"]
+    assert calls == ["step0", "zero", "step6", "zero", "zero"]
 
 
 def test_an_error_is_seen_whatever_the_colours() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -114,6 +115,19 @@ def depth(name: str, parents: dict[str, str | None]) -> int:
     return 0 if parent is None else 1 + depth(parent, parents)
 
 
+@cache
+def spells_backslashes() -> bool:
+    """Graphviz 14 draws them as older ones do, and writes more of them into its JSON."""
+    (box,) = json.loads(run_dot(r"digraph { a [label=<\\>] }", "json"))["objects"]
+    return any(o["op"] == "T" and o["text"] == "\\" for o in box["_ldraw_"])
+
+
+def skip_where_dot_misspells() -> None:
+    """Skip what reads names with backslashes out of dot's JSON."""
+    if not spells_backslashes():
+        pytest.skip("this Graphviz writes backslashes into its JSON that it does not draw")
+
+
 def words(drawn: dict[str, Any]) -> list[str]:
     """The pieces of text that dot draws for a box, a cluster or an edge."""
     operations = [*drawn.get("_ldraw_", []), *drawn.get("_tldraw_", [])]
@@ -175,6 +189,8 @@ def test_dot_understands_the_graph(name: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", DRAWN)
 def test_dot_draws_the_words_and_colours(name: str) -> None:
     graph = DRAWN[name]
+    if name == "hostile":
+        skip_where_dot_misspells()
     drawing = read(recorder.export(graph, "dot", title="a title of its own", depth=None))  # type: ignore[arg-type]
     names = names_of(graph, drawing)
     for node in drawn_nodes(graph):
@@ -205,6 +221,7 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=70)
 @given(st.lists(st.tuples(any_text, any_text, any_text), min_size=1, max_size=6), any_text)
 def test_names_of_any_characters(names: list[tuple[str, str, str]], title: str) -> None:
     """What is drawn is the name, but for what `visible` and `shortened` say; the tooltip has the whole of it."""
+    skip_where_dot_misspells()
     scopes = [Scope(fqn, 0, op_type, name=f"scope {i}") for i, (fqn, op_type, _) in enumerate(names)]
     nodes = [
         Node(f"node {i} {fqn}", "module", op_type, "", fqn, 0, scopes[i], error=error)

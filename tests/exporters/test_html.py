@@ -9,14 +9,15 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorder_exporters import html as exporter
 from recorder_exporters.drawing.styles import STYLES
 
 import recorder
-from recorder import OptionError
-from recorder.figures import WORDS
+from recorder import OptionError, Value
+from recorder.figures import WORDS, stats_in_words
 from recorder.testing import sample_graphs
 
 PAGE = Path(exporter.__file__).parent / "page"
@@ -130,6 +131,24 @@ def test_numbers_are_said_as_in_every_other_drawing() -> None:
     )
     told = dict(zip(asked, json.loads(done.stdout), strict=True))
     assert {pair: words for pair, words in told.items() if words != WORDS[pair[0]](pair[1])} == {}
+
+
+def test_what_was_measured_is_said_as_in_every_other_drawing() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed, by which the page's scripts are tested")
+    keys = ("norm", "largest", "mean", "nan", "inf", "zeros")
+    numbers = [
+        (3.35776, 1.8042, -0.05845, 0, 0, 0.0),
+        (0.0, 0.0, 0.0, 1234, 7, 0.125),
+        (1e30, 2.5e-7, -1234.5, 0, 1, 1.0),
+    ]
+    metas: list[dict[str, Any]] = [{}, *({"stats": dict(zip(keys, row))} for row in numbers)]
+    script = f"const {{ measuredOf }} = await import({json.dumps((PAGE / 'text.mjs').as_uri())});"
+    script += f"console.log(JSON.stringify({json.dumps(metas)}.map((meta) => measuredOf({{ meta }}))));"
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert json.loads(done.stdout) == [stats_in_words(Value("v", (4,), "float32", "cpu", meta=meta)) for meta in metas]
 
 
 def test_the_page_gets_the_figures_of_the_graph() -> None:

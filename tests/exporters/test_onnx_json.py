@@ -32,13 +32,17 @@ def load(text: str | bytes) -> onnx.ModelProto:
     return model
 
 
-def exported(graph: Graph, **options: Any) -> onnx.ModelProto:
-    text = recorder.export(graph, "onnx-json", **options)
-    model = load(text)
-    theirs = json_format.MessageToJson(model, preserving_proto_field_name=True)
-    assert parsed(text) == parsed(theirs), "onnx.save would write something else"
-    assert_same_dataflow(model, graph)
-    return model
+def exported(graph: Graph, *, initializers: bool = False, **options: Any) -> onnx.ModelProto:
+    """The model, after both forms of it were looked at: with parameters among the inputs, and without."""
+    models = {}
+    for form in (False, True):
+        text = recorder.export(graph, "onnx-json", initializers=form, **options)
+        models[form] = model = load(text)
+        theirs = json_format.MessageToJson(model, preserving_proto_field_name=True)
+        assert parsed(text) == parsed(theirs), "onnx.save would write something else"
+        assert_same_dataflow(model, graph, form)
+    assert_same_parameters(models[False], models[True])
+    return models[initializers]
 
 
 def parsed(text: str | bytes) -> Any:
@@ -53,13 +57,60 @@ def ours(props: Any) -> dict[str, str]:
     return {key.removeprefix("graph_recorder."): v for key, v in entries.items() if key.startswith("graph_recorder.")}
 
 
-def assert_same_dataflow(model: onnx.ModelProto, graph: Graph) -> None:
+def told(props: Any) -> list[dict[str, Any]]:
+    """The parameters and buffers that the metadata of a graph or of a node has."""
+    found: list[dict[str, Any]] = json.loads(ours(props).get("initializers", "[]"))
+    return found
+
+
+def inputs_of(node: onnx.NodeProto) -> list[str]:
+    """The inputs of the call: with those that are in the metadata, each in its place."""
+    inputs = list(node.input)
+    for use in told(node.metadata_props):
+        inputs.insert(use["input"], use["name"])
+    return inputs
+
+
+def input_names(node: onnx.NodeProto) -> list[str]:
+    found: list[str] = json.loads(ours(node.metadata_props).get("input_names", "null")) or [""] * len(node.input)
+    return found
+
+
+def assert_same_parameters(without: onnx.ModelProto, with_: onnx.ModelProto) -> None:
+    """What the metadata says, put back in its place, is the other form: every input of every node, and each value."""
+    for short, full in zip(without.graph.node, with_.graph.node, strict=True):
+        names = input_names(short)
+        for use in told(short.metadata_props):
+            names.insert(use["input"], use.get("input_name", ""))
+        assert (inputs_of(short), names) == (list(full.input), input_names(full))
+    described = {entry.name: entry for entry in with_.graph.input}
+    whole = {fact["name"]: fact for fact in told(without.graph.metadata_props)}
+    for name, fact in whole.items():
+        entry = described.pop(name)
+        props = ours(entry.metadata_props)
+        assert {k: v for k, v in props.items() if k not in ("requires_grad", "meta", "name")} == {
+            k: fact[k] for k in ("role", "dtype", "device", "grad_fn") if k in fact
+        }
+        assert props["requires_grad"] == json.dumps(fact["requires_grad"])
+        assert props.get("name") == fact.get("own_name")
+        assert json.loads(props.get("meta", "{}")) == fact.get("meta", {})
+        sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in entry.type.tensor_type.shape.dim]
+        assert sizes == [size if 0 <= size < 2**63 else None for size in fact["shape"]]
+    assert list(described.values()) == list(without.graph.input)
+    for node in without.graph.node:
+        for use in told(node.metadata_props):
+            assert {k: whole[use["name"]][k] for k in ("role", "dtype", "shape")} == {
+                k: use[k] for k in ("role", "dtype", "shape")
+            }
+
+
+def assert_same_dataflow(model: onnx.ModelProto, graph: Graph, initializers: bool = False) -> None:
     """Compare edges as onnx understands them, by names, with the graph's, by objects. Nodes are told by position."""
     producers = {name: i for i, node in enumerate(model.graph.node) for name in node.output if name}
     found = Counter(
         (producers[name], i, position)
         for i, node in enumerate(model.graph.node)
-        for position, name in enumerate(node.input)
+        for position, name in enumerate(inputs_of(node))
         if name in producers
     )
     order = {id(node): i for i, node in enumerate(graph.nodes)}
@@ -73,7 +124,9 @@ def assert_same_dataflow(model: onnx.ModelProto, graph: Graph) -> None:
     assert found.total() == sum(1 for _ in graph.edges())
     given_names = {entry.name for entry in model.graph.input}
     assert all(name in producers or name in given_names for node in model.graph.node for name in node.input)
-    assert len(given_names) == sum(1 for value in graph.values() if value.producer is None)
+    hidden = {v for v in graph.values() if v.producer is None and v.role in ("parameter", "buffer")}
+    hidden = set() if initializers else hidden - {*graph.inputs, *graph.outputs}
+    assert len(given_names) == sum(1 for value in graph.values() if value.producer is None) - len(hidden)
     returned = list(dict.fromkeys(graph.outputs))
     assert len({entry.name for entry in model.graph.output}) == len(model.graph.output) == len(returned)
     for entry, value in zip(model.graph.output, returned):
@@ -82,7 +135,7 @@ def assert_same_dataflow(model: onnx.ModelProto, graph: Graph) -> None:
     described = Counter(e.name for e in (*model.graph.input, *model.graph.value_info))
     described.update({entry.name for entry in model.graph.output} - given_names)
     assert set(described.values()) <= {1}
-    assert len(described) == sum(1 for _ in graph.values()), "each value is described, and once"
+    assert len(described) == sum(1 for _ in graph.values()) - len(hidden), "each value is described, and once"
 
 
 def tensor(name: str, *shape: int, dtype: str = "float32", role: Any = "activation") -> Value:
@@ -137,9 +190,12 @@ def test_resnet18_as_recorded() -> None:
     with torch.no_grad(), recorder.Recorder(net) as r:
         net(torch.zeros(1, 3, 64, 64))
     model = exported(r.graph)
-    roles = Counter(ours(entry.metadata_props)["role"] for entry in model.graph.input)
+    assert [ours(entry.metadata_props)["role"] for entry in model.graph.input] == ["input"]
+    assert [list(node.input) for node in model.graph.node][:2] == [["x"], ["conv1:0"]]
+    roles = Counter(fact["role"] for fact in told(model.graph.metadata_props))
+    whole = exported(r.graph, initializers=True)
+    assert roles + Counter(input=1) == Counter(ours(entry.metadata_props)["role"] for entry in whole.graph.input)
     assert roles == {
-        "input": 1,
         "parameter": sum(1 for _ in net.parameters()),
         "buffer": sum(1 for _ in net.buffers()),
     }
@@ -182,7 +238,7 @@ def test_the_hierarchy_can_be_read_back(graph: Graph) -> None:
 
 
 def test_values_say_shape_dtype_role_and_device() -> None:
-    model = exported(SAMPLES["tiny"])
+    model = exported(SAMPLES["tiny"], initializers=True)
     described = {
         entry.name: (
             [dim.dim_value for dim in entry.type.tensor_type.shape.dim],
@@ -197,6 +253,28 @@ def test_values_say_shape_dtype_role_and_device() -> None:
     assert described["fc:0"][2]["grad_fn"] == "LinearBackward0"
     assert set(described) == {"input", "fc.weight", "fc.bias", "fc:0", "relu:0"}
     assert json.loads(ours(model.graph.metadata_props)["inputs"]) == ["input"]
+
+
+def test_a_node_says_what_parameters_it_uses() -> None:
+    (linear, relu), weight = exported(SAMPLES["tiny"]).graph.node, {"role": "parameter", "dtype": "float32"}
+    assert list(linear.input) == ["input"]
+    assert told(linear.metadata_props) == [
+        {"name": "fc.weight", **weight, "shape": [2, 4], "input": 1, "input_name": "weight"},
+        {"name": "fc.bias", **weight, "shape": [2], "input": 2, "input_name": "bias"},
+    ]
+    assert "initializers" not in ours(relu.metadata_props)
+
+
+def test_names_of_inputs_are_those_of_the_inputs_that_are_written() -> None:
+    x, weight, shift = tensor("x", 1, role="input"), tensor("w", 1, role="parameter"), tensor("s", 1, role="constant")
+    node = Node("n", "function", "f", "torch.f", inputs=(weight, x, weight, shift), outputs=(tensor("y", 1),))
+    node.input_names = ("weight", "input", "", "shift")
+    graph = Graph([node], inputs=[x], initializers=[weight])
+    (short,) = exported(graph).graph.node
+    assert (list(short.input), input_names(short)) == (["x", "s"], ["input", "shift"])
+    assert [(use["input"], use.get("input_name")) for use in told(short.metadata_props)] == [(0, "weight"), (2, None)]
+    (full,) = exported(graph, initializers=True).graph.node
+    assert (list(full.input), input_names(full)) == (["w", "x", "w", "s"], ["weight", "input", "", "shift"])
 
 
 def test_scalars_and_sizes_that_nobody_knows() -> None:
@@ -379,6 +457,14 @@ def test_a_parameter_that_is_returned() -> None:
     weight = tensor("weight", 2, role="parameter")
     model = exported(Graph(outputs=[weight], initializers=[weight]))
     assert [entry.name for entry in model.graph.input] == ["weight"] == [entry.name for entry in model.graph.output]
+
+
+def test_a_parameter_that_is_given_is_an_input() -> None:
+    weight, other = tensor("weight", 2, role="parameter"), tensor("other", 2, role="buffer")
+    node = Node("n", "function", "f", "torch.f", inputs=(weight, other))
+    model = exported(Graph([node], inputs=[weight], initializers=[weight, other]))
+    assert [entry.name for entry in model.graph.input] == ["weight"] == list(model.graph.node[0].input)
+    assert [fact["name"] for fact in told(model.graph.metadata_props)] == ["other"]
 
 
 def test_a_call_without_any_tensor_is_kept() -> None:

@@ -41,7 +41,7 @@ def test_svg(name: str) -> None:
     drawn = words(svg)
     if name != "hostile":
         assert {node.op_type for node in SAMPLES[name].nodes} <= set(drawn)
-    assert SAMPLES[name].name in drawn
+    assert SAMPLES[name].name + (": nothing was recorded" if name == "empty" else "") in drawn
     assert recorder.export(sample_graphs()[name], "svg") == svg
 
 
@@ -78,7 +78,7 @@ def only(monkeypatch: pytest.MonkeyPatch, program: str | None) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_graphviz_pure_stands_in_for_graphviz(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, PURE)
-    assert SAMPLES[name].name in words(recorder.export(SAMPLES[name], "svg"))
+    assert any(line.startswith(SAMPLES[name].name) for line in words(recorder.export(SAMPLES[name], "svg")))
     assert min(size(recorder.export(SAMPLES[name], "png", dpi=40))) > 10
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 import recorder
 from recorder import Graph, Node, Recorder, Scope, Value, fold
+from recorder.figures import stats_in_words
 from recorder.testing import HOSTILE_NAMES, bearing, sample_graphs
 
 SAMPLES = sample_graphs()
@@ -196,3 +197,13 @@ def test_a_gradient_goes_back_along_an_arrow_only_if_asked_for() -> None:
     for on, expected in ((False, []), (True, ["0>1", "1>sum"])):
         back = [arrow for arrow in scene(recording.graph, backward=on).arrows if arrow.gradient]
         assert [f"{arrow.tail.subject.name}>{arrow.head.subject.name}" for arrow in back] == expected
+
+
+def test_what_was_measured_of_a_value_is_in_its_tooltips() -> None:
+    with Recorder(net := nn.Linear(2, 2), values="stats") as r:
+        net(torch.tensor([[float("nan"), 1.0]]))
+    drawn = str(r.export("dot"))
+    told = stats_in_words(r.graph.nodes[0].outputs[0])
+    assert told == "norm 0, largest 0, mean 0, 2 NaN"
+    assert drawn.count(told) >= 2  # of the call, and of the arrow or box of what it returned
+    assert stats_in_words(r.graph.initializers[0]) == ""

@@ -54,9 +54,11 @@ test("every number that a plugin wrote is a metric, and nothing else", () => {
 test("what the table says, of nodes and then of scopes, and not again", () => {
   const doc = { nodes: [node({ cost: { flops: 1 } }), node({})], scopes: [node({})] };
   const table = [{ name: "gradient", called: "gradient norm", words: "norm", values: [5, "nan", null] },
-    { name: "flops", called: "FLOPs", words: "count", values: [1, 2, 3] }];
+    { name: "flops", called: "FLOPs", words: "count", values: [1, 2, 3], least: [0, 2] }];
   const found = metricsOf(doc, table);
   assert.deepEqual(found.map(({ key }) => key), ["gradient", "flops"]);
+  assert.deepEqual([...doc.nodes, ...doc.scopes].map(found[1].least), [true, false, true]);
+  assert.deepEqual([...doc.nodes, ...doc.scopes].map(found[0].least), [false, false, false]);
   assert.deepEqual([...doc.nodes, ...doc.scopes].map(found[0].of), [5, NaN, null]);
 });
 

@@ -4,8 +4,10 @@ Nothing here is timed. What would take hours where a guard fails, fails by not e
 """
 
 import gzip
+import json
 import os
 import pickle
+import re
 from pathlib import Path
 from random import Random
 
@@ -327,3 +329,39 @@ def test_links_and_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(PermissionError):
         recorder.save(chain(4), private)
     assert private.read_bytes() == before
+
+
+@pytest.mark.parametrize("metric", ["parameters", "flops", "time_share", "gradient_norm"])
+@pytest.mark.parametrize("number", ["-1", "-0.5", str(-(2**64)), "NaN", "1e999", "-1e999", '"3"', "[]"])
+def test_figures_that_no_run_has_are_refused(metric: str, number: str) -> None:
+    graph = sample_graphs()["tiny"]
+    recorder.add_metrics(graph)
+    document = recorder.dumps(graph).decode()
+    changed = re.sub(rf'("{metric}":)[^,}}]+', rf"\g<1>{number}", document, count=1)
+    if changed == document:
+        changed = document.replace('"metrics":{', f'"metrics":{{"{metric}":{number},', 1)
+    assert changed != document
+    with pytest.raises((GraphError, StreamError)):
+        recorder.loads(changed.encode())
+
+
+def test_sums_and_times_that_no_run_has_are_not_shown() -> None:
+    large = Value("w", (LARGEST,), "float64", "cpu", requires_grad=True, role="parameter")
+    other = Value("v", (LARGEST,), "float64", "cpu", requires_grad=True, role="parameter")
+    scope = Scope("", 0, "Net", name="Net", duration_ns=-(10**30))
+    nodes = [
+        Node(f"n{i}", "module", "M", "", f"n{i}", 0, scope, (value,), duration_ns=10**400, backward_ns=-(10**400))
+        for i, value in enumerate((large, other))
+    ]
+    graph = Graph(nodes, scopes=[scope], initializers=[large, other])
+    for place in (*nodes, scope):
+        assert all(0 <= figure <= LARGEST for figure in graph.metrics[place].values())
+    assert graph.metrics[nodes[0]]["parameters"] == LARGEST
+    assert "parameters" not in graph.metrics[scope]
+    assert "parameter_bytes" not in graph.metrics[nodes[0]]
+    alone = Graph([Node("n", "module", "M", "", "n", 0, duration_ns=10**400, backward_ns=10**400)])
+    assert not {"time_share", "backward_share"} & set(alone.metrics[alone.nodes[0]])
+    summary = Summary(graph, columns="all")
+    assert "parameters" not in summary.total
+    assert "nan" not in str(summary).lower()
+    json.loads(recorder.dumps(graph))

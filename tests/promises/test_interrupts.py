@@ -147,6 +147,7 @@ def step(net: Net, batch: Tensor, error: BaseException, at: int) -> tuple[int, b
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:nothing was recorded")  # if it comes before the first record
 @pytest.mark.parametrize("kind", [Own, TimeoutError])
 def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
     net, batch = small()
@@ -196,9 +197,12 @@ def test_signals_at_random_moments() -> None:
                     caught += 1
                     # torch itself loses a mode, anybody's, that it has taken off for a moment
                     lost = "_pop_mode_temporarily" in {f.name for f in traceback.extract_tb(error.__traceback__)}
+                    # and Python 3.14 a context that was being entered: until the block ends, no mode is asked
+                    lost |= sys.version_info >= (3, 14) and not torch._C._is_torch_function_enabled()
                 net(batch)
             assert caught == 1
             assert torch._C._len_torch_function_stack() == 0
+            assert torch._C._is_torch_function_enabled()
             r.graph.lint()
             assert lost or calls(r.graphs[-1]) == expected
     finally:

@@ -1,5 +1,9 @@
-"""`make reliability` counts right, and its report has every section."""
+"""`make reliability` counts right, and its report has every section and as many tests as there are."""
 
+import re
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,3 +44,22 @@ def test_the_report_has_every_section() -> None:
     lines = page.split("```text\n")[1].split("\n```")[0].splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["torch", *reliability.SECTIONS]
     assert f"compared: {', '.join(ASPECTS)}" in lines
+
+
+def test_the_report_counts_as_many_tests_as_there_are() -> None:
+    """All that are run for it are collected at once, which takes seconds; whether they pass, the suite tells."""
+    wanted = {name: section.args for name, section in reliability.SECTIONS.items() if isinstance(section, partial)}
+    files = sorted({argument for arguments in wanted.values() for argument in arguments if argument.endswith(".py")})
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *files]
+    collected = subprocess.run(command, cwd=reliability.ROOT, capture_output=True, text=True, check=True).stdout
+    tests = [line for line in collected.splitlines() if "::" in line]
+    page = reliability.REPORT.read_text(encoding="utf-8")
+    for name, arguments in wanted.items():
+        mine = [test for test in tests if test.partition("::")[0] in arguments]
+        if "-k" in arguments:
+            words = arguments[-1].split(" or ")
+            mine = [test for test in mine if any(word in test.partition("::")[2] for word in words)]
+        told = re.search(rf"^{re.escape(name)}: (\d+) passed of (\d+)$", page, re.MULTILINE)
+        assert told is not None, name
+        assert int(told[2]) == len(mine), f"{name}: make reliability prints other figures by now"
+        assert int(told[1]) <= int(told[2])

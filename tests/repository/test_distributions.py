@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recorder_exporters.scenes
 
 import recorder
 import recorder.events
@@ -30,6 +31,7 @@ PUBLIC = {
     "recorder": {*recorder.__all__},
     "recorder.events": {*recorder.events.__all__},  # what a sink gets
     "recorder.testing": {*recorder.testing.__all__},
+    "recorder_exporters.scenes": {*recorder_exporters.scenes.__all__},
 }
 
 
@@ -94,7 +96,9 @@ def test_the_command_line_writes_what_they_add(site: Path) -> None:
     flops = [node["meta"].get("flops") for node in json.loads(written["net.json"])["nodes"] if node["kind"] == "module"]
     assert sum(map(bool, flops)) == 21  # the convolutions and the linear layer
     listed = run(site, *recorder_, "formats").split()
-    assert {"edgelist", "graphml", "cytoscape", "node-link", "model-explorer", "model-explorer-data"} <= set(listed)
+    assert {"edgelist", "graphml", "cytoscape", "node-link", "model-explorer", "model-explorer-data", "tikz"} <= set(
+        listed
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -51,6 +51,7 @@ def test_exported_names() -> None:
         "loads",
         "make_dot",
         "readable",
+        "remarks",
         "save",
         "select",
         "unfold",
@@ -66,9 +67,14 @@ def test_exported_names() -> None:
         "arrived_norm",
         "bytes_in_words",
         "count_in_words",
+        "made_largest",
+        "made_norm",
+        "made_not_finite",
+        "made_zeros",
         "meta_of",
         "norm_in_words",
         "share_in_words",
+        "stats_in_words",
         "time_in_words",
     ]
     assert recorder.testing.__all__ == [
@@ -80,6 +86,12 @@ def test_exported_names() -> None:
         "sample_graphs",
         "sample_streams",
     ]
+
+
+def test_dir_shows_the_public_names_and_no_others() -> None:
+    shown = [name for name in dir(recorder) if not name.startswith("__")]
+    assert shown == sorted([*recorder.__all__, "events", "figures", "testing"])
+    assert "__version__" in dir(recorder)
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
@@ -119,7 +131,7 @@ def test_kinds_and_roles() -> None:
         (
             Graph,
             "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
-            " gradient_report lint name meta",
+            " gradient_report value_report lint name meta",
         ),
         (
             Node,

@@ -19,10 +19,11 @@ from support.models import Block, Net, linear, x
 from support.zoo import ZOO
 from torch import nn
 
-from recorder import ExportError, Graph, OptionError, Recorder
+from recorder import ExportError, Graph, Node, OptionError, Recorder, Scope
 from recorder.figures import bytes_in_words, count_in_words, time_in_words
 from recorder.summary import Summary
 from recorder.summary.columns import COLUMNS
+from recorder.summary.formats import _escaped
 
 
 def recorded(net: nn.Module, *, backward: bool = False) -> Recorder:
@@ -97,12 +98,11 @@ def test_the_text() -> None:
 
 def test_the_totals() -> None:
     lines = recorded(two_levels(), backward=True).summary().totals()
-    assert lines[:3] == [
+    assert lines[:2] == [
         "31 parameters, 31 trainable, 124 B",
         "112 FLOPs (56 multiply-adds), 160 backward",
-        "without a formula: 1 relu, 1 add, 1 sum",
     ]
-    assert re.fullmatch(r"32 B inputs, 108 B activations · [\d.]+ .?s forward · [\d.]+ .?s backward", lines[3])
+    assert re.fullmatch(r"32 B inputs, 108 B activations · [\d.]+ .?s forward · [\d.]+ .?s backward", lines[2])
 
 
 def test_depth_and_width() -> None:
@@ -131,7 +131,7 @@ def conv() -> nn.Module:
 
 def test_columns_are_chosen_by_name() -> None:
     net = conv()
-    with Recorder(net, gradients="stats") as r:
+    with Recorder(net, gradients="stats", values="stats") as r:
         net(torch.randn(1, 2, 8, 8)).sum().backward()
     names = ["module", "inputs", "kernel", "groups", "trainable", "parameters_share", "macs", "activation_bytes"]
     summary = r.summary(columns=names)
@@ -147,13 +147,18 @@ def test_columns_are_chosen_by_name() -> None:
             4 * (2 * 4 * 48 + 4 * 24),
         ],
         ["0", [[1, 2, 8, 8]], [3, 1], 2, "yes", 12 / 160, 6 * 8 * 12, 4 * 4 * 48],
-        ["1", [[1, 4, 6, 8]], None, None, None, None, None, 4 * 4 * 48],
+        ["1", [[1, 4, 6, 8]], None, None, None, None, 0, 4 * 4 * 48],
         ["2", [[1, 4, 6, 8]], [3, 3], 1, "no", 148 / 160, 4 * 6 * 4 * 36, 4 * 4 * 24],
     ]
     assert set(r.summary(columns="all").records()[0]) == set(COLUMNS)
     assert list(r.summary(columns="flops").records()[0]) == ["flops"]
     norms = r.summary(columns=["gradient"]).records()
     assert norms[0]["gradient"] == pytest.approx(96**0.5)  # a one for each element of the sum
+    measured = r.summary(columns=["value_norm", "value_largest", "not_finite", "zeros"]).records()
+    stats = [node.outputs[0].meta["stats"] for node in r.graph.nodes if node.kind == "module"]
+    for told, said in zip(measured, [stats[-1], *stats], strict=True):  # the first row is what is around them
+        assert list(told.values()) == pytest.approx([said["norm"], said["largest"], 0, said["zeros"]])
+    assert "value_norm" in [column.name for column in r.summary().columns]
     with pytest.raises(OptionError, match="there is no column 'size'; there are: module, type, inputs"):
         r.summary(columns=["size"])
 
@@ -204,7 +209,7 @@ def test_what_fits_is_printed_as_rich_prints_it(name: str, monkeypatch: pytest.M
     net.block.function = lambda block, x: list(block.children())[-1](block.fc(x))
     summaries = [recorded(net, backward=True).summary(columns=columns) for columns in (None, "all")]
     ours = [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
-    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda summary, width: None)
+    monkeypatch.setattr("recorder.summary.formats._unfolded", lambda *_: None)
     assert ours == [summary.to_text(width) for summary in summaries for width in (None, 100, 60)]
 
 
@@ -222,6 +227,16 @@ def test_markdown() -> None:
     ]
     assert "- 16 parameters, 16 trainable, 64 B" in text
     assert recorded(net).summary()._repr_markdown_().startswith("**Sequential**")
+
+
+def test_no_sign_of_markdowns_comes_from_a_name() -> None:
+    for sign in "\\`*<>|~&$@":
+        assert _escaped(f"a{sign}b") == f"a&#{ord(sign)};b"
+    assert _escaped("a_b [1, 2] a.b") == "a_b [1, 2] a.b"
+    assert _escaped("_a_ [x] http://www.a") == "&#95;a&#95; &#91;x] http&#58;//www&#46;a"
+    net = nn.Sequential()
+    net.add_module("$x$", linear())
+    assert "&#36;x&#36;" in recorded(net).summary().to_markdown()
 
 
 def test_csv() -> None:
@@ -355,3 +370,16 @@ def test_names_are_shown_as_they_are() -> None:
 
 def test_nothing_recorded() -> None:
     assert "0 parameters" in str(Summary(Graph()))
+
+
+def test_a_row_that_shares_a_part_of_its_parameters_is_not_shared() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    rows = recorded(nn.Sequential(first, second, first)).summary().rows
+    assert [row.shared for row in rows] == [False, False, False, True]
+
+
+def test_the_last_line_has_the_times_of_forward_and_of_backward() -> None:
+    scope = Scope("", 0, "Net", name="Net", duration_ns=2_000_000, backward_ns=5_000_000)
+    graph = Graph([Node("a", "module", "A", "", "a", 0, scope, duration_ns=1)], scopes=[scope])
+    assert Summary(graph).totals()[-1].endswith(" · 2 ms forward · 5 ms backward")

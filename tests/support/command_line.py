@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from click.testing import CliRunner
+from support.command import runner
 
 from recorder import EventStream, assemble
 from recorder.cli import main
@@ -72,7 +72,7 @@ three = 3
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False, prog_name="recorder")
+    return runner().invoke(main, [str(a) for a in arguments], catch_exceptions=False, prog_name="recorder")
 
 
 def works(*arguments):

@@ -21,7 +21,9 @@ from recorder.events import (
     Grad,
     GradStats,
     Header,
+    Held,
     Leave,
+    Measured,
     Member,
     Module,
     Op,
@@ -29,6 +31,7 @@ from recorder.events import (
     ParameterGrad,
     Tensor,
     TensorMeta,
+    ValueStats,
 )
 from recorder.testing import StreamBuilder
 
@@ -299,6 +302,15 @@ class _Writer:
         stats = GradStats(float(a), float(b), inf=c % 2) if gradient and b % 2 else None
         self.events.append(ParameterGrad(self.pick(a), self.tick(), b % 2, gradient, stats))
 
+    def measured(self, a: int, b: int, c: int) -> None:
+        """Of any tensor, at any time."""
+        stats = ValueStats(float(a), float(b), float(a - b), int(b % 3 == 0), c % 7, 0.5)
+        self.events.append(Measured(self.pick(a), stats))
+
+    def held(self, a: int, b: int, c: int) -> None:
+        """That any tensor is not finite, as if a module held it."""
+        self.events.append(Held(*((self.pick(n),) if n % 2 else () for n in (a, b, c))))
+
 
 _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.function, 4),
@@ -318,6 +330,8 @@ _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.grad, 2),
     (_Writer.parameter_grad, 1),
     (_Writer.backward_start, 1),
+    (_Writer.measured, 2),
+    (_Writer.held, 1),
 )
 
 _instruction = st.tuples(

@@ -281,7 +281,8 @@ def test_recorders_in_one_another_note_it_each(functions: bool) -> None:
     with told() as said, Recorder(net) as outer, Recorder(net, functions=functions) as inner:
         net(x())
     assert len(said) == 2
-    assert outer.graph.meta == inner.graph.meta
+    assert outer.graph.meta["not_followed"] == inner.graph.meta["not_followed"]
+    assert "never_called" not in {**outer.graph.meta, **inner.graph.meta}  # what the branches call is not seen
     assert [node.op_type for node in outer.graph.nodes] == ["Linear", "sum", "lt", "cond", "Linear"]
     assert ("cond" in [node.op_type for node in inner.graph.nodes]) is functions
 
@@ -291,10 +292,11 @@ def test_what_is_no_part_of_the_recording_is_not_said() -> None:
     with Recorder(net) as r:
         net(x())
         other(x())
-    assert r.graph.meta == {}
+    assert "not_followed" not in r.graph.meta
     assert [node.op_type for node in r.graph.nodes] == ["Linear"] * 3
 
 
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.8 refuses operators that write their inputs")
 def test_an_operator_that_writes_its_inputs_is_said_to() -> None:
     def function(block: Any, x: Tensor) -> Tensor:
         torch.cond(x.sum() < -1e9, lambda x: x.sin(), lambda x: x.add_(1), (x,))

@@ -446,3 +446,27 @@ def test_a_large_graph() -> None:
 def test_samples(name: str) -> None:
     graph = sample_graphs()[name]
     check(graph, fold(graph))
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_blocks_with_one_shared_and_one_own_layer(turns: int) -> None:
+    """What is shared is one layer, called again; what is each block's own is not shown as if it were, too."""
+    build = StreamBuilder("Net")
+    y = build.tensor((2, 4))
+    with build.call("", "Net", [y]) as net:
+        for number in range(4):
+            with build.call(f"{number}", "Block", [y]) as block:
+                fqns = ["shared", f"{number}.own"]
+                for fqn in fqns[turns:] + fqns[:turns]:
+                    y = build.op(fqn, "Linear", [y], (2, 4), weight=(4, 4))
+                block.outputs = [y]
+        net.outputs = [y]
+    graph = assemble(build.stream)
+    view = fold(graph)
+    check(graph, view)
+    assert told(view) == [("0", 4)]
+    assert [value.name for value in view.initializers] == [value.name for value in graph.initializers]
+    shared, own = (next(v for v in view.initializers if v.name == name) for name in ("shared.weight", "0.own.weight"))
+    assert "repeats" not in shared.meta
+    assert own.meta["repeats"] == 4
+    assert unfold(view) == graph

@@ -144,7 +144,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert made("--scope", "pairs.3") == select(GRAPH, scope="pairs.3")
     assert made("--around", "pairs.3", "--option", "radius=2") == select(GRAPH, around="pairs.3", radius=2)
     result = runner().invoke(main, ["export", str(whole), "-f", "json", "--depth", "deep"])
-    assert (result.exit_code, "depth" in result.output) == (2, True)
+    assert (result.exit_code, "depth" in result.stderr) == (2, True)
     listed = runner().invoke(main, ["formats", "--verbose"]).output
     assert "depth: int | Literal['auto'] | None = 'auto'" in listed
 

@@ -22,6 +22,7 @@ from recorder import (
     fold,
     loads,
     readable,
+    select,
     unfold,
 )
 from recorder.testing import StreamBuilder, chain, sample_graphs
@@ -302,3 +303,44 @@ def test_collapsing_a_large_graph_takes_no_time() -> None:
     view.lint()
     assert len(view.nodes) == 1_000
     assert {node.meta["collapsed"] for node in view.nodes} == {20}
+
+
+def only_returned() -> Graph:
+    """Of the call b, one result is used and returned, one is only returned, and one is used inside alone."""
+    build = StreamBuilder("Net")
+    x = build.tensor((2,))
+    with build.call("", "Net", [x]) as net:
+        y = build.op(None, "relu", [x], (2,))
+        with build.call("b", "Block", [y]) as block:
+            hidden = build.op(None, "exp", [y], (2,))
+            aside = build.op(None, "sin", [hidden], (3,))
+            used = build.op(None, "cos", [hidden], (4,))
+            block.outputs = [used, aside, build.op(None, "tan", [hidden], (5,))]  # the last for nobody
+        z = build.op(None, "neg", [used], (4,))
+        net.outputs = [z, aside]
+    return assemble(build.stream)
+
+
+def test_what_is_only_returned_keeps_its_producer() -> None:
+    graph = only_returned()
+    for view, maker in ((collapse(graph, 0), "Net"), (collapse(graph, 1), "b"), (graph, "sin")):
+        view.lint()
+        producer = view.outputs[1].producer
+        assert producer is not None
+        assert producer.name.endswith(maker)
+        assert producer in view.nodes
+        assert [value.name for value in view.outputs] == [value.name for value in graph.outputs]
+    (b,) = [node for node in collapse(graph, 1).nodes if node.fqn == "b"]
+    assert [value.shape for value in b.outputs] == [(4,), (3,), (5,)]
+    assert all(value.producer is b for value in b.outputs)
+    assert b.meta["collapsed"] == 4
+
+
+def test_a_part_keeps_the_producer_of_what_is_only_returned() -> None:
+    graph = only_returned()
+    closed = collapse(graph, 1)
+    for view in (select(graph, around="b", radius=0), select(graph, scope="b"), select(closed, around="b", radius=0)):
+        view.lint()
+        assert {value.shape for value in view.outputs} == {(3,), (4,)}  # what nobody uses leads nowhere
+        assert all(value.producer in view.nodes for value in view.outputs)
+        assert [(value.role, value.producer) for value in view.inputs] == [("input", None)]

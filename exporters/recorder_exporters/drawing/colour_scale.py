@@ -19,8 +19,8 @@ __all__ = ["COLOURED", "ColourBy", "ColourScale", "colours_of", "scale_of"]
 GAP = "\N{EM SPACE}"
 
 ColourBy = Literal[
-    "kind", "gradient", "time", "backward_time", "parameters", "trainable", "parameter_bytes", "activation_bytes",
-    "flops", "macs", "flops_backward",
+    "kind", "gradient", "value_norm", "value_largest", "not_finite", "zeros", "time", "backward_time", "parameters",
+    "trainable", "parameter_bytes", "activation_bytes", "flops", "macs", "flops_backward",
 ]  # fmt: skip
 
 
@@ -38,14 +38,16 @@ def scale_of(graph: Graph, colour_by: ColourBy, theme: Theme) -> "ColourScale | 
         return None
     figure = COLOURED[colour_by]
     values = {node: figure.value(graph, node) for node in graph.nodes}
+    words = {node: said for node in graph.nodes if (said := figure.said(graph, node)) is not None}
     found = [value for value in values.values() if value is not None]
     if not found:
         raise OptionError(figure.missing)
     sizes = [value for value in found if math.isfinite(value) and value > 0]
     low, high = (min(sizes), max(sizes)) if sizes else (0.0, 0.0)
     return ColourScale(
-        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes), values
-    )
+        figure, theme, low, high, 0 in found, not all(map(math.isfinite, found)), len(found) < len(graph.nodes), values,
+        words,
+    )  # fmt: skip
 
 
 def colours_of(theme: Theme) -> dict[str, Any]:
@@ -66,7 +68,8 @@ def colours_of(theme: Theme) -> dict[str, Any]:
 @dataclass(frozen=True)
 class ColourScale:
     """From the smallest to the largest figure that is neither zero nor infinite. ``zero``, ``broken`` and
-    ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes.
+    ``unknown`` say whether any is zero, NaN or infinite, or not known. ``values`` are the figures of the nodes, and
+    ``words`` is how they are said.
     """
 
     figure: Figure
@@ -77,6 +80,7 @@ class ColourScale:
     broken: bool
     unknown: bool
     values: Mapping[Node, float | None] = field(default_factory=dict)
+    words: Mapping[Node, str] = field(default_factory=dict)
 
     def step(self, value: float) -> int:
         """How far along the ramp a positive figure is, as a position in it."""
@@ -87,7 +91,8 @@ class ColourScale:
 
     def style(self, node: Node) -> Style:
         """How a node looks."""
-        return self.style_of(self.values.get(node))
+        style = self.style_of(self.values.get(node))
+        return style._replace(meaning=self.words.get(node, style.meaning))
 
     def style_of(self, value: float | None) -> Style:
         """How a figure looks; None is one that is not known. ``meaning`` is the figure in words."""

@@ -30,12 +30,13 @@ def fields(show: "str | tuple[str, ...] | list[str] | None", shapes: bool) -> fr
 
 def figures_of(graph: Graph, shown: Container[str]) -> Callable[[Node], str]:
     """Says of a node the figures that are wanted, known and not zero, on one line:
-    ``9.41 k parameters · 19.3 M FLOPs``.
+    ``9.41 k parameters · 19.3 M FLOPs``, and at the end ``each`` of one that stands for several alike.
     """
     wanted = [figure for name, figure in COLOURED.items() if name in shown]
 
     def told(node: Node) -> str:
-        found = [(figure, figure.value(graph, node)) for figure in wanted]
-        return " · ".join(figure.label(value) for figure, value in found if value)
+        found = [figure.said(graph, node, label=True) for figure in wanted if figure.value(graph, node)]
+        words = " · ".join(label.removesuffix(" each") for label in found if label is not None)
+        return f"{words} each" if words and "repeats" in node.meta else words
 
     return told

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from recorder import Graph, Node, Scope, Value, backward_reached
+from recorder.figures import stats_in_words
 from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.drawing.fields import figures_of
 from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
@@ -103,7 +104,8 @@ class Arrow:
     @property
     def details(self) -> list[str]:
         """What there is to say beyond the words, in lines of plain text."""
-        return [f"{self.value.name}: {caption(self.value)} on {self.value.device}"]
+        told = stats_in_words(self.value)
+        return [f"{self.value.name}: {caption(self.value)} on {self.value.device}", *([told] if told else ())]
 
 
 @dataclass(slots=True, eq=False)

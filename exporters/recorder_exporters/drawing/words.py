@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recorder import Graph, Node, Scope, Value
+from recorder import Graph, Node, Scope, Value, remarks
+from recorder.figures import stats_in_words
 
 __all__ = [
     "caption",
@@ -42,7 +43,8 @@ def caption(value: Value) -> str:
 
 def title_of(graph: Graph) -> str:
     """What to write above a drawing."""
-    return graph.name or "graph"
+    name = graph.name or "graph"
+    return name if graph.nodes else ": ".join([name, *remarks(graph)[:1]])
 
 
 def short_name(place: Node | Scope) -> str:
@@ -100,7 +102,7 @@ def left_out(graph: Graph) -> str:
 def details_of(subject: Node | Scope | Value) -> list[str]:
     """All that there is to say of something drawn, line by line, for where a reader asks for it; some may be empty."""
     if isinstance(subject, Value):
-        return [subject.name, f"{subject.role}, {caption(subject)} on {subject.device}"]
+        return [subject.name, f"{subject.role}, {caption(subject)} on {subject.device}", *_measured(subject)]
     lines = [subject.name, subject.target]
     if isinstance(subject, Node):
         lines += [f"called in {subject.meta['source']}"] if "source" in subject.meta else []
@@ -110,8 +112,14 @@ def details_of(subject: Node | Scope | Value) -> list[str]:
     lines += [f"stands for {', '.join(names)}"] if names else []
     if isinstance(subject, Node):
         called = [f"{name}: " if name else "" for name in subject.output_names] or [""] * len(subject.outputs)
-        lines += [f"→ {name}{caption(value)} on {value.device}" for name, value in zip(called, subject.outputs)]
+        for name, value in zip(called, subject.outputs):
+            lines += [f"→ {name}{caption(value)} on {value.device}", *_measured(value)]
     return lines if subject.error is None else [*lines, subject.error]
+
+
+def _measured(value: Value) -> list[str]:
+    told = stats_in_words(value)
+    return [told] if told else []
 
 
 def _arguments(call: Node | Scope) -> Mapping[str, Any]:

@@ -2,12 +2,16 @@
 
 /** Every metric of a document: `{key, label, words, of}`, where `of` gives a node's or scope's number, or null. First those
  *  of `table`, which Python made of `recorder.figures`: `{name, called, words, absent, values}`, the values in the order of
- *  the document's nodes and scopes; then every number that a plugin wrote. */
+ *  the document's nodes and scopes, and in `least` the positions of those that are lower bounds; then every number that a
+ *  plugin wrote. `least` says of a node or scope whether its number is a lower bound. */
 export function metricsOf(doc, table) {
   const places = [...doc.nodes, ...doc.scopes];
   const position = new Map(places.map((place, i) => [place, i]));
-  const found = table.map(({ name, called, words, absent, values }) =>
-    ({ key: name, label: called, words, absent, of: (place) => number(values[position.get(place)]) }));
+  const found = table.map(({ name, called, words, absent, values, least }) => {
+    const bounds = new Set(least ?? []);
+    return { key: name, label: called, words, absent, of: (place) => number(values[position.get(place)]),
+      least: (place) => bounds.has(position.get(place)) };
+  });
   const seen = new Set();
   for (const { meta } of places) {
     for (const [plugin, facts] of Object.entries(meta ?? {})) {

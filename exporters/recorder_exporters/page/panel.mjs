@@ -2,7 +2,7 @@
 
 import { byId, html } from "./dom.mjs";
 import { around, crossing } from "./model.mjs";
-import { figures, jsonText, legible, shapeOf, visible } from "./text.mjs";
+import { figures, jsonText, legible, measuredOf, shapeOf, visible } from "./text.mjs";
 
 const SHOWN = 60;
 
@@ -105,6 +105,7 @@ export class Panel {
           html("b", {}, shapeOf(value)), ` ${visible(value.dtype)}`,
           value.device === "cpu" ? null : ` ${visible(value.device)}`,
           value.requires_grad ? html("i", {}, " needs gradient") : null),
+        measuredOf(value) ? html("div", {}, measuredOf(value)) : null,
         html("div", { class: "name" }, visible(value.name), value.grad_fn ? ` · ${visible(value.grad_fn)}` : null),
         items.length ? html("div", { class: "name" }, `${word} `,
           items.slice(0, 8).flatMap((item, i) => [i ? ", " : "", link(this, item)]),
@@ -166,7 +167,8 @@ function measured(metric, source) {
   if (value === null || value === metric.absent) return undefined;
   const exact = Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
     ? ` (${value.toLocaleString("en")})` : "";
-  return figures(value, metric.words) + exact;
+  const bound = metric.least?.(source) ? "at least " : "";
+  return bound + figures(value, metric.words) + exact + (source.meta?.repeats ? " each" : "");
 }
 
 function describe(value) {

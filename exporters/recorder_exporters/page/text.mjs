@@ -46,6 +46,18 @@ export function captionOf(value) {
   return value.dtype === "float32" ? shapeOf(value) : `${shapeOf(value)} ${legible(value.dtype, 24)}`;
 }
 
+/** What was measured of a value, as `recorder.figures.stats_in_words` has it: nothing if it was not. */
+export function measuredOf(value) {
+  const stats = value.meta?.stats;
+  if (!stats) return "";
+  const told = ["norm", "largest", "mean"].map((name) => `${name} ${figures(stats[name], "norm")}`);
+  if (stats.zeros) told.push(`${figures(stats.zeros, "share")} zeros`);
+  for (const [name, word] of [["nan", "NaN"], ["inf", "Inf"]]) {
+    if (stats[name]) told.push(`${stats[name].toLocaleString("en")} ${word}`);
+  }
+  return told.join(", ");
+}
+
 // As `recorder.figures` says them; a test holds both to each other.
 const UNITS = {
   count: ["", "k", "M", "G", "T", "P", "E"],

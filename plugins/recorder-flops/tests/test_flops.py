@@ -110,10 +110,23 @@ def test_a_call_that_failed_has_no_count():
 
 
 def test_every_sample_is_annotated_and_lints():
-    for graph in sample_graphs().values():
+    annotated = {}
+    for name, graph in sample_graphs().items():
+        before = {node.name: dict(node.meta) for node in graph.nodes}
         recorder_flops.recorder_annotate_graph(graph)
         graph.lint()
-        assert all(set(node.meta) <= {"flops"} for node in graph.nodes)
+        found = {node.name: node.meta["flops"] for node in graph.nodes if "flops" in node.meta}
+        for node in graph.nodes:  # nothing else is written
+            assert {key: told for key, told in node.meta.items() if key != "flops"} == before[node.name]
+        annotated |= {name: found} if found else {}
+    assert annotated == {
+        "tiny": {"fc": 16},
+        "residual": {"layer1.conv": 1179648, "layer2.conv": 1179648},
+        "branching": {"branches.0.fc": 32, "branches.1.fc": 32, "branches.2.fc": 32},
+        "recursive": {"cell.fc": 32, "cell.fc#1": 32, "cell.fc#2": 32},
+        "in_place": {"fc": 32},
+        "error": {"fc1": 32},
+    }
 
 
 def test_the_example_of_the_readme():

@@ -61,8 +61,13 @@ def test_those_outside_of_the_block_are_not_followed(net, x):
         pass
     with Recorder(net):
         net(x)
+
+    def elsewhere():
+        with Recorder(net):
+            net(x)
+
     with follow(queue.put):
-        thread = threading.Thread(target=lambda: Recorder(net).__enter__().__exit__(None, None, None))
+        thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
     assert queue.empty()

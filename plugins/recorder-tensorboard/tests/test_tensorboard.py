@@ -274,6 +274,25 @@ def test_gradients_are_told_from_step_to_step(trained, tmp_path):
         assert len(set(told)) == 3
 
 
+def test_values_are_told_from_step_to_step(tmp_path):
+    import torch
+
+    from recorder import Recorder
+
+    net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU())
+    with Recorder(net, values="stats") as r:
+        net(torch.tensor([[1.0, 2.0], [float("nan"), 1.0]]))
+        net(torch.ones(2, 2))
+    events = read(write(r.graphs, tmp_path))
+    statistics = ("norm", "largest", "nan", "inf", "zeros", "mean")
+    places = [place.name for place in (*r.graphs[0].scopes, *r.graphs[0].nodes)]
+    assert set(events.Tags()["scalars"]) == {f"value {what}/{name}" for what in statistics for name in places}
+    stats = [graph.nodes[0].outputs[0].meta["stats"] for graph in r.graphs]
+    assert [told["nan"] for told in stats] == [4, 0]
+    for what in statistics:
+        assert [scalar.value for scalar in events.Scalars(f"value {what}/0")] == pytest.approx([t[what] for t in stats])
+
+
 def test_gradients_that_arrived_together_are_taken_together():
     def gradient(shape, norm, largest, zeros, nan=0):
         told = {"norm": norm, "largest": largest, "nan": nan, "inf": 1, "zeros": zeros}

@@ -1,0 +1,38 @@
+"""The records of what is in values, as `recorder.capture.raw_records` has those of all else.
+
+    MEASURED  reference, measure
+    HELD      check
+
+A MEASURED follows at once the record that told of the tensor, or stands before the call that is given it. Measures are
+`recorder.capture.tensor_stats.Measure`, checks `recorder.capture.held_tensors.Check`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from recorder.capture.raw_records import Log, Tag
+from recorder.capture.tensor_facts import Reference
+
+__all__ = ["HELD", "MEASURED", "held_record", "measured_record", "read_held", "read_measured"]
+
+MEASURED, HELD = map(Tag, ("MEASURED", "HELD"))
+
+
+def measured_record(reference: Reference, measure: Any) -> Log:
+    """What is in a tensor now."""
+    return [MEASURED, reference, measure]
+
+
+def held_record(check: Any) -> Log:
+    """What modules hold was looked at."""
+    return [HELD, check]
+
+
+def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
+    """The tensor and its measure."""
+    return next(items), next(items)
+
+
+def read_held(items: Iterator[Any]) -> Any:
+    """The check."""
+    return next(items)

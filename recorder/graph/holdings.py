@@ -1,0 +1,128 @@
+"""What a graph says in ``meta`` of what is not registered, or was not called. Assembly writes it; here it is read.
+
+    "unregistered"       of a parameter that no recorded model holds: ``"inside"`` a call of one it was used, or in a
+                         module ``"beside"`` them, as a loss is. A constant that requires a gradient may have the first.
+                         Of a node or scope: a call of such a module, which uses such a parameter
+    "never_called"       of the graph: the outermost modules without a call, as ``{"fqn", "op_type", "parameters"}``, of
+                         which the last counts elements that were not used
+    "only_parts_used"    the same of those whose parameters or buffers were used all the same, as
+                         ``F.linear(x, self.fc.weight)`` does
+    "unused_parameters"  of the graph: elements of further parameters of the models that were used in no recorded call
+    "nothing_recorded"   of the graph: why
+
+Where a stream does not tell, as that of a block that is not over, none of this is there.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from recorder.graph.core import Graph, Value
+from recorder.limits import LARGEST
+
+__all__ = [
+    "BESIDE",
+    "INSIDE",
+    "NEVER_CALLED",
+    "NOTHING_RECORDED",
+    "ONLY_PARTS_USED",
+    "UNUSED",
+    "Uncalled",
+    "elements",
+    "never_called",
+    "nothing_recorded",
+    "remarks",
+    "unregistered",
+]
+
+NEVER_CALLED, ONLY_PARTS_USED, UNUSED = "never_called", "only_parts_used", "unused_parameters"
+NOTHING_RECORDED = "nothing_recorded"
+INSIDE, BESIDE = "inside", "beside"
+
+_NAMES = 6
+"""Names that are listed in a remark."""
+
+
+class Uncalled(msgspec.Struct, frozen=True):
+    """A module without a call, and how many elements the parameters have that were not used either."""
+
+    fqn: str
+    op_type: str
+    parameters: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+def never_called(graph: Graph, key: str = NEVER_CALLED) -> list[Uncalled]:
+    """The outermost modules that were never called, nor anything in them; by ``key``, those that were used in parts."""
+    try:
+        return msgspec.convert(graph.meta.get(key, []), list[Uncalled])
+    except msgspec.ValidationError:  # a plugin's, or a stranger's
+        return []
+
+
+def nothing_recorded(graph: Graph) -> str | None:
+    """Why there is nothing in a graph; None if there is something."""
+    if graph.nodes:
+        return None
+    said = graph.meta.get(NOTHING_RECORDED)
+    return said if isinstance(said, str) else "nothing was recorded"
+
+
+def unregistered(graph: Graph, where: str = INSIDE) -> list[Value]:
+    """The parameters that were used, and that no recorded model holds: inside their calls, or beside them."""
+    return [value for value in graph.values() if value.meta.get("unregistered") == where]
+
+
+def remarks(graph: Graph) -> list[str]:
+    """What a reader of a recording should know before its figures, line by line: that nothing was recorded, which
+    parameters are not registered, and what was never called.
+    """
+    lines = []
+    if (nothing := nothing_recorded(graph)) is not None:
+        lines.append(nothing)
+    if inside := unregistered(graph):
+        names = _listed([value.name for value in inside])
+        lines.append(f"{elements(inside):,} more parameters are used and not registered: {UNSEEN} ({names})")
+    if beside := unregistered(graph, BESIDE):
+        names = _listed([value.name for value in beside])
+        lines.append(f"{elements(beside):,} more parameters are used in modules beside the model ({names})")
+    if uncalled := never_called(graph):
+        names = _listed(
+            [f"{name_of(u)} ({u.parameters:,} parameters)" if u.parameters else name_of(u) for u in uncalled]
+        )
+        some = isinstance(graph.meta.get("every"), int)
+        lines.append(f"{'not called in any recorded step' if some else 'never called'}: {names}")
+    if parts := never_called(graph, ONLY_PARTS_USED):
+        lines.append(f"not called, and parameters or buffers of it used: {_listed([name_of(u) for u in parts])}")
+    unused = graph.meta.get(UNUSED, 0)
+    unused = unused if type(unused) is int and unused > 0 else 0
+    if unused := unused + sum(u.parameters for u in parts):
+        lines.append(f"{unused:,} {'more ' if uncalled else ''}parameters are used in no recorded call")
+    return lines
+
+
+UNSEEN = "no optimizer over the model's parameters sees them"
+
+
+def name_of(uncalled: Uncalled) -> str:
+    """A module's name; the first model itself has none but its type's."""
+    return uncalled.fqn or uncalled.op_type
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"… and {len(names) - _NAMES} more"] if len(names) > _NAMES else []
+    return ", ".join([*names[:_NAMES], *more])
+
+
+def elements(values: Iterable[Value] | Value) -> int:
+    """How many elements they have; one whose shape does not tell, or tells what no tensor can have, has none."""
+    total = 0
+    for value in [values] if isinstance(values, Value) else values:
+        size = 1
+        for length in value.shape:
+            size *= length
+            if not 0 < size <= LARGEST:
+                size = 0
+                break
+        total += size
+    return total
