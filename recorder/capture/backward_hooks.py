@@ -74,8 +74,8 @@ class Backward:
         """Record what reaches, and if asked what leaves, the autograd node of a call's output, which has the number
         ``sequence``. ``given``: what the call was given, of which it made the output, where it is seen as a whole.
         """
-        node: Any = output.grad_fn
-        shape = None
+        made: Any = output.grad_fn
+        node, shape = made, None
         if type(node) in VIEWS:  # which may be written: see `recorder.capture.views_of_outputs`
             origin = self._views.origin(output, given) if leave else None
             if origin is not None:
@@ -86,7 +86,7 @@ class Backward:
         if leave:
             if type(node) is FOLDED:  # a matrix product is below it, of which this is only the shape
                 node = node.next_functions[0][0]
-            if node is not output.grad_fn:
+            if node is not made:
                 sequence = sequence_of(node)
             self._handles.append(node.register_hook(partial(self._record, key, "leave", None, sequence)))
 
