@@ -56,9 +56,9 @@ class Recorder:
             more: whenever a backward begins, and when the block ends. Without functions: whenever a call from outside
             returns, and when the block ends.
         gradients: what to record of gradients. ``"calls"``: what arrives at and leaves each module call, as shapes and
-            dtypes. ``"on"``: which parameters received one, too. ``"stats"``: also what is in them, computed on their
-            device and read once when the block ends: norm, largest magnitude, NaN, Inf, zeros. See
-            `Graph.gradient_report`.
+            dtypes. ``"on"``: also at each function, and which parameters received one. ``"stats"``: also what is in
+            them, and in what backward is called on, computed on their device and read once when the block ends: norm,
+            largest magnitude, NaN, Inf, zeros. See `Graph.gradient_report`.
         stream: a file, as JSON Lines, into which the events are written while the run goes on, each time a call from
             outside has returned; they are not kept in memory. Whatever happens to the process, what the file holds can
             be read with ``EventStream.load``. A file that cannot be written is refused when the block begins, with a

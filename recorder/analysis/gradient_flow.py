@@ -18,10 +18,11 @@ def backward_reached(graph: Graph) -> set[Node]:
     """The nodes that backward reached, as far as a recording tells.
 
     A function was reached if something that it gave its results to was, or a call that returned them; if it is at the
-    end and in no such call, as a loss is, all that it was given has to be. Of functions with no module call around them
-    nothing is known, and they are left out.
+    end and in no such call, as a loss is, all that it was given has to be, unless gradients were recorded at functions.
+    Of functions with no module call around them nothing is known, and they are left out.
     """
     returned = _returned_with_gradient(graph)
+    at_functions = any(node.kind == "function" and _seen(node) for node in graph.nodes)
     behind: dict[int, bool | None] = {}  # whether all calls before a node were reached; None if there are none
     for node in graph.nodes:
         if node.kind == "module" or _seen(node):
@@ -39,7 +40,7 @@ def backward_reached(graph: Graph) -> set[Node]:
         else:
             after = [user for v in node.outputs if v.requires_grad for user, _ in v.uses if _differentiable(user)]
             got = any(id(v) in returned for v in node.outputs)
-            at_the_end = not after and not _is_told(node)
+            at_the_end = not after and not at_functions and not _is_told(node)
             got = got or any(user in found for user in after) or (at_the_end and bool(behind[id(node)]))
         if got:
             found.add(node)

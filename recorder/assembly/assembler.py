@@ -6,8 +6,8 @@ Three things are worked out here and nowhere else:
   inside it, and a `Node` if it ends without any.
 * **Dataflow.** A call uses what its tensors are at that moment, and makes what they are from then on: see
   `recorder.assembly.tensor_versions`.
-* **Backward.** `Grad` events become `backward_ns`: for a node from arrival to departure, for a scope the span over
-  everything in it, summed over the backward passes. What else they say is in ``meta``: see
+* **Backward.** `Grad` events become `backward_ns`, from the arrival of gradients at a call until they left it, summed
+  over the backward passes: see `recorder.assembly.backward_spans`. What else they say is in ``meta``: see
   `recorder.assembly.backward_marks`.
 """
 
@@ -27,6 +27,7 @@ from recorder.errors import StreamError
 from recorder.events.stream import EventStream
 from recorder.events.types import (
     UNFINISHED,
+    BackwardStart,
     Derived,
     Enter,
     Grad,
@@ -86,7 +87,6 @@ class _Assembler:
         self.frame: OpenCall | None = None
         self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
-        self.module_of: dict[int, Module] = {}
         self.parameters: dict[int, Value] = {}
         self.reached, self.registry = Reached(), Registry()
 
@@ -103,6 +103,7 @@ class _Assembler:
             Held: self.contents.held,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
+            BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
             Holdings: self.registry.take,
         }
         number = 0
@@ -118,8 +119,6 @@ class _Assembler:
             ) from None
         self.versions.finish()
         self.contents.finish()
-        with_parameters = self.stream.header.meta.get("gradients") in ("on", "stats")
-        self.reached.put(self.called, self.module_of, self.parameters, with_parameters)
         self.ends.name_values(self.value_names, self.nodes, self.scopes)
         header = self.stream.header
         graph = Graph(
@@ -133,7 +132,8 @@ class _Assembler:
             input_names=[self.ends.input_names.get(key, "") for key in self.ends.inputs],
             output_names=self.ends.output_names,
         )
-        self.registry.put(graph, self.called, self.module_of, self.versions.first)
+        self.reached.put(graph, self.called, self.parameters)
+        self.registry.put(graph, self.called, self.reached.modules(), self.versions.first)
         return graph
 
     # Tensors
@@ -188,23 +188,21 @@ class _Assembler:
                     versions.set(output.tensor, output.meta, "activation")
             return
         duration = event.stop_ns - event.start_ns
-        if event.module is None:
+        module = None if event.module is None else self.modules[event.module]
+        if module is None:
             scope = self._scope()
             prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
             name = self.names.unique(prefix + event.op_type)
             inputs = tuple(versions.values(event.inputs))
             node = Node(
                 name, "function", event.op_type, event.target, None, None, scope, inputs, (), dict(event.attributes),
-                {}, event.error, duration,
+                {} if event.source is None else {"source": event.source}, event.error, duration,
             )  # fmt: skip
-            if event.source is not None:
-                node.meta["source"] = event.source
         else:
-            module = self.modules[event.module]
             node = self._module_node(module, event, event.attributes, duration, event.outermost)
-            if event.call is not None:
-                self.called[event.call] = node
-                self.module_of[event.call] = module
+        if event.call is not None:
+            self.called[event.call] = node
+            self.reached.calls[event.call] = module, event.sequence_nr
         self._make(node, event.outputs, event.writes, event.inputs, event.output_names)
         if event.outermost:
             self.ends.returned([versions.read(output.tensor).value for output in event.outputs], event.output_names)
@@ -288,7 +286,7 @@ class _Assembler:
             raise Absurd(f"calls are nested more than {DEEPEST:,} deep")
         if event.call in self.called:
             raise Absurd(f"call {event.call} is entered a second time")
-        self.module_of[event.call] = module
+        self.reached.calls[event.call] = module, event.sequence_nr
         self.frame = self.called[event.call] = OpenCall(event, module, parent, ignored, depth, len(self.nodes))
 
     def _leave(self, event: Leave) -> None:

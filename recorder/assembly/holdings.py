@@ -35,7 +35,7 @@ class Registry:
         Args:
             graph: is whole already.
             called: its nodes and scopes, by the number of the call.
-            module_of: the module of each call.
+            module_of: the module of each call of one.
             values: the first value of each tensor.
         """
         for key in (NEVER_CALLED, ONLY_PARTS_USED, NOTHING_RECORDED, UNUSED):
@@ -46,7 +46,8 @@ class Registry:
         if told.nothing is not None and not graph.nodes:
             graph.meta[NOTHING_RECORDED] = told.nothing
         own = set(told.modules)
-        strange = {id(place) for call, place in called.items() if module_of[call].module not in own}
+        calls = (call for call, module in module_of.items() if call in called and module.module not in own)
+        strange = {id(called[call]) for call in calls}
         registered = self.stand_ins.union(told.parameters)
         for tensor, value in values.items():
             if tensor not in registered and _is_parameter(value, told.unseen):

@@ -16,15 +16,15 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from recorder.capture.raw_records import END, Phase, grad_record, parameter_record
-from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly
+from recorder.capture.raw_records import END, Phase, begun_record, grad_record, parameter_record
+from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly, sequence_of
 from recorder.capture.tensor_stats import Measures
-from recorder.capture.views_of_outputs import VIEWS, OutputViews
+from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
 Gradients = Literal["calls", "on", "stats"]
-"""What is recorded of gradients: those at module calls, parameters' too, and what is in them."""
+"""What is recorded of gradients: those at module calls; of functions and parameters, too; and what is in them."""
 
 backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 
@@ -70,21 +70,32 @@ class Backward:
         self._owner = 0
         self._passes: set[int] = set()
 
-    def watch(self, output: Tensor, key: int, leave: bool, given: Any = ()) -> None:
-        """Record what reaches, and if asked what leaves, the autograd node of a module call's output. ``given``: what
-        the call was given, of which it made the output, where it is seen as a whole.
+    def watch(self, output: Tensor, key: int, sequence: int, leave: bool, given: Any = ()) -> None:
+        """Record what reaches, and if asked what leaves, the autograd node of a call's output, which has the number
+        ``sequence``. ``given``: what the call was given, of which it made the output, where it is seen as a whole.
         """
-        node: Any = output.grad_fn
-        shape = None
+        made: Any = output.grad_fn
+        node, shape = made, None
         if type(node) in VIEWS:  # which may be written: see `recorder.capture.views_of_outputs`
             origin = self._views.origin(output, given) if leave else None
             if origin is not None:
-                node, shape = origin, output.shape
+                node, shape = origin, output.shape  # the view takes no time: what comes to the one comes to the other
             else:
                 self._views.add(output, key)
-        self._handles.append(node.register_prehook(partial(self._record, key, "arrive", shape)))
+        self._handles.append(node.register_prehook(partial(self._record, key, "arrive", shape, sequence)))
         if leave:
-            self._handles.append(node.register_hook(partial(self._record, key, "leave", None)))
+            if type(node) is FOLDED:  # a matrix product is below it, of which this is only the shape
+                node = node.next_functions[0][0]
+            if node is not made:
+                sequence = sequence_of(node)
+            self._handles.append(node.register_hook(partial(self._record, key, "leave", None, sequence)))
+
+    def starts(self, tensors: Iterable[Tensor]) -> None:
+        """Backward is called on these: measure what is in them, if that is done."""
+        if self._measures is not None:
+            for tensor in tensors:
+                said = facts(tensor)
+                self._append(begun_record(self._mark(tensor), said, self._measures.measure(tensor)))
 
     def written(self, tensor: Tensor, said: Facts) -> None:
         """A view was written: record what reaches the calls that returned what was there before."""
@@ -93,7 +104,7 @@ class Backward:
             self._handles.append(node.register_hook(partial(self._handed_on, key, shape)))
 
     def _handed_on(self, key: int, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
-        self._record(key, "arrive", shape, gradients[:1])
+        self._record(key, "arrive", shape, None, gradients[:1])
 
     def watch_parameters(self, roots: Mapping[str, nn.Module]) -> None:
         """Record, if asked, what is accumulated in the parameters; those that are watched already cost little."""
@@ -151,14 +162,22 @@ class Backward:
         if self._measures is not None:
             self._measures.read()
 
-    def _record(self, key: int, phase: Phase, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(
+        self,
+        key: int,
+        phase: Phase,
+        shape: Any,
+        sequence: int | None,
+        gradients: tuple[Tensor | None, ...],
+        *_: Any,
+    ) -> None:
         now = clock()
         try:
             backward = backward_id()
             if self._of_parameters:
                 self._passes.add(backward)
             with quietly():
-                record = grad_record(key, phase, now, backward)
+                record = grad_record(key, phase, now, backward, sequence)
                 for gradient in gradients:
                     said = _said_of(gradient)
                     record += said if shape is None or gradient is None else (shape, *said[1:])
@@ -197,14 +216,14 @@ class _Announcing(Backward):
         self._begun = begun
         self._announced = -1
 
-    def _record(self, key: int, phase: Phase, shape: Any, gradients: tuple[Tensor | None, ...], *_: Any) -> None:
+    def _record(self, *told: Any) -> None:
         if self._announced != (backward := backward_id()):
             self._announced = backward
             try:
                 self._begun()
             except Exception as ours:
                 self._failed(ours)
-        super()._record(key, phase, shape, gradients)
+        super()._record(*told)
 
 
 def _said_of(gradient: Any) -> Facts:

@@ -30,11 +30,12 @@ class OpenCall:
     is recorded.
     """
 
-    __slots__ = ("entry", "flags", "key", "popped", "reference", "silent", "start")
+    __slots__ = ("began", "entry", "flags", "key", "popped", "reference", "silent", "start")
 
-    def __init__(self, entry: Entry, start: int, key: int, flags: int) -> None:
+    def __init__(self, entry: Entry, began: int, start: int, key: int, flags: int) -> None:
         self.entry = entry
         self.reference = entry.reference
+        self.began = began
         self.start = start
         self.key = key
         self.flags = flags
@@ -117,7 +118,7 @@ class CallStack:
             return
         entry = call.entry
         if entry.leaf:  # leaves are recorded when they end, so the log does not have this one yet
-            self._log.extend(enter_record(entry, call.key, call.flags, call.start))
+            self._log.extend(enter_record(entry, call.key, call.flags, call.began, call.start))
         if error is not None:
             self._log.extend(unreturned_record(call.key, clock(), error))
         if call is entry:

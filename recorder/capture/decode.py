@@ -19,10 +19,12 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
-from recorder.capture.describe import name_function, plain
+from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
+    BEGUN,
+    CALL,
     DERIVED,
     ENTER,
     GRAD,
@@ -43,6 +45,7 @@ from recorder.capture.raw_records import (
 from recorder.capture.tensor_facts import SEQUENCE, Facts
 from recorder.capture.tensor_stats import Measure
 from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
+from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
 
@@ -77,6 +80,7 @@ class Decoder:
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
         self._source: str | None = None
+        self._call: tuple[int | None, int | None] = None, None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
         self._attributes: dict[bytes, Attributes] = {}
@@ -96,6 +100,8 @@ class Decoder:
             DERIVED: self._derived,
             GRAD: self._grad,
             PARAMETER: self._parameter,
+            CALL: self._called,
+            BEGUN: self._begun,
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             HELD: self._held,
@@ -222,25 +228,29 @@ class Decoder:
         attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
         source, self._source = self._source, None
+        (call, began), self._call = self._call, (None, None)
         return ev.Op(
             op_type,
             start - self._origin,
             stop - self._origin,
             target,
             None,
-            None,
+            call,
             inputs,
             outputs,
-            tuple(again) if again and _writes(op_type, target, attributes, keywords) else (),
+            tuple(again) if again and writes(op_type, target, attributes, keywords) else (),
             attributes,
             error,
             False,
             False,
             source,
+            (),
+            (),
+            began,
         )
 
     def _leaf(self, reader: Reader) -> ev.Op:
-        entry, key, flags, start, stop, error = reader.leaf()
+        entry, key, flags, began, start, stop, error = reader.leaf()
         inputs, names, values = reader.given(entry.signature)
         outputs, again = self._outputs(reader, inputs)
         return ev.Op(
@@ -260,13 +270,14 @@ class Decoder:
             None,
             self._tuples.setdefault(names, names),
             self._same_names(reader, len(outputs)),
+            began,
         )
 
     def _enter(self, reader: Reader) -> ev.Enter:
-        entry, key, flags, start = reader.enter()
+        entry, key, flags, began, start = reader.enter()
         module, inputs = self._modules[id(entry)][0], reader.tensors()
         self._entered[key] = entry
-        return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED)
+        return ev.Enter(key, module, start - self._origin, inputs, flags == OUTERMOST, flags == RECOMPUTED, began)
 
     def _leave(self, reader: Reader) -> ev.Leave:
         key, stop, error = reader.leave()
@@ -323,15 +334,18 @@ class Decoder:
         try:
             key = marshal.dumps(listed, 2)  # which tells 1 from True
         except ValueError:  # a dtype, say
-            return _named(listed)
+            return named(listed)
         attributes = self._listed.get(key)
         if attributes is None:
-            attributes = self._listed[key] = self._same(_named(listed))
+            attributes = self._listed[key] = self._same(named(listed))
         return attributes
 
     def _place(self, reader: Reader) -> None:
         file, line = reader.source()
         self._source = intern(f"{file}:{line}")
+
+    def _called(self, reader: Reader) -> None:
+        self._call = reader.call()
 
     def _members(self, reader: Reader) -> ev.Members:
         return ev.Members(self._modules[id(reader.members())][0], reader.tensors())
@@ -340,10 +354,10 @@ class Decoder:
         return ev.Derived(self._number(reader.derived()), reader.tensors())
 
     def _grad(self, reader: Reader) -> ev.Grad:
-        key, phase, now, backward = reader.grad()
+        key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
         stats = tuple([_stats(measure) for measure in reader.measures()])
-        return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats)
+        return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _measured(self, reader: Reader) -> ev.Measured | None:
         reference, measure = read_measured(reader.tags)
@@ -375,24 +389,11 @@ class Decoder:
             return None  # the model no longer has it
         return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
 
+    def _begun(self, reader: Reader) -> ev.BackwardStart:
+        reference, facts, measure = reader.begun()
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), _stats(measure))
+
 
 def _stats(measure: Measure | None) -> ev.GradStats | None:
     numbers = None if measure is None else measure.numbers()
     return None if numbers is None else ev.GradStats(*numbers)
-
-
-def _named(listed: list[Any]) -> Attributes:
-    values = dict(zip(listed[::2], listed[1::2], strict=True))
-    return {name: plain(values[name]) for name in sorted(values)}
-
-
-def _writes(op_type: str, target: str, attributes: Attributes, keywords: list[str]) -> bool:
-    """Whether a function that returned one of its inputs changed it, and did not just hand it on."""
-    if op_type == "setitem" or "out" in keywords or attributes.get("inplace") is True:
-        return True
-    if target.startswith("torch.distributed."):  # they return nothing of what they are given
-        return True
-    if op_type.endswith("_"):
-        return op_type not in ("requires_grad_", "retain_grad_", "share_memory_")
-    flags = (name for name, value in attributes.items() if value is True and name != "arg0" and name not in keywords)
-    return target.startswith("torch.nn.functional.") and any(flags)

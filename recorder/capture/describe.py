@@ -17,7 +17,7 @@ from recorder.capture.modules import Entry
 from recorder.capture.raw_records import END, Log, module_record
 from recorder.capture.tensor_facts import PLAIN, facts
 
-__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "plain", "shown"]
+__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "named", "plain", "shown"]
 
 _MISSING = object()
 
@@ -225,3 +225,9 @@ def op_type(name: str) -> str:
         if name.startswith("i") and hasattr(torch.Tensor, f"__{name}__") and hasattr(torch.Tensor, f"__{name[1:]}__"):
             return f"{name[1:]}_"
     return name
+
+
+def named(listed: list[Any]) -> dict[str, Any]:
+    """Names and values in turn, as JSON has them."""
+    values = dict(zip(listed[::2], listed[1::2], strict=True))
+    return {name: plain(values[name]) for name in sorted(values)}

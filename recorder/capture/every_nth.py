@@ -54,7 +54,7 @@ class EveryNth:
         return self._outside.skipping
 
     def _skip(self, entry: Entry, mode: Mode | None) -> None:
-        call = OpenCall(entry, 0, 0, SKIPPED)
+        call = OpenCall(entry, 0, 0, 0, SKIPPED)
         calls = self._calls
         calls.stack.append(call)
         if mode is not None:
@@ -70,7 +70,7 @@ class EveryNth:
             return False
         self._calls.drop_stale(caller)
         if stack:
-            stack.append(OpenCall(stack[0].entry, 0, 0, SKIPPED))  # it calls itself
+            stack.append(OpenCall(stack[0].entry, 0, 0, 0, SKIPPED))  # it calls itself
         return not stack
 
     def leave(self, module: nn.Module) -> None:

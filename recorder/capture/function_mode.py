@@ -26,14 +26,14 @@ from recorder.capture.raw_records import END, OP, Log, op_record, source_record
 from recorder.capture.tensor_facts import PLAIN, facts, outputs_of, quietly, tensors_in
 from recorder.errors import describe_error
 
-__all__ = ["Recording", "Watching"]
+__all__ = ["BACKWARD", "Recording", "Watching"]
 
 _NOT_THE_USERS = (
     *(os.path.dirname(os.path.abspath(path)) + os.sep for path in (torch.__file__, recorder.__file__)),
     "<eval_with_key>",  # what torch.fx generates
 )
 
-_BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
+BACKWARD = frozenset({Tensor.backward, torch.autograd.backward, torch.autograd.grad})
 """Functions that begin a backward pass."""
 
 
@@ -174,7 +174,7 @@ class Watching(Recording):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in _BACKWARD:
+        if func in BACKWARD:
             try:
                 self._before_backward()
             except Exception as ours:

@@ -17,6 +17,7 @@ from torch import nn
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import lift, lower
 from recorder.capture.raw_records import (
+    CALL,
     DERIVED,
     END,
     ENTER,
@@ -146,7 +147,7 @@ def drop_inside(log: Log, known: KnownTensors, key: int, fused: bool) -> None:
         fused = fused or item is _KERNELS[0] or item is _KERNELS[1]
         if item is ENTER and log[begin + 2] == key:
             if fused:
-                at = _after(log, begin + 5, 1)
+                at = _after(log, begin + 6, 1)
                 log[at:] = _without_functions(log[at:], known)
             return
         if type(item) is Tag and item in _MORE:
@@ -166,8 +167,8 @@ def _without_functions(inside: Log, known: KnownTensors) -> Log:
                 at += 8
             at += 1
             continue
-        at = _after(inside, at + 2, 1) if tag is DERIVED else at + (3 if tag is SOURCE else 9)
-        if tag is not SOURCE:
+        at = _after(inside, at + 2, 1) if tag is DERIVED else at + (3 if tag is SOURCE or tag is CALL else 9)
+        if tag is not SOURCE and tag is not CALL:
             kept += inside[begin:at]
     return kept
 

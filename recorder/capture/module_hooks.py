@@ -52,7 +52,7 @@ from recorder.capture.raw_records import (
     leave_record,
     members_record,
 )
-from recorder.capture.tensor_facts import SEQUENCE, facts, quietly, sequence_of
+from recorder.capture.tensor_facts import SEQUENCE, facts, next_sequence, quietly, sequence_of
 from recorder.capture.value_hooks import Values, value_hooks
 from recorder.errors import describe_error
 
@@ -104,15 +104,15 @@ class Capture:
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
         self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
-        self._entries = self.modules.entries
-        self._stack = self._calls.stack
+        self._entries, self._stack = self.modules.entries, self._calls.stack
         self.outside = OutsideCalls(self._calls, self.known, self.modules.roots, self.faults.add)
         skips = self.modules, self._calls, self.outside, self.backward.unwatch_parameters
         self._every_nth = EveryNth(every, *skips) if every != 1 else None
-        how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
-        self._make_mode = mode_maker(before_backward, self.values, *how) if functions else None
-        self._mode: Mode | None = None
         self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
+        how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
+        grading = (self._keys, self.backward) if gradients != "calls" else None
+        self._make_mode = mode_maker(before_backward, self.values, grading, *how) if functions else None
+        self._mode: Mode | None = None
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
@@ -193,6 +193,7 @@ class Capture:
             if entry.idle:  # a leaf, as most calls are
                 entry.idle = False
                 entry.key = next(self._keys)
+                entry.began = next_sequence()
                 entry.start = clock()
                 # On the stack before the modes are off theirs, so that whatever ends the call finds them with it.
                 stack.append(entry)
@@ -238,10 +239,10 @@ class Capture:
 
     def _open(self, entry: Entry, module: nn.Module, flags: int, inputs: Iterable[Any] = ()) -> None:
         """Put a call on the stack."""
-        key, start = next(self._keys), clock()
-        call = OpenCall(entry, start, key, flags)
+        key, began, start = next(self._keys), next_sequence(), clock()
+        call = OpenCall(entry, began, start, key, flags)
         if not entry.leaf:
-            self.log.extend(enter_record(entry, key, flags, start, inputs))
+            self.log.extend(enter_record(entry, key, flags, began, start, inputs))
         self._stack.append(call)
         if self._mode is not None and (entry.leaf or (entry.kind.unheard and not module.training)):
             call.popped = pop_ours(self._mode)
@@ -258,8 +259,7 @@ class Capture:
             if self._every_nth is not None and get_ident() == calls.skipper:
                 self._every_nth.leave(module)
             return
-        stop = clock()
-        stack = self._stack
+        stop, stack = clock(), self._stack
         if (not stack or stack[-1].reference() is not module) and not calls.unwind_to(module):
             return
         call = stack[-1]
@@ -283,10 +283,11 @@ class Capture:
             ):
                 # Most calls are like this. It comes to what `_write` does, which takes longer.
                 reference, said, made = known.of(args[0]), facts(output), ref(output)
-                record = [LEAF, call, call.key, 0, call.start, stop, None, reference, END, END, made, *said, END, None]
+                record = [LEAF, call, call.key, 0, call.began, call.start, stop, None, reference, END, END, made]
+                record += (*said, END, None)
                 known.now(output, made, said)
-                if said[SEQUENCE] is not None:
-                    self.backward.watch(output, call.key, leave=True, given=args)
+                if (sequence := said[SEQUENCE]) is not None:
+                    self.backward.watch(output, call.key, sequence, sequence >= call.began, args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
@@ -331,7 +332,7 @@ class Capture:
         """Say what a call was given and returned, in a record that is there: what an error of ours spoils is known."""
         entry, known = call.entry, self.known
         if entry.leaf:
-            record += leaf_record(entry, call.key, call.flags, call.start, stop, error)
+            record += leaf_record(entry, call.key, call.flags, call.began, call.start, stop, error)
         else:
             if entry.kind.fusable and self._mode is not None:
                 fused_paths.drop_inside(self.log, known, call.key, fused=bool(call.popped))
@@ -343,7 +344,7 @@ class Capture:
         record.append(END)
         with quietly():
             if entry.leaf:
-                names = self._made_by_leaf(named_tensors(output), call.key, record, (args, kwargs))
+                names = self._made_by_leaf(named_tensors(output), call, record, (args, kwargs))
             else:
                 names = self._handed_back(named_tensors(output), call.key, record)
         record += (END, tuple(names) if any(names) else None)
@@ -369,10 +370,10 @@ class Capture:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
-                    self.backward.watch(tensor, key, leave=False)
+                    self.backward.watch(tensor, key, sequence, leave=False)
         return names
 
-    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log, given: Any) -> list[str]:
+    def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], call: Any, record: Log, given: Any) -> list[str]:
         watched: set[int] = set()
         names: list[str] = []
         for name, tensor in tensors:
@@ -380,7 +381,7 @@ class Capture:
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
-                self.backward.watch(tensor, key, leave=True, given=given)
+                self.backward.watch(tensor, call.key, sequence, sequence >= call.began, given)
         return names
 
     def replaced(self, module: nn.Module) -> None:

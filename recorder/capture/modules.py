@@ -69,11 +69,12 @@ class Entry:
     """
 
     __slots__ = (
-        "early", "forward", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference", "root",
-        "silent", "start",
+        "began", "early", "forward", "idle", "inplace", "key", "kind", "leaf", "met", "own", "popped", "reference",
+        "root", "silent", "start",
     )  # fmt: skip
 
     key: int
+    began: int
     start: int
     flags = 0
 

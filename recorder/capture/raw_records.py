@@ -7,24 +7,27 @@ arrive on other threads.
 Each begins with its tag and its head. Parts follow, each up to an END:
 
     OP       function, start, stop, error; args, kwargs, outputs
-    LEAF     entry, key, flags, start, stop, error; args, kwargs, outputs; names
-    ENTER    entry, key, flags, start; args
+    CALL     key, began: of the OP that follows
+    LEAF     entry, key, flags, began, start, stop, error; args, kwargs, outputs; names
+    ENTER    entry, key, flags, began, start; args
     LEAVE    key, stop, error; args, kwargs, references; names
     MEET     reference, facts
     MODULE   entry or None, qualified name, root, attributes; parameters, buffers
     DERIVED  reference; references
     MEMBERS  entry; references
     SOURCE   file, line: where the OP that follows was called
-    GRAD     key, phase, time, backward; gradients, measures
+    GRAD     key, phase, time, backward, sequence; gradients, measures
     PARAMETER  reference, time, backward, measure, gradient
+    BEGUN    reference, facts, measure: what backward is called on
 
 ``args`` are as they were given, with references for tensors and text for what is not plain; a list among them is LIST
 … END, a mapping MAP … END: `recorder.capture.known_tensors` writes them. Keyword arguments and the items of mappings
 are a name and a value in turn; attributes, too, in a sequence of their own; parameters and buffers are a name, a
 reference and facts. A MODULE without an entry was not called, and holds tensors. Each output is a reference and facts;
 each gradient facts without the address, since its memory is soon used again, or None. ``names`` of what a module
-returned are one tuple, or None if that is a tensor by itself, or nothing. Facts are seven values: see
-`recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
+returned are one tuple, or None if that is a tensor by itself, or nothing. ``began`` is the number that autograd would
+have given to the next node when the call began, ``sequence`` that of the node that gradients were seen at. Facts
+are seven values: see `recorder.capture.tensor_facts`. Measures are `recorder.capture.tensor_stats.Measure`, or None.
 
 Here is a writer for each record, and a method of `Reader` that is called as the record is. Where a call would cost on
 the hot path, the record is written as a list in place; a test takes such records apart and writes them anew with the
@@ -35,10 +38,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 from weakref import ref
 
+from recorder.capture.encoded import END, LIST, MAP, Tag, listed, mapped, named_references, only_tensors, references_in
 from recorder.capture.signatures import Signature
 from recorder.capture.tensor_facts import ADDRESS, Facts, Reference
 
 __all__ = [
+    "BEGUN",
+    "CALL",
     "DERIVED",
     "END",
     "ENTER",
@@ -58,6 +64,8 @@ __all__ = [
     "Log",
     "Reader",
     "Tag",
+    "begun_record",
+    "call_record",
     "derived_record",
     "enter_record",
     "grad_record",
@@ -77,29 +85,15 @@ __all__ = [
 Log = list[Any]
 
 Phase = Literal["arrive", "leave"]
-"""Of the gradients of a module call."""
+"""Of the gradients of a call."""
 
 OUTERMOST, RECOMPUTED = 1, 2
 """Flags of a module call."""
 
 
-class Tag:
-    """How a record begins, or what stands among its parts. An object, since any plain value may be an argument: it is
-    compared by identity.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
 OP, LEAF, ENTER, LEAVE, MEET, MODULE = map(Tag, ("OP", "LEAF", "ENTER", "LEAVE", "MEET", "MODULE"))
-DERIVED, MEMBERS, SOURCE, GRAD, PARAMETER = map(Tag, ("DERIVED", "MEMBERS", "SOURCE", "GRAD", "PARAMETER"))
-LIST, MAP, END = map(Tag, ("LIST", "MAP", "END"))
+DERIVED, MEMBERS, SOURCE, CALL = map(Tag, ("DERIVED", "MEMBERS", "SOURCE", "CALL"))
+GRAD, PARAMETER, BEGUN = map(Tag, ("GRAD", "PARAMETER", "BEGUN"))
 
 
 # Writers. Those of calls, modules and gradients give the head: whoever has the parts appends them.
@@ -110,14 +104,14 @@ def op_record(function: Any, start: int, stop: int, error: str | None = None) ->
     return [OP, function, start, stop, error]
 
 
-def leaf_record(entry: Any, key: int, flags: int, start: int, stop: int, error: str | None = None) -> Log:
+def leaf_record(entry: Any, key: int, flags: int, began: int, start: int, stop: int, error: str | None = None) -> Log:
     """A module without an inside was called."""
-    return [LEAF, entry, key, flags, start, stop, error]
+    return [LEAF, entry, key, flags, began, start, stop, error]
 
 
-def enter_record(entry: Any, key: int, flags: int, start: int, args: Iterable[Any] = ()) -> Log:
+def enter_record(entry: Any, key: int, flags: int, began: int, start: int, args: Iterable[Any] = ()) -> Log:
     """A call of a module begins. ``args`` are encoded, and only those of an outermost call."""
-    return [ENTER, entry, key, flags, start, *args, END]
+    return [ENTER, entry, key, flags, began, start, *args, END]
 
 
 def leave_record(key: int, stop: int, error: str | None = None) -> Log:
@@ -155,9 +149,19 @@ def source_record(file: str, line: int) -> Log:
     return [SOURCE, file, line]
 
 
-def grad_record(key: int, phase: Phase, time: int, backward: int) -> Log:
-    """Gradients arrived at a module call, or left it."""
-    return [GRAD, key, phase, time, backward]
+def call_record(key: int, began: int) -> Log:
+    """Gradients are recorded at the function whose record follows."""
+    return [CALL, key, began]
+
+
+def begun_record(reference: Reference, facts: Facts, measure: Any) -> Log:
+    """Backward is called on a tensor, and this is in it."""
+    return [BEGUN, reference, *facts, measure]
+
+
+def grad_record(key: int, phase: Phase, time: int, backward: int, sequence: int | None) -> Log:
+    """Gradients arrived at a call, or left it."""
+    return [GRAD, key, phase, time, backward, sequence]
 
 
 def parameter_record(reference: Reference, time: int, backward: int, measure: Any, gradient: Iterable[Any]) -> Log:
@@ -184,25 +188,28 @@ class Reader:
 
     __slots__ = (
         "_five", "_items", "_next", "_number", "_numbers", "_seven",
-        "enter", "grad", "leaf", "leave", "module", "op", "source", "tags",
+        "call", "enter", "grad", "leaf", "leave", "module", "op", "source", "tags",
     )  # fmt: skip
 
     op: Callable[[], tuple[Any, int, int, str | None]]
-    leaf: Callable[[], tuple[Any, int, int, int, int, str | None]]
-    enter: Callable[[], tuple[Any, int, int, int]]
+    leaf: Callable[[], tuple[Any, int, int, int, int, int, str | None]]
+    enter: Callable[[], tuple[Any, int, int, int, int]]
     leave: Callable[[], tuple[int, int, str | None]]
     module: Callable[[], tuple[Any, str, bool, Log]]
     source: Callable[[], tuple[str, int]]
-    grad: Callable[[], tuple[int, Phase, int, int]]
+    call: Callable[[], tuple[int, int]]
+    grad: Callable[[], tuple[int, Phase, int, int, int | None]]
 
     def __init__(self, log: Log, numbers: Mapping[int, int], number: Callable[[Reference], int]) -> None:
         self._numbers, self._number = numbers, number
         self.tags: Iterator[Any] = iter(log)
         self._items = self.tags
         self._next: Callable[[], Any] = self._items.__next__
-        two, three, four, five, six, seven = (zip(*[self._items] * n, strict=True).__next__ for n in range(2, 8))
-        self.source, self.leave, self.leaf = two, three, six
-        self.op = self.enter = self.module = self.grad = four
+        two, three, four, five, seven = (zip(*[self._items] * n, strict=True).__next__ for n in (2, 3, 4, 5, 7))
+        self.leave, self.leaf = three, seven
+        self.source = self.call = two
+        self.op = self.module = four
+        self.enter = self.grad = five
         self._five, self._seven = five, seven
 
     # Heads that are one item, and records without parts
@@ -224,6 +231,10 @@ class Reader:
         """The tensor, the time, the backward pass, the measure, the gradient."""
         reference, time, backward, measure, shape = self._five()
         return reference, time, backward, measure, self._gradient(shape)
+
+    def begun(self) -> tuple[Reference, Facts, Any]:
+        """The tensor, what is said of it, the measure."""
+        return self._next(), self._seven(), self._next()
 
     # Parts
 
@@ -280,8 +291,8 @@ class Reader:
 
         def take(name: str, item: Any, position: int = 0) -> None:
             if item is LIST or item is MAP:
-                item = _list(items) if item is LIST else _mapping(items)
-            inside = list(_named_references(item, name))
+                item = listed(items) if item is LIST else mapped(items)
+            inside = list(named_references(item, name))
             found.extend(self._number(reference) for _, reference in inside)
             names.extend(path for path, _ in inside)
             if not inside:
@@ -310,8 +321,8 @@ class Reader:
     def _value(self, item: Any, found: list[int]) -> Any:
         """An argument that is no tensor. Those in it are added to what was found."""
         if item is LIST or item is MAP:
-            item = _list(self._items) if item is LIST else _mapping(self._items)
-            found += map(self._number, _references_in(item))
+            item = listed(self._items) if item is LIST else mapped(self._items)
+            found += map(self._number, references_in(item))
         return item
 
     def outputs(self) -> list[tuple[int, Facts]]:
@@ -343,53 +354,7 @@ class Reader:
 
     def measures(self) -> list[Any]:
         """What was measured of gradients."""
-        return _list(self._items)
+        return listed(self._items)
 
     def _gradient(self, shape: Any) -> Facts | None:
         return None if shape is None else (shape, *self._five(), None)
-
-
-def _list(items: Iterator[Any]) -> list[Any]:
-    """Everything up to END."""
-    found: list[Any] = []
-    for item in items:
-        if item is END:
-            break
-        found.append(_list(items) if item is LIST else _mapping(items) if item is MAP else item)
-    return found
-
-
-def _mapping(items: Iterator[Any]) -> dict[str, Any]:
-    """The same where names and values take turns."""
-    found: dict[str, Any] = {}
-    for name in items:
-        if name is END:
-            break
-        item = next(items)
-        found[name] = _list(items) if item is LIST else _mapping(items) if item is MAP else item
-    return found
-
-
-def _references_in(value: Any) -> Iterator[Reference]:
-    """The tensors in an argument, in any nesting, in order."""
-    if type(value) is ref:
-        yield value
-    elif isinstance(value, list | dict):
-        for item in value if isinstance(value, list) else value.values():
-            yield from _references_in(item)
-
-
-def _named_references(value: Any, path: str) -> Iterator[tuple[str, Reference]]:
-    """The same with where each is: ``past.0.1``."""
-    if type(value) is ref:
-        yield path, value
-    elif isinstance(value, list | dict):
-        for key, item in enumerate(value) if isinstance(value, list) else value.items():
-            yield from _named_references(item, f"{path}.{key}" if path else str(key))
-
-
-def only_tensors(value: Any) -> bool:
-    """Whether an argument is a tensor, or a list of nothing else."""
-    if isinstance(value, list):
-        return bool(value) and all(only_tensors(item) for item in value)
-    return type(value) is ref

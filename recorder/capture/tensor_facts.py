@@ -24,6 +24,7 @@ __all__ = [
     "Facts",
     "Reference",
     "facts",
+    "next_sequence",
     "outputs_of",
     "quietly",
     "sequence_of",
@@ -51,6 +52,9 @@ _address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore
 """Where a tensor's storage is, without making a Python object of it: a gradient whose storage has one counts as used
 elsewhere, and autograd adds the next gradient to it out of place.
 """
+
+next_sequence: Callable[[], int] = torch.autograd._get_sequence_nr  # type: ignore[attr-defined]
+"""The number that autograd will give to the next node that this thread makes."""
 
 _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
 

@@ -21,7 +21,7 @@ from recorder.capture.call_stack import CallStack
 from recorder.capture.collectives import COLLECTIVES
 from recorder.capture.function_mode import Watching
 from recorder.capture.held_tensors import HeldTensors
-from recorder.capture.raw_records import END, LEAF, MEET, OP, SOURCE, Log
+from recorder.capture.raw_records import CALL, END, LEAF, MEET, OP, SOURCE, Log
 from recorder.capture.tensor_facts import Reference, quietly, tensors_in
 from recorder.capture.tensor_stats import Measure, Measures, tracing
 from recorder.capture.value_records import held_record, measured_record
@@ -121,6 +121,8 @@ class ValueHooks:
             return
         try:
             at = 3 if record[0] is SOURCE else 0
+            if record[at] is CALL:
+                at += 3
             tag = record[at]
             if tag is MEET:
                 self._met(record[1])

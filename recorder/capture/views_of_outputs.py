@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recorder.capture.tensor_facts import ADDRESS, Facts, facts, sequence_of, tensors_in
 
-__all__ = ["VIEWS", "WRITTEN", "OutputViews"]
+__all__ = ["FOLDED", "VIEWS", "WRITTEN", "OutputViews"]
 
 _KINDS = ("View", "ReshapeAlias", "Transpose", "T", "Permute", "Squeeze", "Unsqueeze", "AsStrided", "Alias")
 
@@ -26,6 +26,9 @@ VIEWS = frozenset(
     if (node := getattr(_functions, f"{kind}Backward{number}", None)) is not None
 )
 """The types of autograd nodes of views that can show all of their base."""
+
+FOLDED = _functions.UnsafeViewBackward0
+"""The type of node that gives a matrix product of more than two dimensions its shape."""
 
 WRITTEN = _functions.AsStridedBackward0
 """The type of node that a view has after a write, and few have before."""

@@ -12,14 +12,16 @@ the times. Times are nanoseconds since the recorder was entered.
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Measured      what is in a tensor
     Held          which parameters and buffers are not finite
-    Grad          a gradient reached or left a module call in backward
+    Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
+    BackwardStart,
     Derived,
     Enter,
     Event,
@@ -45,6 +47,7 @@ from recorder.events.types import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
+    "BackwardStart",
     "Derived",
     "Enter",
     "Event",

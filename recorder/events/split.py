@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from recorder.events.types import (
+    BackwardStart,
     Derived,
     Enter,
     Event,
@@ -193,7 +194,7 @@ def _used(event: Event) -> Iterator[int]:
         yield from event.outputs
     elif isinstance(event, Members):
         yield from event.tensors
-    elif isinstance(event, Measured):
+    elif isinstance(event, Measured | BackwardStart):
         yield event.tensor
     elif isinstance(event, Held):
         yield from (*event.nan, *event.inf, *event.unknown)

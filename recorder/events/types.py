@@ -12,8 +12,9 @@ the times. Times are nanoseconds since the recorder was entered.
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Measured      what is in a tensor
     Held          which parameters and buffers are not finite
-    Grad          a gradient reached or left a module call in backward
+    Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
+    BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
 """
 
@@ -26,6 +27,7 @@ from recorder.limits import Int64, Size, Word
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
+    "BackwardStart",
     "Derived",
     "Enter",
     "Event",
@@ -123,7 +125,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_u
 class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="enter"):
     """A module's forward began. ``inputs`` are its positional tensors as far as they were known on entry; `Leave` has
     them all. ``outermost`` marks a call of a recorded module from outside of every other. ``recomputed`` marks a
-    call that repeats an earlier one for its gradients (activation checkpointing).
+    call that repeats an earlier one for its gradients (activation checkpointing). ``sequence_nr`` is the number that
+    autograd would have given to the next node when the call began.
     """
 
     call: Int64
@@ -132,6 +135,7 @@ class Enter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
     inputs: tuple[Int64, ...] = ()
     outermost: bool = False
     recomputed: bool = False
+    sequence_nr: Int64 | None = None
 
 
 class Leave(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="leave"):
@@ -157,10 +161,12 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     """One finished call with nothing inside.
 
     Of a function: ``target`` is its name as a user would import it, ``op_type`` its last part in plain words
-    (``torch.Tensor.__getitem__`` is a ``getitem``). Of a module: ``module`` is set, and ``call`` numbers the call.
+    (``torch.Tensor.__getitem__`` is a ``getitem``). Of a module: ``module`` is set. ``call`` numbers the calls of
+    modules, and those of functions if gradients are recorded at them.
     ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
     module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
-    asked for. The inputs and outputs of a module have names, as in `Leave`.
+    asked for. The inputs and outputs of a module have names, as in `Leave`. ``sequence_nr`` is as in `Enter`, of calls
+    with a number.
     """
 
     op_type: str
@@ -179,6 +185,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     source: str | None = None
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    sequence_nr: Int64 | None = None
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
@@ -232,11 +239,12 @@ class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbi
 
 
 class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="grad"):
-    """Backward reached (``arrive``) or left (``leave``) what a module call computed.
+    """Backward reached (``arrive``) or left (``leave``) what a call computed.
 
     ``backward`` numbers the backward pass. ``gradients`` describe the gradients with regard to the outputs (``arrive``)
     or the inputs (``leave``) of the call's last autograd node, None where there is none. ``stats`` say what is in
-    each of them; empty if nothing was measured, None where that could not be.
+    each of them; empty if nothing was measured, None where that could not be. ``sequence_nr`` is the number of that
+    autograd node; None where the gradients were told by another one.
     """
 
     call: Int64
@@ -245,6 +253,7 @@ class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unk
     backward: Int64 = 0
     gradients: tuple[TensorMeta | None, ...] = ()
     stats: tuple[GradStats | None, ...] = ()
+    sequence_nr: Int64 | None = None
 
 
 class ParameterGrad(
@@ -258,6 +267,18 @@ class ParameterGrad(
     ns: Int64
     backward: Int64 = 0
     gradient: TensorMeta | None = None
+    stats: GradStats | None = None
+
+
+class BackwardStart(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="backward_start"
+):
+    """Backward is called on a tensor, as it is described here; recorded where gradients are measured. ``stats`` say
+    what is in it, None where that could not be measured.
+    """
+
+    tensor: Int64
+    meta: TensorMeta
     stats: GradStats | None = None
 
 
@@ -286,7 +307,21 @@ class Holdings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     nothing: str | None = None
 
 
-Event = Module | Members | Tensor | Enter | Leave | Op | Derived | Measured | Held | Grad | ParameterGrad | Holdings
+Event = (
+    Module
+    | Members
+    | Tensor
+    | Enter
+    | Leave
+    | Op
+    | Derived
+    | Measured
+    | Held
+    | Grad
+    | ParameterGrad
+    | BackwardStart
+    | Holdings
+)
 """Any record of a stream."""
 
 

@@ -60,7 +60,8 @@ class _AtCall(msgspec.Struct):
     number: Int64 = msgspec.field(name="pass")
     order: Int64
     arrived: list[_Caption | None]
-    left: list[_Caption | None]
+    left: list[_Caption | None] | msgspec.UnsetType = msgspec.UNSET
+    several: bool = False
     parameters: list[str] = []
 
 
@@ -71,6 +72,13 @@ class _AtParameter(msgspec.Struct):
     number: Int64 = msgspec.field(name="pass")
     order: Int64
     gradient: _Caption | None
+
+
+class _Start(_Caption, kw_only=True):
+    """An item of a graph's ``meta["backward_starts"]``."""
+
+    value: str
+    order: Int64
 
 
 def check_told(graph: Graph) -> None:
@@ -95,6 +103,7 @@ def check_told(graph: Graph) -> None:
         if ("repeats" in meta) != ("repeated" in meta):
             problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
 
+    check("graph", graph.name, graph.meta, "backward_starts", list[_Start])
     for node in graph.nodes:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)

@@ -126,7 +126,7 @@ def test_a_parameter_is_told_with_what_accumulated_in_it() -> None:
     assert [event.backward for event in events] == [0, 1, 2]
     assert [event.stats.norm for event in events if event.stats] == pytest.approx(norms)
     weight = told(r.graph, "fc.weight")
-    assert (weight["passes"], weight["pass"], weight["order"]) == (3, 2, 11)
+    assert (weight["passes"], weight["pass"], weight["order"]) == (3, 2, 20)
     assert weight["gradient"]["norm"] == pytest.approx(norms[2])
     (one, *others) = [part.initializers[0].meta["backward"] for part in r.graphs]
     assert [told["gradient"]["norm"] for told in (one, *others)] == pytest.approx(norms)
@@ -252,8 +252,14 @@ def test_a_nan_that_only_a_parameter_gets(tmp_path: Path) -> None:
     net.scale = nn.Parameter(torch.tensor([0.0, 1.0, 1.0, 1.0]))
     found = report_of(trained(net, x()), tmp_path).not_finite
     assert found is not None
-    assert (found.call, found.parameter, found.inf + found.nan) == ("sqrt", "scale", 1)
-    assert str(found) == f"in sqrt: the gradient of scale has 1 {'Inf' if found.inf else 'NaN'}"
+    assert (found.call, found.parameter, found.inf + found.nan) == ("sqrt", None, 1)
+    what = "Inf" if found.inf else "NaN"
+    assert str(found) == f"born in sqrt: what left it has 1 {what}, and what arrived was finite"
+    with Recorder(net, gradients="stats", functions=False) as r:
+        net(x()).sum().backward()
+    found = r.graph.gradient_report().not_finite
+    assert found is not None
+    assert str(found) == f"in scale: the gradient of scale has 1 {what}"
 
 
 def test_a_loss_that_is_nan_is_no_layers_fault(tmp_path: Path) -> None:
@@ -263,7 +269,9 @@ def test_a_loss_that_is_nan_is_no_layers_fault(tmp_path: Path) -> None:
         (net(x()).sum() * 0).log().mul(0).backward()
     found = report_of(r, tmp_path).not_finite
     assert found is not None
-    assert (found.call, found.suspects) == ("fc", ("mul_1", "log", "mul", "sum"))
+    assert (found.call, found.born, found.nan, found.suspects) == ("mul_1", "forward", 1, ())
+    already = "the loss itself, of mul_1, had 1 NaN already: forward made it; record with values='stats' to see where"
+    assert str(found) == already
 
 
 def test_why_a_parameter_got_no_gradient(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_backward_is_timed_from_arrival_to_departure_and_summed_over_passes() ->
         build.append(Grad(call_number, phase, ns, backward))
     graph = agree(build.stream)
     assert {node.name: node.backward_ns for node in graph.nodes} == {"a": 30, "b": 15}
-    assert [scope.backward_ns for scope in graph.scopes] == [50 + 5]
+    assert [scope.backward_ns for scope in graph.scopes] == [None]  # without autograd's numbers, nobody knows
 
 
 META = TensorMeta((1,), "float32", "cpu")

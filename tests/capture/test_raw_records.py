@@ -67,6 +67,8 @@ WRITTEN: dict[Any, Callable[[Reader], Log]] = {
     raw.DERIVED: lambda r: raw.derived_record(r.derived(), cast(Any, r.tensors())),
     raw.MEMBERS: lambda r: raw.members_record(r.members(), cast(Any, r.tensors())),
     raw.SOURCE: lambda r: raw.source_record(*r.source()),
+    raw.CALL: lambda r: raw.call_record(*r.call()),
+    raw.BEGUN: lambda r: raw.begun_record(*r.begun()),
     raw.GRAD: lambda r: [*raw.grad_record(*r.grad()), *gradients(r), END, *r.measures(), END],
     HOLDINGS: lambda r: [HOLDINGS, next(r.tags)],
     raw.PARAMETER: lambda r: raw.parameter_record(*(head := r.parameter())[:-1], raw.gradient_part(head[-1])),
@@ -147,7 +149,7 @@ def test_every_record_is_as_its_writer_writes_it(functions: bool, monkeypatch: p
     assert len(again) == len(log)
     unlike = [i for i, (a, b) in enumerate(zip(again, log, strict=True)) if a is not b and (a, type(a)) != (b, type(b))]
     assert unlike == []
-    functions_only = {"OP", "SOURCE"} if functions else {"DERIVED"}
+    functions_only = {"OP", "SOURCE", "CALL", "BEGUN"} if functions else {"DERIVED"}
     assert tags == functions_only | {
         "HOLDINGS",
         "LEAF",

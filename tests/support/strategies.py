@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from recorder import EventStream, Graph, Node, Scope, Value, assemble
 from recorder.events import (
+    BackwardStart,
     Derived,
     Enter,
     Event,
@@ -256,7 +257,7 @@ class _Writer:
         call = _Call(self.calls, module, inputs, keywords, recomputed)
         self.calls += 1
         self.stack.append(call)
-        self.events.append(Enter(call.number, module, self.tick(), inputs, outermost, recomputed))
+        self.events.append(Enter(call.number, module, self.tick(), inputs, outermost, recomputed, c % 4 or None))
 
     def recompute(self, a: int, b: int, c: int) -> None:
         self.enter(a, b, c, recomputed=True)
@@ -285,7 +286,15 @@ class _Writer:
             gradients = (None,) if c % 3 == 0 else (self.metas[c % len(self.metas)],) * (c % 3)
             phase = "leave" if b % 2 else "arrive"
             stats = tuple(GradStats(float(a), float(b), int(b % 3 == 0), c % 7, 0.5) if g else None for g in gradients)
-            self.events.append(Grad(a % self.calls, phase, self.tick(), c % 2, gradients, stats if b % 5 else ()))
+            number = b % 7 if a % 3 else None
+            self.events.append(
+                Grad(a % self.calls, phase, self.tick(), c % 2, gradients, stats if b % 5 else (), number)
+            )
+
+    def backward_start(self, a: int, b: int, c: int) -> None:
+        """At any tensor."""
+        stats = GradStats(float(a), float(b), inf=c % 2) if b % 2 else None
+        self.events.append(BackwardStart(self.pick(a), self.metas[c % len(self.metas)], stats))
 
     def parameter_grad(self, a: int, b: int, c: int) -> None:
         """Of any tensor: that it is a parameter, nothing in the stream has to say."""
@@ -320,6 +329,7 @@ _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.lose, 1),
     (_Writer.grad, 2),
     (_Writer.parameter_grad, 1),
+    (_Writer.backward_start, 1),
     (_Writer.measured, 2),
     (_Writer.held, 1),
 )

@@ -114,6 +114,8 @@ def test_the_log_tells_of_forward_and_backward(net, x, caplog):
         ("DEBUG", "1 (Sequential) took N ms"),
         ("INFO", "Sequential took N ms"),
         ("DEBUG", "sum took N ms, made float32[]"),
+        ("DEBUG", "backward reached sum"),
+        ("DEBUG", "backward left sum"),
         ("DEBUG", "backward reached 1.0 (ReLU)"),
         ("DEBUG", "backward reached 1 (Sequential)"),
         ("DEBUG", "backward reached Sequential"),
