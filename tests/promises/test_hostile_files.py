@@ -363,5 +363,5 @@ def test_sums_and_times_that_no_run_has_are_not_shown() -> None:
     assert not {"time_share", "backward_share"} & set(alone.metrics[alone.nodes[0]])
     summary = Summary(graph, columns="all")
     assert "parameters" not in summary.total
-    assert "nan" not in str(summary).lower()
+    assert "nan" not in str(summary).lower().replace("nan, inf", "")  # which is a heading
     json.loads(recorder.dumps(graph))
