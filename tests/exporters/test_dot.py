@@ -429,7 +429,7 @@ def test_colours_of_a_run() -> None:
     drawing = read(recorder.export(graph, "dot", colour_by="gradient"))  # type: ignore[arg-type]
     grey = STYLES["constant"].fill
     coloured = {n.name for i, n in enumerate(graph.nodes) if drawing.boxes[f"n{i}"]["fillcolor"] != grey}
-    assert coloured == {"body", "detached", "head"}
+    assert coloured == {"body", "detached", "head", "mul", "sum", "tanh"}  # functions, too
 
 
 def test_gradients_that_were_not_measured_are_no_colours() -> None:
