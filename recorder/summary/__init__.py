@@ -105,7 +105,7 @@ class Summary:
         total = self.total
         size = bytes_in_words(total.get("parameter_bytes", 0))
         lines = [f"{self.parameters:,} parameters, {self.trainable:,} trainable" + (f", {size}" if total else "")]
-        if self.unknown is not None:
+        if self.unknown is not None and self._outermost:  # of nothing, nobody counts the work
             said = {
                 name: FIGURES[name].in_words(total[name], total)
                 for name in ("flops", "macs", "flops_backward")

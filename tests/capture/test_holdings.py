@@ -387,6 +387,7 @@ def test_calls_of_a_copy_are_told() -> None:
     assert warned(r, lambda: other(x())) == expected
     assert r.graph.meta["nothing_recorded"] == expected
     assert expected.split(";")[0] in str(r.summary())
+    assert "FLOPs" not in str(r.summary())
     assert expected.split(";")[0] in str(r.export("html"))
     assert "nothing was recorded" in str(r.export("dot"))
     assert "nothing was recorded" in str(r.export("mermaid"))
