@@ -270,7 +270,9 @@ print(len(runs))
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupt_ends_the_script_and_not_the_recording(script):
     Path("wait.py").write_text(
-        "import os, signal, time, torch\ntorch.nn.Linear(2, 2)(torch.ones(1, 2))\nos.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal, time, torch\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which is off below what runs in the background
+        "torch.nn.Linear(2, 2)(torch.ones(1, 2))\nos.kill(os.getpid(), signal.SIGINT)\n"
         "time.sleep(20)"
     )
     result = subprocess.run([*COMMAND, "run", "wait.py", "-o", "run.jsonl"], capture_output=True, text=True)

@@ -142,14 +142,28 @@ def check(graph: Graph, answer: dict[str, Any], *, shapes: bool = True, initiali
     parents = {member: frame["id"] for frame in answer["subgraphs"] for member in frame["members"]}
     headings = {frame["id"]: frame["label"] for frame in answer["subgraphs"]}
     scopes: dict[str, Scope] = {}
+    members = Counter(node.scope for node in graph.nodes) + Counter(scope.parent for scope in graph.scopes)
+
+    def is_in_one_frame(inner: Scope, outer: Scope | None) -> bool:
+        """Scopes that hold nothing but each other, below the outermost, of which there is no more to tell."""
+        if outer is None or outer.parent is None or members[outer] > 1:
+            return False
+        return not any(scope.error or repeats(scope) for scope in (inner, outer))
+
     for node in graph.nodes:
         id, scope = parents.get(box[node]), node.scope
         while scope is not None:
             assert id is not None
             assert scopes.setdefault(id, scope) is scope
-            heading = shown(" · ".join(filter(None, (short_name(scope), scope.op_type, repeats(scope)))))
+            outermost, names = scope, [short_name(scope)]
+            while is_in_one_frame(outermost, outermost.parent):
+                assert outermost.parent is not None
+                outermost = outermost.parent
+                names.insert(0, short_name(outermost))
+            name = ".".join(filter(None, names))
+            heading = shown(" · ".join(filter(None, (name, scope.op_type, repeats(scope)))))
             assert headings[id].split("\n")[0] == heading or not heading
-            id, scope = parents.get(id), scope.parent
+            id, scope = parents.get(id), outermost.parent
         assert id is None
     assert len(scopes) == len(set(scopes.values())) == len(headings)
     assert all(id not in parents for id in outputs)
@@ -348,7 +362,7 @@ def test_no_character_is_taken_for_markup(draw: Draw) -> None:
     titles.append("".join(sign for sign in string.punctuation if sign not in "<>&"))
     [drawing, *titled] = draw(
         [
-            str(export(graph, "mermaid", limits="none")),
+            str(export(graph, "mermaid", limits="none", depth=None)),
             *(str(export(Graph(name="Empty"), "mermaid", title=title)) for title in titles),
         ]
     )

@@ -35,6 +35,7 @@ WAYS = {
     "autograd": {"autograd": True},
     "autograd of modules": {"autograd": True, "functions": False},
     "gradients": {"gradients": "on"},
+    "what is in gradients": {"autograd": True, "gradients": "stats"},
 }
 
 both_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -183,9 +184,9 @@ def test_the_allocator_is_asked_for_the_same(name: str, training: bool) -> None:
     for options in WAYS.values():
         recorded, r = allocations(net, batch, partial(Recorder, **options))
         assert len(r.graph.nodes) > 1
-        if training and options.get("gradients") == "stats":
+        if options.get("values") == "stats" or (training and options.get("gradients") == "stats"):
             assert sum(recorded.bytes) == sum(plain.bytes)
-            # What is computed of one gradient, and six numbers of each, until they are read: as a list, and as one.
+            # What is computed of one tensor, and six numbers of each, until they are read: as a list, and as one.
             largest = max(p.numel() * p.element_size() for p in net.parameters())
             measured = sum(len(event.gradients) if isinstance(event, Grad) else 1 for event in r.events)
             assert recorded.peak - plain.peak < 5 * largest + 3 * 48 * measured
