@@ -40,8 +40,8 @@ _FREE = _named(
     "split_with_sizes_copy sym_numel sym_size sym_storage_offset sym_stride take to tril triu unfold_backward uniform "
     "value_selecting_reduction_backward zeros_like "
     # in another order, by comparing
-    "_unique _unique2 argsort bincount bucketize cummax cummin histc isin kthvalue max median min mode nanmedian "
-    "nanquantile quantile searchsorted sort topk unique_consecutive unique_dim "
+    "_unique _unique2 argmax argmin argsort bincount bucketize cummax cummin histc isin kthvalue max median min mode "
+    "nanmedian nanquantile quantile searchsorted sort topk unique_consecutive unique_dim "
     # sums, also of a window and of what came before
     "_adaptive_avg_pool2d _adaptive_avg_pool2d_backward _adaptive_avg_pool3d _adaptive_avg_pool3d_backward "
     "_batch_norm_with_update _cudnn_batch_norm _embedding_bag _embedding_bag_backward _embedding_bag_dense_backward "
@@ -53,7 +53,8 @@ _FREE = _named(
     "fractional_max_pool3d fractional_max_pool3d_backward im2col logcumsumexp max_pool2d_with_indices "
     "max_pool2d_with_indices_backward max_pool3d_with_indices max_pool3d_with_indices_backward max_unpool2d "
     "max_unpool3d miopen_batch_norm miopen_batch_norm_backward native_batch_norm native_batch_norm_backward "
-    "native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward segment_reduce trace "
+    "native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward segment_reduce std "
+    "std_mean trace var var_mean "
     # element by element, of some elements beside each other, and losses
     "_amp_foreach_non_finite_check_and_unscale _amp_update_scale _fused_dropout _linalg_check_errors _prelu_kernel "
     "_prelu_kernel_backward _thnn_fused_gru_cell _thnn_fused_gru_cell_backward _thnn_fused_lstm_cell "

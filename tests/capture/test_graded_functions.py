@@ -121,6 +121,11 @@ def test_a_view_that_a_function_wrote_is_left_out() -> None:
     assert "fc" in told(r.graph)
 
 
+def own_calls(r: Recorder) -> list[str]:
+    """The names of what was called, but for the empty tensors that checkpoints of torch 2.8 make."""
+    return [node.name for node in r.graph.nodes if node.op_type != "empty"]
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_what_a_checkpoint_computes_again_is_no_call(reentrant: bool) -> None:
     part = Block(lambda block, x: block.fc(x).relu().exp(), fc=linear())
@@ -130,7 +135,7 @@ def test_what_a_checkpoint_computes_again_is_no_call(reentrant: bool) -> None:
     with Recorder(net, gradients="stats") as r:
         net(batch).sum().backward()
     assert same([p.grad for p in net.parameters()], [p.grad for p in copy.parameters()])
-    assert [node.name for node in r.graph.nodes] == ["fc", "part.fc", "part.relu", "part.exp", "sum"]
+    assert own_calls(r) == ["fc", "part.fc", "part.relu", "part.exp", "sum"]
     calls = [event.call for event in r.events if isinstance(event, Op) and event.module is None]
     assert sum(call is not None for call in calls) == (1 if reentrant else 3)
 
@@ -146,10 +151,11 @@ def test_a_checkpoint_directly_round_a_leaf_adds_no_call(
         return net.last(inner)  # type: ignore[no-any-return]
 
     net = Net(forward, fc=linear(), leaf=nn.GELU(), last=linear())
+    net(x())  # what torch imports with the first checkpoint, it imports now
     with Recorder(net, gradients=gradients) as r:
         net(x()).sum().backward()
     middle = "leaf" if how == "leaf" else "sin"
-    assert [node.name for node in r.graph.nodes] == ["fc", middle, "last", "sum"]
+    assert own_calls(r) == ["fc", middle, "last", "sum"]
     assert r.graph.scopes[0].backward_ns is not None
 
 
