@@ -5,6 +5,8 @@ const MOST = 4;
 /** As in the style sheet: the widest narrow window, and how high what stands in its lower corners is. */
 const NARROW = 640;
 const CORNERS = 72;
+/** How high a legend of one line is, below the margin. */
+const LEGEND = 24;
 /** Around what is fitted into the window. */
 const MARGIN = 28;
 /** Smaller than this, text cannot be read. */
@@ -28,12 +30,13 @@ export class Camera {
     return { w: width, h: height };
   }
 
-  /** The part of the canvas that no panel covers. */
+  /** The part of the canvas that no panel covers, and no legend. */
   get free() {
     const { w, h } = this.size;
     const { offsetWidth: width, offsetHeight: height } = this.cover();
     // In a narrow window the panel stands below, or else the legend and the map leave no room beside them.
-    return width > 0.8 * w || w <= NARROW ? { w, h: Math.max(h / 4, h - (height || CORNERS)) } : { w: Math.max(w / 4, w - width), h };
+    if (width > 0.8 * w || w <= NARROW) return { w, h: Math.max(h / 4, h - (height || CORNERS)) };
+    return { w: Math.max(w / 4, w - width), h: Math.max(h / 4, h - LEGEND) };
   }
 
   set({ x, y, k }) {
@@ -66,16 +69,16 @@ export class Camera {
     return Math.min((width - 2 * MARGIN) / w, (height - 2 * MARGIN) / h, 1.15);
   }
 
-  /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper part. */
+  /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper or left part. */
   viewOf({ x, y, w, h }, whole = false) {
     const { w: width, h: height } = this.free;
-    const across = (width - 2 * MARGIN) / w;
     const all = this.scaleOf({ w, h });
     if (whole || all >= READABLE) {
       return { k: all, x: (width - w * all) / 2 - x * all, y: (height - h * all) / 2 - y * all };
     }
-    const k = Math.min(1, Math.max(READABLE, across));
-    return { k, x: (width - w * k) / 2 - x * k, y: MARGIN - y * k };
+    const k = Math.min(1, Math.max(READABLE, (width - 2 * MARGIN) / w, (height - 2 * MARGIN) / h));
+    const start = (room, from, length) => (length * k > room - MARGIN ? MARGIN : (room - length * k) / 2) - from * k;
+    return { k, x: start(width, x, w), y: start(height, y, h) };
   }
 
   /** The view with a rectangle's middle in the middle, as near as now, or nearer if text could not be read. */
