@@ -14,6 +14,7 @@ import { Opening } from "./opening.mjs";
 import { Panel } from "./panel.mjs";
 import { pathsBetween, pathsOf } from "./paths.mjs";
 import { download, pngBlob, svgText } from "./save.mjs";
+import { partsOf } from "./sheet.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
 import { Work } from "./work.mjs";
@@ -269,17 +270,22 @@ export class App {
     return legible(this.settings.title, 120);
   }
 
-  picture() {
-    return svgText(this.scene, this.title, this.looks.legend());
+  /** All that is drawn as SVG, or what of it is in view. */
+  picture(inView = false) {
+    const view = inView ? common(this.camera.window, this.opening.bounds(this.scene)) : null;
+    return svgText(this.scene, this.title, this.looks.legend(), view);
   }
 
   async save(kind) {
     const name = (this.settings.title.replace(/[^\w.-]+/g, "_") || "graph").slice(0, 80);
     if (kind === "json") download(new Blob([byId("graph").textContent], { type: "application/json" }), `${name}.json`);
     else {
-      const text = this.picture();
-      const svg = () => new Blob([text], { type: "image/svg+xml" });
-      download(kind === "svg" ? svg() : await pngBlob(text, this.scene), `${name}.${kind}`);
+      const [type, view] = kind.split(" ");
+      const text = this.picture(Boolean(view));
+      const scale = view ? Math.max(0.5, this.camera.k) : 1;
+      download(type === "svg" ? new Blob([text], { type: "image/svg+xml" }) : await pngBlob(text, scale), `${name}.${type}`);
+      const parts = view ? 1 : partsOf(this.scene).length;
+      if (parts > 1) this.say(`saved in ${parts} ${this.scene.h >= this.scene.w ? "columns" : "rows"}, as it is long`);
     }
   }
 
@@ -289,6 +295,13 @@ export class App {
     clearTimeout(this.said);
     this.said = setTimeout(() => byId("notice").textContent === text && byId("notice").replaceChildren(), 8000);
   }
+}
+
+/** What two rectangles share. */
+function common(one, other) {
+  const [x, y] = [Math.max(one.x, other.x), Math.max(one.y, other.y)];
+  const [right, below] = [Math.min(one.x + one.w, other.x + other.w), Math.min(one.y + one.h, other.y + other.h)];
+  return { x, y, w: Math.max(1, right - x), h: Math.max(1, below - y) };
 }
 
 function plural(count, word) {

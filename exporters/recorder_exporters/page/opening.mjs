@@ -10,8 +10,8 @@ const BUDGET = 90;
 /** Calls that say something of a model, and those that say enough: fewer, and it has all in a wrapper or two. */
 const FEW = 3;
 const ENOUGH = 8;
-/** A first look at the whole may be a little smaller than what is read with ease. */
-const GLANCE = 0.38;
+/** A first look at the whole may be smaller than what is read with ease. */
+const GLANCE = 0.3;
 
 export class Opening {
   constructor(app) {
