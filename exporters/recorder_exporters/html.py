@@ -93,7 +93,7 @@ class HtmlExporter:
             "depth": depth,
             "direction": direction,
             "backward": backward,
-            "fold": len(graph.nodes) > ROOM if fold == "auto" else fold,
+            "fold": fold if fold != "auto" else "auto" if len(graph.nodes) > ROOM else False,
             "runs": [_run(found) for found in repetitions(graph)],
             **_words(graph),
             "figures": _figures(graph, timing),

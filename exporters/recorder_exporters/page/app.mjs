@@ -129,7 +129,8 @@ export class App {
     this.layouts.across = across;
     this.layouts.forget();
     const whole = this.opening.fitted && this.opening.whole;
-    return this.render(null, (scene) => this.camera.viewOf(this.opening.bounds(scene), whole));
+    return this.render(null, (scene) => (scene.boxes.size ? this.camera.viewOf(this.opening.bounds(scene), whole)
+      : this.camera.view));
   }
 
   /** Fold and show runs of what repeats. What is picked stays so if it shows. */

@@ -40,13 +40,13 @@ export function ofAll(metric, item) {
   return known.reduce((a, b) => (metric.repeated === "sum" ? a + b : Math.max(a, b)));
 }
 
-/** The same in words; "" if nothing is known, or what it is the absence of. */
-export function saidOf(metric, item) {
+/** The same in words, with all digits of a large number if `exact`; "" if nothing is known, or there is none of it. */
+export function saidOf(metric, item, exact = false) {
   const value = ofAll(metric, item);
   if (value === null || value === metric.absent) return "";
-  const exact = Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
+  const digits = exact && Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
     ? ` (${value.toLocaleString("en")})` : "";
-  const said = (metric.least?.(item.source) ? "at least " : "") + figures(value, metric.words) + exact;
+  const said = (metric.least?.(item.source) ? "at least " : "") + figures(value, metric.words) + digits;
   if ((metric.repeated ?? "each") === "each") return repeatsOf(item) ? `${said} each` : said;
   return isSeveral(item) ? `${said} ${metric.repeated === "sum" ? "in all" : "at most"}` : said;
 }

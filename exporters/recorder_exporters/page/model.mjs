@@ -8,7 +8,7 @@ import { arrange, foldable } from "./folding.mjs";
 
 /** Build the model of a graph document. `labels` holds, in the order of the document's nodes and scopes, what to write
  *  on them: `hints` and `names` of nodes, `scopes` the names of scopes; and the `runs` of what repeats, and whether to
- *  `fold` them at first. */
+ *  `fold` them at first; if that is "auto", a view may think again. */
 export function buildModel(doc, labels) {
   const items = [];
   const add = (item) => {
@@ -75,7 +75,7 @@ export function buildModel(doc, labels) {
   inOrder(nodes, items);
   items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
   const model = { doc, items, top, scopes, nodes, values, flows, producer };
-  foldable(model, labels.runs ?? [], labels.fold ?? false);
+  foldable(model, labels.runs ?? [], Boolean(labels.fold));
   for (const group of model.groups) group.first = group.firstNode;
   arrange(model);
   return model;

@@ -2,6 +2,7 @@
 // size, as in a hidden tab or a closed part of a notebook, waits for one, and knows nothing of it before.
 
 import { READABLE } from "./camera.mjs";
+import { arrange } from "./folding.mjs";
 import { around, openedAtFirst } from "./model.mjs";
 import { boundsOf, buildScene, placeOf } from "./scene.mjs";
 
@@ -50,15 +51,37 @@ export class Opening {
 
   /** Close the innermost levels for as long as the whole is too small to read, and enough is left to look at. */
   closeWhatIsTooMuch() {
-    const { layouts, settings } = this.app;
+    const { layouts, model, settings } = this.app;
     if (settings.depth !== null) return;
+    let found = this.best();
+    // To say no more than "× 60" of all is to say too little, if there is room for more.
+    if (settings.fold === "auto" && found.calls < FEW && model.runs.length) {
+      this.refold(false);
+      const other = this.best();
+      if (other.calls > found.calls && other.scale >= GLANCE) found = other;
+      else this.refold(true);
+    }
+    layouts.change([...layouts.open], false);
+    layouts.change(found.open, true);
+  }
+
+  /** Begin again with all that repeats folded, or with nothing folded. */
+  refold(folded) {
+    const { layouts, model } = this.app;
+    for (const run of model.runs) run.folded = folded;
+    arrange(model);
+    layouts.forget();
+    layouts.change([...layouts.open], false);
+    this.begin();
+  }
+
+  /** The levels to open: the most of those that can be read in one look, or else the best there is. */
+  best() {
     const looks = [...this.levels()];
-    const found = looks.find(({ scale, calls }) => scale >= READABLE && calls >= ENOUGH)
+    return looks.find(({ scale, calls }) => scale >= READABLE && calls >= ENOUGH)
       ?? looks.find(({ scale, calls }) => scale >= GLANCE && calls >= ENOUGH)
       ?? looks.find(({ scale, calls }) => scale >= READABLE && calls >= FEW)
       ?? looks.findLast(({ calls }) => calls >= FEW) ?? looks[0];
-    layouts.change([...layouts.open], false);
-    layouts.change(found.open, true);
   }
 
   /** What shows with fewer and fewer levels open: how near it can be seen with all in view, and how many calls that are. */

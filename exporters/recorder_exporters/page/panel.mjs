@@ -51,7 +51,7 @@ export class Panel {
         ["nodes inside", item.kind === "scope" ? item.inside : undefined],
         ["stands for", item.run && alikeOf(item).map((one) => one.name).join(", ")],
       ]),
-      section("Measures", rows(this.metrics.map((metric) => [metric.label, saidOf(metric, item)]))),
+      section("Measures", rows(this.metrics.map((metric) => [metric.label, saidOf(metric, item, true)]))),
       section("Hyper-parameters and arguments", rows(Object.entries(source.attributes ?? {}))),
       section("Given without a tensor", rows(Object.entries(argumentsOf(source)))),
       this.tensors("Inputs", inputs, from, "from"),
