@@ -99,6 +99,25 @@ def test_a_narrow_window_has_room_for_the_drawing(show: Show) -> None:
         assert panel["y"] > canvas["y"] + 100
 
 
+def test_on_a_phone_what_is_tapped_stays_in_sight(show: Show) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    with show(chain(60, blocks=6), context=phone) as page:
+        check_seen(page.evaluate(SEEN))
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        assert page.locator("#canvas").bounding_box()["height"] > 500
+        item(page, "blocks.5").tap()
+        still(page)
+        place, panel = item(page, "blocks.5").bounding_box(), page.locator("#panel").bounding_box()
+        assert place["y"] + place["height"] / 2 < panel["y"]
+        page.get_by_role("button", name="Open", exact=True).tap()
+        assert "blocks.5.0" in boxes(page)
+        page.locator("#search").tap()
+        page.keyboard.type("blocks.2")
+        found = page.locator("#found").bounding_box()
+        assert found["x"] >= 0
+        assert found["x"] + found["width"] <= 390
+
+
 def test_a_wrapper_is_open_though_what_is_in_it_does_not_fit(show: Show) -> None:
     build = StreamBuilder("Net")
     x = build.tensor((1, 8))

@@ -198,6 +198,7 @@ export class App {
       this.lit = { leaves: new Set([...into.map((f) => f.from), ...outOf.map((f) => f.to)]),
         flows: new Set([...into, ...outOf]), faint: true };
       this.panel.showItem(item, this.layouts.isOpen(item));
+      if (!quiet) this.camera.uncover(placeOf(this.scene, item));
     } else this.panel.hide();
     if (!quiet) this.looks.apply();
   }

@@ -7,7 +7,7 @@ export const TYPE = {
   title: { size: 12.5, weight: 600, line: 17 },
   plain: { size: 12.5, weight: 400, line: 17 },
   hint: { size: 11, weight: 400, line: 15 },
-  name: { size: 10.5, weight: 400, line: 14 },
+  name: { size: 11, weight: 400, line: 14 },
 };
 const PAD = { x: 11, y: 6 };
 

@@ -88,6 +88,14 @@ export class Camera {
     return { k, x: width / 2 - (x + w / 2) * k, y: height / 2 - (y + Math.min(h / 2, 120 / k)) * k };
   }
 
+  /** Move so far that the middle of a rectangle is under no panel. */
+  uncover({ x, y, w, h }) {
+    const { w: width, h: height } = this.free;
+    const [across, down] = [this.x + (x + w / 2) * this.k, this.y + (y + Math.min(h / 2, 120 / this.k)) * this.k];
+    const move = { x: across > width ? width / 2 - across : 0, y: down > height ? height / 2 - down : 0 };
+    if (move.x || move.y) this.set({ k: this.k, x: this.x + move.x, y: this.y + move.y });
+  }
+
   /** A function that goes to a view step by step, as `Drawing.show` wants it. */
   towards(view) {
     const from = this.view;

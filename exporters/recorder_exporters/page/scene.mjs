@@ -5,7 +5,7 @@ import { crossing } from "./model.mjs";
 import { captionOf } from "./text.mjs";
 
 /** Of shapes beside lines: how far from them, and how wide a letter is. */
-const LABEL = { gap: 6, letter: 5.7 };
+const LABEL = { gap: 6, letter: 6.2 };
 
 /** The scopes laid out so far, kept until something inside one opens or closes. */
 export class Layouts {
