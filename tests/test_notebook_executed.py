@@ -1,4 +1,4 @@
-"""Graphs in a notebook that was run and turned into a page, as readers get one: by the real kernel, in a real browser."""
+"""Graphs in a notebook that was run and written as a page, as readers get one: by a real kernel, in a real browser."""
 
 from pathlib import Path
 from typing import Any

@@ -42,7 +42,8 @@ __all__ = ["HtmlExporter"]
 
 SCRIPTS = (
     "text", "dom", "folding", "model", "paths", "search", "boxes", "metrics", "layout", "scene",
-    "address", "work", "draw", "camera", "minimap", "panel", "sheet", "save", "searchbox", "looks", "opening", "app", "main",
+    "address", "work", "draw", "camera", "minimap", "panel", "sheet", "save",
+    "searchbox", "looks", "opening", "app", "main",
 )  # fmt: skip
 """Each after all that it imports."""
 

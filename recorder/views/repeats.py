@@ -34,9 +34,9 @@ class Repetition(NamedTuple):
     Attributes:
         repeats: how often it was there.
         names: of all that were there, in order.
-        first: the number of its first node in ``graph.nodes``; the nodes of all repetitions follow each other from there.
+        first: the number of its first node in ``graph.nodes``, from which those of all repetitions follow each other.
         size: how many nodes one of them has.
-        places: what one of them is: one node or scope, or the sequence. What repeated in turn is there as its new scope.
+        places: what one of them is: a node or scope, or the sequence. What repeated in turn is there as its new scope.
         place: what stands for all: the one place, or the new scope.
     """
 

@@ -49,7 +49,7 @@ export class Panel {
         ["target", source.target],
         ["kind", item.kind === "scope" ? "module call that holds nodes" : source.kind],
         ["nodes inside", item.kind === "scope" ? item.inside : undefined],
-        ["stands for", item.run && alikeOf(item).map((one) => one.name).join(", ")],
+        ["stands for", alikeOf(item).length > 1 ? alikeOf(item).map((one) => one.name).join(", ") : undefined],
       ]),
       section("Measures", rows(this.metrics.map((metric) => [metric.label, saidOf(metric, item, true)]))),
       section("Hyper-parameters and arguments", rows(Object.entries(source.attributes ?? {}))),
