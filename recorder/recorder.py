@@ -103,6 +103,7 @@ class Recorder:
         kind = type(original(next(iter(roots.values()))))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
+        meta |= {} if functions else {"functions": False}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._functions = functions
         self._autograd = autograd

@@ -43,8 +43,8 @@ from recorder.capture.raw_records import (
     only_tensors,
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
-from recorder.capture.tensor_stats import Measure
-from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
+from recorder.capture.transforms import Transformed
+from recorder.capture.value_records import HELD, MEASURED, gradient_stats, read_held, read_measured
 from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
@@ -203,8 +203,9 @@ class Decoder:
                 None if node is None else node.__name__,
             )
         sizes, type_name, place, grad_fn = kind
-        storage = None if address is None else self._storages[address]
-        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage)
+        rest = address if type(address) is Transformed else ()
+        storage = None if rest or address is None else self._storages[address]
+        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage, *rest)
 
     def _same_meta(self, facts: Facts) -> ev.TensorMeta:
         """The same for facts that are heard again and again: memory is used again, where autograd does not hold it."""
@@ -356,7 +357,7 @@ class Decoder:
     def _grad(self, reader: Reader) -> ev.Grad:
         key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
-        stats = tuple([_stats(measure) for measure in reader.measures()])
+        stats = tuple([gradient_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _measured(self, reader: Reader) -> ev.Measured | None:
@@ -387,13 +388,8 @@ class Decoder:
         number = self.number(reference)
         if number is None:
             return None  # the model no longer has it
-        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
+        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, gradient_stats(measure))
 
     def _begun(self, reader: Reader) -> ev.BackwardStart:
         reference, facts, measure = reader.begun()
-        return ev.BackwardStart(self._number(reference), self._same_meta(facts), _stats(measure))
-
-
-def _stats(measure: Measure | None) -> ev.GradStats | None:
-    numbers = None if measure is None else measure.numbers()
-    return None if numbers is None else ev.GradStats(*numbers)
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), gradient_stats(measure))

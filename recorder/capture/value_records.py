@@ -12,8 +12,10 @@ from typing import Any
 
 from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import Reference
+from recorder.capture.tensor_stats import Measure
+from recorder.events.types import GradStats
 
-__all__ = ["HELD", "MEASURED", "held_record", "measured_record", "read_held", "read_measured"]
+__all__ = ["HELD", "MEASURED", "gradient_stats", "held_record", "measured_record", "read_held", "read_measured"]
 
 MEASURED, HELD = map(Tag, ("MEASURED", "HELD"))
 
@@ -36,3 +38,9 @@ def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
 def read_held(items: Iterator[Any]) -> Any:
     """The check."""
     return next(items)
+
+
+def gradient_stats(measure: Measure | None) -> GradStats | None:
+    """What a measure says of a gradient, as events have it."""
+    numbers = None if measure is None else measure.numbers()
+    return None if numbers is None else GradStats(*numbers)

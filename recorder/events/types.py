@@ -62,7 +62,8 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
 
     ``shape`` in elements, -1 where a dimension has no single size. ``grad_fn`` is the type name of the autograd node,
     ``sequence_nr`` its number (autograd counts them per thread). Tensors with the same ``storage`` share memory; None
-    where there is no storage to share.
+    where there is no storage to share. ``examples`` is how many tensors of this shape it is under `torch.vmap`, and
+    ``tangents`` says that `torch.func.jvp` computed another one beside it.
     """
 
     shape: tuple[Size, ...]
@@ -72,6 +73,8 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
     grad_fn: str | None = None
     sequence_nr: Int64 | None = None
     storage: Int64 | None = None
+    examples: Size = 1
+    tangents: bool = False
 
 
 class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):

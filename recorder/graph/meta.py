@@ -83,7 +83,7 @@ class _Start(_Caption, kw_only=True):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
-    ``metrics``, ``collapsed``, ``source`` and those of `fold`.
+    ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``source`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -122,5 +122,7 @@ def check_told(graph: Graph) -> None:
             check("value", value.name, value.meta, "backward", _AtParameter)
             check("value", value.name, value.meta, "repeats", _Repeats)
             check("value", value.name, value.meta, "stats", _Stats)
+            check("value", value.name, value.meta, "examples", _Count)
+            check("value", value.name, value.meta, "tangents", bool)
     if problems:
         raise GraphError(problems)
