@@ -10,7 +10,7 @@ They are flat dicts of numbers:
     macs              multiply-adds: half of them, since every formula counts a multiply-add as two
     flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
     flops_unknown     how many operations have no formula, where there are any
-    flops_backward_unknown    how many others have none of backward
+    flops_backward_unknown    of how many others backward is not known, or not all of it
     unseen            how many calls did more than was recorded of them, where there are any: `torch.func.jvp` computes
                       tangents, and without functions, what a module of one's own computes by itself is not recorded
     time_share        of the wall-clock time of all forward calls, from 0 to 1
@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from recorder.analysis.backward_passes import Passes, computed_of, passes_of
 from recorder.analysis.gradient_flow import backward_reached, mapped_unseen, reached_unseen
 from recorder.analysis.op_kinds import allocates, computes_nothing
 from recorder.figures import arrived_norm
@@ -90,7 +91,7 @@ def measured(graph: Graph) -> Measured:
     parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
     unseen |= mapped_unseen(graph) if backward else set()
     returned = {id(value) for value in graph.outputs}
-    counts = _counter()
+    passes, counts = passes_of(graph), _counter()
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
@@ -108,7 +109,7 @@ def measured(graph: Graph) -> Measured:
                 if any(value.meta.get("tangents") for value in node.outputs):
                     told["unseen"] = 1
             if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts)
+                told |= _flops(node, parameters, node in backward, returned, unseen, counts, passes)
             told |= _observed(node, *times)
             told = _possible(told)
         of[id(node)] = told
@@ -240,10 +241,17 @@ def _counter() -> ModuleType | None:
 
 
 def _flops(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int], counts: ModuleType
+    node: Node,
+    parameters: dict[int, Value],
+    backward: bool,
+    returned: set[int],
+    unseen: set[int],
+    counts: ModuleType,
+    passes: Passes,
 ) -> Metrics:
     forward: int = 0
     back: int | None = 0
+    more = False
     if node.error is not None:
         return {"flops_unknown": 1}
     if not computes_nothing(node) and not counts.takes_none(node):
@@ -252,6 +260,8 @@ def _flops(
         if work is None:
             return {"flops_unknown": 1}
         forward, back = work
+        back = back if passes.can_be_judged(node) else None
+        more = passes.may_go_on(node)
     if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
         backward, back = True, None
     # One kernel computes all the examples of a mapped call.
@@ -259,7 +269,8 @@ def _flops(
     forward, back = examples * forward, None if back is None else examples * back
     figures: Metrics = {"flops": forward, "macs": forward // 2}
     if backward:
-        figures |= {"flops_backward_unknown": 1} if back is None else {"flops_backward": back}
+        figures |= {} if back is None else {"flops_backward": back}
+        figures |= {"flops_backward_unknown": 1} if back is None or more else {}
     return figures
 
 
@@ -305,7 +316,7 @@ def _call(
     used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
     return Call(
         node.target, tuple(map(facts, given)), tuple(named), attributes, tuple(map(facts, node.outputs)),
-        tuple(used), backward, node.kind == "module",
+        tuple(used), backward, node.kind == "module", computed_of(node) if backward else (),
     )  # fmt: skip
 
 

@@ -62,6 +62,8 @@ class _AtCall(msgspec.Struct):
     arrived: list[_Caption | None]
     left: list[_Caption | None] | msgspec.UnsetType = msgspec.UNSET
     several: bool = False
+    computed: list[list[bool] | None] | msgspec.UnsetType = msgspec.UNSET
+    differentiated: bool = False
     parameters: list[str] = []
 
 
