@@ -104,7 +104,7 @@ class Recorder:
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
         meta |= {} if functions else {"functions": False}
-        meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
+        meta |= ({} if every == 1 else {"every": every}) | ({} if keep is None else {"keep": keep})
         self._functions = functions
         self._autograd = autograd
         self._reading = LatestReading()

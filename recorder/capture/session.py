@@ -174,7 +174,10 @@ class Session:
     def stop_early(self) -> None:
         """Record no longer, although the end is still to come: the run goes on as if nobody had recorded."""
         self.describe_now()
+        ours = self._store.open
         self._stop()
+        if ours:
+            self._sum_up(whole=True)
 
     def leave_to_parent(self) -> None:
         """In a process that was forked off meanwhile, as a data loader's workers are: what it does is no part of the
