@@ -11,7 +11,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Measured      what is in a tensor
-    Held          which parameters and buffers are not finite
+    NotFinite     which parameters and buffers are not finite
     Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
@@ -34,13 +34,13 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
-    "Held",
     "Holdings",
     "Leave",
     "Measured",
     "Member",
     "Members",
     "Module",
+    "NotFinite",
     "Op",
     "Output",
     "ParameterGrad",
@@ -219,9 +219,9 @@ class Measured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     stats: ValueStats
 
 
-class Held(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
+class NotFinite(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
     """Which parameters and buffers of modules are not finite from here on: with NaN, with Inf and no NaN; and of which
-    nothing can be known. All others are finite.
+    nothing can be known. All others are finite. Files call it "held".
     """
 
     nan: tuple[Int64, ...] = ()
@@ -319,7 +319,7 @@ Event = (
     | Op
     | Derived
     | Measured
-    | Held
+    | NotFinite
     | Grad
     | ParameterGrad
     | BackwardStart

@@ -37,6 +37,7 @@ __all__ = [
     "recorded_steps",
     "remarks",
     "unregistered",
+    "when_called",
 ]
 
 NEVER_CALLED, ONLY_PARTS_USED, UNUSED = "never_called", "only_parts_used", "unused_parameters"
@@ -82,7 +83,7 @@ def remarks(graph: Graph) -> list[str]:
     """
     lines = []
     if steps := recorded_steps(graph):
-        lines.append(f"recorded {steps}: what happened in others is not known")
+        lines.append(f"recorded {steps}: others are not counted")
     if (nothing := nothing_recorded(graph)) is not None:
         lines.append(nothing)
     if inside := unregistered(graph):
@@ -95,7 +96,7 @@ def remarks(graph: Graph) -> list[str]:
         names = _listed(
             [f"{name_of(u)} ({u.parameters:,} parameters)" if u.parameters else name_of(u) for u in uncalled]
         )
-        lines.append(f"{'not called in any recorded step' if steps else 'never called'}: {names}")
+        lines.append(f"{when_called(graph)}: {names}")
     if parts := never_called(graph, ONLY_PARTS_USED):
         lines.append(f"not called, and parameters or buffers of it used: {_listed([name_of(u) for u in parts])}")
     unused = graph.meta.get(UNUSED, 0)
@@ -114,6 +115,12 @@ def recorded_steps(graph: Graph) -> str:
     if type(keep) is int:
         said.append(f"the last {keep:,} steps alone" if keep > 1 else "the last step alone")
     return ", ".join(said)
+
+
+def when_called(graph: Graph) -> str:
+    """How to say of a module that it was not: steps that were dropped afterwards were seen, and others were not."""
+    seen_in_part = any(type(graph.meta.get(key)) is int for key in ("every", "steps"))
+    return "not called in any recorded step" if seen_in_part else "never called"
 
 
 UNSEEN = "no optimizer over the model's parameters sees them"
