@@ -17,9 +17,9 @@ class NotFinite:
 
     ``call`` is the call; ``born`` says where in regard to it: ``"inside"`` if what arrived was finite and what left, or
     the gradient of ``parameter``, was not; ``"before"`` if it arrived so, as far as one can tell, and then ``suspects``
-    are the nodes between this call and those whose gradients were seen; ``"held"`` if the gradient that ``parameter``
-    held before was not finite, or the sum was not, and what backward added was; ``"forward"`` if what the call computed,
-    and backward was called on, was not finite itself. ``nan`` and ``inf`` count elements, ``order`` what backward had
+    are the nodes between this call and those whose gradients were seen; ``"held"`` if what backward added was finite,
+    and what ``parameter`` held before, or the sum, was not; ``"forward"`` if what the call computed, and backward was
+    called on, was not finite itself. ``nan`` and ``inf`` count elements, ``order`` what backward had
     reached before. ``advice`` says how to find out more.
     """
 
@@ -38,8 +38,8 @@ class NotFinite:
             return f"the loss itself, of {self.call}, had {counts} already: forward made it; {self.advice}"
         if self.born == "held":
             return (
-                f"the gradient of {self.parameter} has {counts}, and what {self.call} added to it was finite: it was so "
-                "before this backward, the sum is too large, or a hook of it made it so"
+                f"the gradient of {self.parameter} has {counts}, and what {self.call} added to it was finite: it was "
+                "so before this backward, the sum is too large, or a hook of it made it so"
             )
         if self.parameter is not None:
             seen = "" if self.born == "inside" else ", the first that was seen: recomputed calls tell less"

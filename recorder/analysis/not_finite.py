@@ -3,8 +3,8 @@
 Everything comes from ``meta["stats"]`` of values and ``meta["given"]`` of nodes, which `recorder.assembly.value_marks`
 describes, and from dataflow. A call made a NaN if it was given none, and an Inf if it was given neither. Infinities
 that were asked for, as those of masks, are no fault; nor is what was discarded before anything came of it: ``where``
-takes the other branch, a softmax makes zeros of -Inf. A NaN that was asked for, and of which something came, is one; and
-so is a loss, or a sum of all, that is infinite because of a mask.
+takes the other branch, a softmax makes zeros of -Inf. A NaN that was asked for, and of which something came, is one;
+and so is a loss, or a sum of all, that is infinite because of a mask.
 """
 
 import math
@@ -264,7 +264,7 @@ def _discards(node: Node, at: int, value: Value) -> bool:
 
 
 def _sums_up(node: Node) -> bool:
-    """Whether a node makes one number of many, all of which count: a loss does. A mask's infinities are not for that."""
+    """Whether a node makes one number of many, all of which count, as a loss does: no mask is for that."""
     kind = _kind(node)
     one = all(math.prod(value.shape) == 1 for value in node.outputs)
     many = any(math.prod(value.shape) > 1 for value in node.inputs)

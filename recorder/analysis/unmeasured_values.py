@@ -1,4 +1,4 @@
-"""What a recording cannot tell of values, though values were measured: those that have no numbers, and no heirs that do.
+"""Which values a recording knows nothing of, though values were measured: neither they nor their heirs were.
 
 Nothing can be counted in what is sparse or nested, of a subclass, on the meta device, or inside a transform of
 `torch.func`. What is computed of such a value usually can: if that is finite, so was what it was computed of, as far as
