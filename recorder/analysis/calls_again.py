@@ -49,6 +49,8 @@ _OPERATORS = {
     "torch.functional": "",
     "torch.nn.functional": "",
     "torch._C._nn": "",
+    "torch.fft": "fft_",
+    "torch._C._fft": "",
     "torch.linalg": "linalg_",
     "torch._C._linalg": "",
     "torch.special": "special_",
