@@ -39,6 +39,7 @@ import msgspec
 
 from recorder.analysis.gradient_flow import backward_reached, reached_unseen
 from recorder.analysis.op_kinds import allocates, computes_nothing
+from recorder.analysis.own_backward import made_in_own, made_perhaps_in_own
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.limits import LARGEST
@@ -86,6 +87,8 @@ def measured(graph: Graph) -> Measured:
     that they have already.
     """
     parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
+    unseen |= made_in_own(graph, backward)
+    perhaps = made_perhaps_in_own(graph, backward)
     returned = {id(value) for value in graph.outputs}
     counts = _counter()
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
@@ -103,7 +106,7 @@ def measured(graph: Graph) -> Measured:
             if "collapsed" not in node.meta:  # of one that is, what is inside is not known
                 told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
             if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts)
+                told |= _flops(node, parameters, node in backward, returned, unseen, perhaps, counts)
             told |= _observed(node, *times)
             told = _possible(told)
         of[id(node)] = told
@@ -209,7 +212,13 @@ def _counter() -> ModuleType | None:
 
 
 def _flops(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int], counts: ModuleType
+    node: Node,
+    parameters: dict[int, Value],
+    backward: bool,
+    returned: set[int],
+    unseen: set[int],
+    perhaps: set[int],
+    counts: ModuleType,
 ) -> Metrics:
     forward: int = 0
     back: int | None = 0
@@ -221,7 +230,8 @@ def _flops(
         if work is None:
             return {"flops_unknown": 1}
         forward, back = work
-    if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
+    doubtful = unseen | perhaps if forward else unseen
+    if any(id(value) in doubtful for value in node.outputs):  # by code of the user's, which may do anything
         backward, back = True, None
     figures: Metrics = {"flops": forward, "macs": forward // 2}
     if backward:
