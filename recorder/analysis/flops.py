@@ -13,7 +13,7 @@ A recording may come from a stranger, so nothing is called because a recording n
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -171,14 +171,19 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _in_some_order(again: Again, call: Call, device: str | None) -> Work | None:
-    """The work of a call. Of a function that cannot have been given its tensors in that order, the work in any order in
-    which it can, if all of those agree.
+    """The work of a call. Of a function that cannot have been given its tensors in that order, the work without the
+    last one, if that may be what ``out`` was; else in any order in which it can, if all of those agree.
     """
     try:
         return _count(again, call, device)
     except Exception:
-        if call.module or not 1 < len(call.inputs) <= _ORDERS:
+        if call.module or len(call.inputs) < 2:
             raise
+    if len(call.outputs) == 1 and call.inputs[-1].shape in (call.outputs[0].shape, (0,)):
+        with suppress(Exception):
+            return _count(again, call._replace(inputs=call.inputs[:-1]), device)
+    if len(call.inputs) > _ORDERS:
+        return None
     found: set[Work | None] = set()
     for inputs in permutations(call.inputs):
         try:

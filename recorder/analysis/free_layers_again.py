@@ -20,7 +20,7 @@ def free_layer_again(target: str) -> Again | None:
     """How a call of such a layer of torch is made again; None for what is no layer of torch."""
     home, _, name = target.rpartition(".")
     layer: Any = getattr(nn, name, None)
-    if not home.startswith("torch.nn.modules.") or not inspect.isclass(layer) or layer.__module__ != home:
+    if not home.startswith("torch.nn.modules.") or getattr(layer, "__module__", "") != home:
         return None
     return partial(_called, layer)
 

@@ -19,6 +19,7 @@ ATEN = torch.ops.aten
 TIMES = {
     ATEN.gelu: 8, ATEN.native_layer_norm: 7, ATEN.hardswish: 6, ATEN._softmax: 5, ATEN.tanh: 3, ATEN.relu: 1,
     ATEN._fft_r2c: 50, ATEN.linalg_inv_ex: 20, ATEN.grid_sampler_2d: 11, ATEN.native_batch_norm: 4,
+    ATEN._cdist_forward: 13,
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         nn.Sequential(nn.Linear(8, 8), nn.Dropout(), StochasticDepth(0.5, "row"), nn.GELU()).eval(),
         (2, 8),
     ),
+    "distances": (Net(lambda net, x: torch.cdist(x, net.a(x)), a=linear(8, 8)), (4, 8)),
     "dropout": (nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1), nn.GELU()), (2, 8)),
 }
 
