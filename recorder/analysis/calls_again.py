@@ -195,7 +195,7 @@ def _as(kind: str, value: Any) -> Any:
 
 def _table() -> Iterator[tuple[str, Again]]:
     for home, names in (
-        ("torch", "addmv addr bilinear chain_matmul dot einsum ger inner matmul mv outer tensordot vdot"),
+        ("torch", "addmv addr bilinear cdist chain_matmul dot einsum ger inner matmul mv outer tensordot vdot"),
         ("torch.Tensor", "__matmul__ __rmatmul__ addmv addmv_ addr addr_ dot ger inner matmul mv outer vdot"),
         ("torch.linalg", "matmul multi_dot"),
         ("torch.functional", "cdist chain_matmul einsum tensordot"),

@@ -175,11 +175,12 @@ def _numbers(tensor: Tensor, mean: bool) -> Tensor:
 
 def _norm(finite: Tensor, wide: torch.dtype) -> Tensor:
     """Squares of float64 may be too large for it, or too small: those of what is left over the largest are not."""
-    if finite.dtype != torch.float64:
-        norm: Tensor = torch.linalg.vector_norm(finite, dtype=wide)
-        return norm
-    largest = finite.abs().amax().clamp_min(torch.finfo(torch.float64).tiny)
-    return largest * torch.linalg.vector_norm(finite / largest)
+    largest = None
+    if finite.dtype == torch.float64:
+        largest = finite.abs().amax().clamp_min(torch.finfo(torch.float64).tiny)
+        finite = finite / largest
+    norm: Tensor = torch.linalg.vector_norm(finite, dtype=wide)
+    return norm if largest is None else norm * largest
 
 
 def _numbers_of_finite(tensor: Tensor, mean: bool) -> list[float] | None:
