@@ -42,6 +42,7 @@ import msgspec
 from recorder.analysis.backward_passes import Passes, computed_of, passes_of
 from recorder.analysis.gradient_flow import backward_reached, mapped_unseen, reached_unseen
 from recorder.analysis.op_kinds import allocates, computes_nothing
+from recorder.analysis.own_backward import made_in_own, made_perhaps_in_own
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.limits import LARGEST
@@ -90,6 +91,8 @@ def measured(graph: Graph) -> Measured:
     """
     parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
     unseen |= mapped_unseen(graph) if backward else set()
+    unseen |= made_in_own(graph, backward)
+    perhaps = made_perhaps_in_own(graph, backward)
     returned = {id(value) for value in graph.outputs}
     passes, counts = passes_of(graph), _counter()
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
@@ -109,7 +112,7 @@ def measured(graph: Graph) -> Measured:
                 if any(value.meta.get("tangents") for value in node.outputs):
                     told["unseen"] = 1
             if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts, passes)
+                told |= _flops(node, parameters, node in backward, returned, unseen, perhaps, counts, passes)
             told |= _observed(node, *times)
             told = _possible(told)
         of[id(node)] = told
@@ -246,6 +249,7 @@ def _flops(
     backward: bool,
     returned: set[int],
     unseen: set[int],
+    perhaps: set[int],
     counts: ModuleType,
     passes: Passes,
 ) -> Metrics:
@@ -262,7 +266,8 @@ def _flops(
         forward, back = work
         back = back if passes.can_be_judged(node) else None
         more = passes.may_go_on(node)
-    if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
+    doubtful = unseen | perhaps if forward else unseen
+    if any(id(value) in doubtful for value in node.outputs):  # by code of the user's, which may do anything
         backward, back = True, None
     # One kernel computes all the examples of a mapped call.
     examples = max((value.meta.get("examples", 1) for value in node.outputs), default=1)
