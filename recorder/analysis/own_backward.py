@@ -5,6 +5,7 @@ afterwards. Its backward is code of the user's, of which nothing is known.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from math import prod
 
 from recorder.graph.core import Graph, Node, Value
@@ -12,7 +13,7 @@ from recorder.graph.core import Graph, Node, Value
 __all__ = ["made_in_own", "made_perhaps_in_own"]
 
 
-def made_in_own(graph: Graph, reached: set[Node]) -> set[int]:
+def made_in_own(graph: Graph, reached: Collection[Node]) -> set[int]:
     """Values, by their ids, that say that they need no gradient, and got one: more gradients came to what a module call
     returned, or left a function, than its tensors that need one account for; or a function whose result needs one was
     given none that does.
@@ -32,7 +33,7 @@ def made_in_own(graph: Graph, reached: set[Node]) -> set[int]:
     return found
 
 
-def made_perhaps_in_own(graph: Graph, reached: set[Node]) -> set[int]:
+def made_perhaps_in_own(graph: Graph, reached: Collection[Node]) -> set[int]:
     """Values of which that cannot be told: a function made them without gradients of what needs one, as happens under
     ``torch.no_grad`` too, and another one that backward reached was given them beside what needs one.
     """
