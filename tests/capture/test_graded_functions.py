@@ -266,6 +266,9 @@ def test_what_is_called_as_a_whole_begins_where_it_begins() -> None:
             unseen = [y.exp() for _ in range(3)]
         mode: Any = r._session.capture._mode
         made = mode.record_opaque(torch.sin, (y,), {}, lambda: torch.sin(y))
-    assert len(unseen) == 3
+        with torch._C.DisableTorchFunction():
+            unseen += [y.exp() for _ in range(3)]
+        mode.begin(torch.cos, (y,))
+        assert mode._began == unseen[-1].grad_fn._sequence_nr() + 1
     sine = next(event for event in r.events if isinstance(event, Op) and event.op_type == "sin")
     assert sine.sequence_nr == made.grad_fn._sequence_nr()
