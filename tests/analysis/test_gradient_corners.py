@@ -1,4 +1,4 @@
-"""What a report of gradients says where two readings are near: which detach, which use, whose module, of one or of all."""
+"""What a report of gradients says where two readings are near: which detach, which use, whose module, one or all."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
-"""When a value is measured: after each write whoever did it, by the recording thread alone, and not more than asked for.
+"""When a value is measured: after each write whoever did it, by the recording thread alone, and no more than that.
 
 What is told is compared with what torch says of the tensor at that moment.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -36,7 +36,7 @@ def means(graph: Graph, *names: str) -> list[float]:
 
 
 @pytest.fixture
-def measuring(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def measuring(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The threads that have measured something, once for each tensor."""
     threads: list[int] = []
     original = Measures.measure
@@ -46,7 +46,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return original(self, tensor)
 
     monkeypatch.setattr(Measures, "measure", measure)
-    yield threads
+    return threads
 
 
 def test_a_write_that_keeps_the_version_is_seen() -> None:
@@ -224,6 +224,15 @@ def test_a_lazy_layer_that_overflows_in_its_first_call_is_named() -> None:
     assert report.origin.name == "0"
 
 
+@contextmanager
+def one_rank() -> Iterator[None]:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
 def test_what_a_collective_writes_is_measured_when_it_is_used(measuring: list[int]) -> None:
     """It may go on after the call has returned, and to measure it would be to wait for it, or to race."""
     counts: list[int] = []
@@ -239,11 +248,8 @@ def test_what_a_collective_writes_is_measured_when_it_is_used(measuring: list[in
         counts.append(len(measuring))
         return z
 
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
-    try:
+    with one_rank():
         graph = recorded(Net(forward), batch := x(2, 4))
-    finally:
-        distributed.destroy_process_group()
     assert [node.op_type for node in graph.nodes] == ["mul", "all_reduce", "mul"]
     assert (counts[1] - counts[0], counts[2] - counts[1]) == (0, 2)  # the second time it is y that is used, and z
     assert graph.nodes[-1].inputs[0].meta["stats"]["mean"] == pytest.approx(batch.mean().item(), abs=1e-6)
@@ -345,3 +351,25 @@ def test_what_modules_hold_is_told_when_it_has_changed() -> None:
             net(x(2, 4))
     told = [event for event in r.events if isinstance(event, Held)]
     assert [len(event.nan) for event in told] == [1, 0]
+
+
+def test_of_what_was_written_and_not_measured_nothing_is_told() -> None:
+    with one_rank(), Recorder(net := linear(), values="stats") as r, torch.no_grad():
+        made = net(x(2, 4))
+        distributed.all_reduce(made)
+    first, last = r.graph.nodes
+    assert "stats" in first.outputs[0].meta
+    assert (last.op_type, "stats" in last.outputs[0].meta) == ("all_reduce", False)
+
+
+def test_a_tensor_beside_one_that_was_made_unseen_is_told_by_its_own_place() -> None:
+    """What functions made of two tensors stands for both of them, where functions are not recorded."""
+    net = Net(lambda net, x, y: net.two(net.a(x) * net.b(x), y), a=linear(), b=linear(), two=nn.Bilinear(4, 4, 2))
+    still = torch.ones(2, 4)
+    with Recorder(net, values="stats", functions=False) as r:
+        net(x(2, 4), still)
+        still.fill_(float("nan"))
+        net(x(2, 4), still)
+    (node,) = [node for node in r.graph.nodes if node.name == "two#1"]
+    assert [node.inputs[int(at)].name for at, content in node.meta["given"].items() if content == "nan"] == ["input_1"]
+    assert r.graph.value_report().given == ("input_1",)
