@@ -66,3 +66,14 @@ def test_the_norm_of_what_arrived_is_of_all_and_none_where_one_is_not_finite(bad
     arrived = [{"norm": 3.0, "nan": 0, "inf": 0}, None, {"norm": 4.0, "nan": 0, "inf": 0, **bad}]
     node = recorder.Node("f", "module", "F", "f", meta={"backward": {"arrived": arrived}})
     assert arrived_norm(node) == pytest.approx(norm, nan_ok=True)
+
+
+def test_what_is_in_a_block_that_is_drawn_once_has_the_sum_of_all_too() -> None:
+    graph = blocks()
+    view = fold(graph)
+    inside = next(node for node in view.nodes if node.op_type == "Linear")
+    assert "repeats" not in inside.meta
+    times = [node.duration_ns for node in graph.nodes if node.op_type == "Linear"]
+    assert len(times) == 3
+    assert FIGURES["time"].of_all(view, inside) == sum(time for time in times if time is not None)
+    assert str(FIGURES["time"].said(view, inside)).endswith("in all")

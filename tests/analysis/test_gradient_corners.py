@@ -92,3 +92,14 @@ def test_the_norm_of_a_call_is_that_of_all_that_arrived() -> None:
     norms = sorted(caption["norm"] for caption in arrived)
     assert norms[1] == pytest.approx(norms[0] * 4 / 3)
     assert told["part"] == pytest.approx(norms[0] * 5 / 3)
+
+
+def test_of_several_passes_that_went_wrong_the_first_is_told() -> None:
+    net = linear()
+    with Recorder(net, gradients="stats") as r:
+        out = net(x(1, 4))
+        for gradient in (1.0, float("nan"), float("inf"), float("nan"), 1.0):
+            out.backward(torch.full((1, 4), gradient), retain_graph=True)
+    told = r.graph.nodes[0].meta["backward"]
+    assert (told["passes"], told["pass"]) == (5, 1)
+    assert [(caption["nan"], caption["inf"]) for caption in told["arrived"]] == [(4, 0)]
