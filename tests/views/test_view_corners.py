@@ -45,3 +45,10 @@ def test_an_ellipsis_counts_each_repetition_of_what_it_hides() -> None:
     view.lint()
     (row,) = [node for node in view.nodes if "collapsed" in node.meta]
     assert row.meta["collapsed"] == len(graph.nodes) - (len(view.nodes) - 1)
+
+
+def test_inputs_that_stay_keep_their_names() -> None:
+    net = Net(lambda net, x: net.two(torch.ones(2, 4) * 2, x), two=nn.Bilinear(4, 4, 3))
+    (node,) = hide(recorded(net), "constants").nodes
+    assert [value.name for value in node.inputs] == ["input", "two.weight", "two.bias"]
+    assert node.input_names == ("input2", "weight", "bias")
