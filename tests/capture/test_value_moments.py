@@ -20,7 +20,7 @@ import recorder.capture.value_hooks
 from recorder import Graph, Recorder
 from recorder.capture.tensor_stats import Measures
 from recorder.capture.value_hooks import ValueHooks
-from recorder.events import Held, Measured
+from recorder.events import Measured, NotFinite
 
 
 def recorded(net: nn.Module, *inputs: Any, **options: Any) -> Graph:
@@ -349,7 +349,7 @@ def test_what_modules_hold_is_told_when_it_has_changed() -> None:
             if number in (2, 4):
                 net[0].weight.data.fill_(float("nan") if number == 2 else 1)
             net(x(2, 4))
-    told = [event for event in r.events if isinstance(event, Held)]
+    told = [event for event in r.events if isinstance(event, NotFinite)]
     assert [len(event.nan) for event in told] == [1, 0]
 
 
