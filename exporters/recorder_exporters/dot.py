@@ -156,6 +156,7 @@ def _box(box: Box, styles: Mapping[str, Style], theme: Theme) -> Attributes:
     if isinstance(box.subject, Node):
         attributes |= {"peripheries": "2"} if times(box.subject) else {}
         attributes |= {"penwidth": "1.8"} if box.subject.error is not None else {}
+        attributes |= {"style": '"rounded,filled,dashed"'} if "between" in box.subject.meta else {}
     else:
         attributes["style"] = '"filled,dashed"' if box.look == "activation" else "filled"
         if not is_prominent(box):

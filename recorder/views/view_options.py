@@ -3,10 +3,11 @@
 from typing import Literal
 
 from recorder.graph.core import Graph
+from recorder.views.bundles import bundled
 from recorder.views.collapse import collapse
-from recorder.views.fit import drawn, narrowed
 from recorder.views.fold import fold as folded
 from recorder.views.hide import hide as hidden
+from recorder.views.room import drawn, narrowed
 from recorder.views.select import select
 
 __all__ = ["arranged"]
@@ -53,8 +54,10 @@ def arranged(
         return collapse(graph, depth) if isinstance(depth, int) else graph
 
     view = at(graph)
-    if room is None or depth is None or drawn(view) <= room:
+    if room is None or depth is None:
         return view
+    if drawn(view) <= room:
+        return bundled(view)
     if fold == "auto":
         graph = folded(graph)
-    return narrowed(graph, room) if depth == "auto" else at(graph)
+    return bundled(narrowed(graph, room) if depth == "auto" else at(graph))
