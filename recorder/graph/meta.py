@@ -84,7 +84,7 @@ class _Start(_Caption, kw_only=True):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
-    ``metrics``, ``collapsed``, ``between``, ``source`` and those of `fold`.
+    ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -112,6 +112,7 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "between", _Ends)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
+            check("node", node.name, node.meta, "hook", Literal[True])
             check("node", node.name, node.meta, "given", _Given)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:

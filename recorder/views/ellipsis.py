@@ -1,20 +1,15 @@
-"""The ends of long rows, with an ellipsis for what is between: `abridged`, for where nothing else makes a graph small.
+"""The ends of long rows, with an ellipsis between: `abridged`, for where nothing else makes a graph small."""
 
-What follows each other in time may be one node without a cycle, as a closed module is. Such a node is no call: it is of
-kind "function", is named after the first and the last of what it stands for, and says of what and of how many.
-"""
-
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope
-from recorder.graph.names import Namespace
-from recorder.graph.regions import entering, leaving
-from recorder.views.copies import Copies
+from recorder.views.contraction import Group, Place, contracted
 from recorder.views.repeats import children_of
 from recorder.views.steps import derived
-from recorder.views.stretches import Place, Stretch, stretches
+from recorder.views.stretches import Stretch, stretches
 
 __all__ = ["abridged"]
 
@@ -46,7 +41,8 @@ class _Abridge:
         ends = longest
         if self.rows and _shown(rows, kept, longest) > self.nodes:
             ends = _most(longest, lambda ends: _shown(rows, kept, ends) <= self.nodes)
-        return _Contraction(graph, rows, kept, ends).view()
+        hidden = (part for part in _parts(rows, kept, ends) if isinstance(part, _Hidden))
+        return contracted(graph, [Group(part.places, partial(_in_words, part)) for part in hidden])
 
 
 def _most(longest: int, fits: Callable[[int], bool]) -> int:
@@ -94,77 +90,19 @@ class _Row:
         return [*parts[:ends], _Hidden(hidden, None), *parts[-ends:]]
 
 
-def _shown(rows: dict[int, _Row], kept: int, ends: int) -> int:
-    count = 0
+def _parts(rows: dict[int, _Row], kept: int, ends: int) -> Iterator[Place | _Hidden]:
+    """All that is shown, scopes too."""
     waiting = [id(None)]
     while waiting:
         row = rows.get(waiting.pop())
         for part in row.parts(kept, ends) if row is not None else ():
+            yield part
             if isinstance(part, Scope):
                 waiting.append(id(part))
-            else:
-                count += 1
-    return count
 
 
-class _Contraction:
-    """A graph with each of what is hidden as one node."""
-
-    def __init__(self, graph: Graph, rows: dict[int, _Row], kept: int, ends: int) -> None:
-        self._graph = graph
-        self._by_place: dict[int, _Hidden] = {}
-        waiting: list[tuple[int, _Hidden | None]] = [(id(None), None)]
-        while waiting:
-            key, around = waiting.pop()
-            row = rows.get(key)
-            if row is None:
-                continue
-            for part in row.parts(kept, ends) if around is None else [_Hidden(row.places, None)]:
-                hidden = around or (part if isinstance(part, _Hidden) else None)
-                for place in part.places if isinstance(part, _Hidden) else [part]:
-                    if hidden is not None:
-                        self._by_place[id(place)] = hidden
-                    if isinstance(place, Scope):
-                        waiting.append((id(place), hidden))
-
-    def view(self) -> Graph:
-        graph, by_place = self._graph, self._by_place
-        groups: dict[int, list[Node]] = {}
-        names = Namespace()
-        for node in graph.nodes:
-            groups.setdefault(id(by_place.get(id(node), node)), []).append(node)
-            if id(node) not in by_place:
-                names.unique(node.name)
-        returned = {id(value) for value in graph.outputs}
-        copies = Copies()
-        nodes = []
-        for members in groups.values():
-            hidden = by_place.get(id(members[0]))
-            if hidden is None:
-                nodes.append(copies.node(members[0]))
-                continue
-            first, last = hidden.places[0], hidden.places[-1]
-            view = Node(
-                names.unique(f"{first.name} … {last.name}"), "function", _in_words(hidden, members), "", None, None,
-                copies.scope(first.scope if isinstance(first, Node) else first.parent),
-                copies.values(entering(members)), copies.values(leaving(members, returned)),
-                meta={
-                    "collapsed": sum(self._operations(node) for node in members),
-                    "between": [first.name, last.name],
-                },
-            )  # fmt: skip
-            nodes.append(view)
-        scopes = [scope for scope in graph.scopes if id(scope) not in by_place]
-        return copies.graph(graph, nodes, scopes)
-
-    def _operations(self, node: Node) -> int:
-        """For how many operations a hidden node stands, with how often the hidden scopes around it were there."""
-        count = int(node.meta.get("collapsed", 1)) * int(node.meta.get("repeats", 1))
-        scope = node.scope
-        while scope is not None and id(scope) in self._by_place:
-            count *= int(scope.meta.get("repeats", 1))
-            scope = scope.parent
-        return count
+def _shown(rows: dict[int, _Row], kept: int, ends: int) -> int:
+    return sum(not isinstance(part, Scope) for part in _parts(rows, kept, ends))
 
 
 def _in_words(hidden: _Hidden, members: Sequence[Node]) -> str:

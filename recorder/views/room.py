@@ -7,6 +7,7 @@ from recorder.views.bundles import bundled
 from recorder.views.collapse import collapse
 from recorder.views.ellipsis import abridged
 from recorder.views.fold import fold
+from recorder.views.housekeeping import housekept
 from recorder.views.matching import Where, is_module, levels
 
 __all__ = ["ROOM", "drawn", "narrowed", "readable"]
@@ -21,14 +22,15 @@ room these are the same shares.
 
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
-    """A view that can be read: the graph itself if it is small enough.
+    """A view that can be read: the graph itself if it is small enough and there is nothing else to be left out.
 
     If it is not, repetitions are folded, and modules that call no other module are shown as one node: a normalization
     or an activation that is written out in functions is news to nobody. If that is not enough, it is collapsed as deep
     as there is room for. Where that leaves next to nothing, it is opened one level more, and of siblings of one type
     the first and the last are shown and, between, one node with their number: ``Linear × 54, unlike``. Where nothing is
     like that, there is more room, and where even that is too little, the ends of long rows are shown and an ellipsis
-    between. Many inputs of the same nodes are one, and so are many outputs of one node.
+    between. Many inputs of the same nodes are one, and so are many outputs of one node, and what hooks around a module
+    call.
 
     Args:
         graph: any graph, views too.
@@ -36,6 +38,7 @@ def readable(graph: Graph, nodes: int = ROOM) -> Graph:
             drawings show the parameter instead. An autograd graph that is larger even with every scope closed stays
             larger.
     """
+    graph = housekept(graph)
     return bundled(graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes))
 
 

@@ -7,11 +7,10 @@ repetition; but where there is no room for all of it, its first and its last are
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recorder.graph.core import Node, Scope
+from recorder.graph.core import Node
+from recorder.views.contraction import Place
 
-__all__ = ["Place", "Stretch", "stretches"]
-
-Place = Node | Scope
+__all__ = ["Stretch", "stretches"]
 
 LONGEST = 32
 """Siblings in a sequence that takes turns."""
