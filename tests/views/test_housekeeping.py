@@ -32,7 +32,8 @@ def test_the_functions_of_a_hook_are_one_node() -> None:
     assert [node.op_type for node in view.nodes] == ["exp", "hooks of Net", "Linear", "sin", "tanh"]
     node = view.nodes[1]
     assert (node.kind, node.meta["collapsed"]) == ("function", 10)
-    assert node.scope is not None and node.scope.fqn == "inner"
+    assert node.scope is not None
+    assert node.scope.fqn == "inner"
     assert [value.name for value in node.inputs] == ["exp:0"]
     assert node.predecessors() == [view.nodes[0]]
 
