@@ -5,7 +5,9 @@ drawn. Where words find none, dot lays out once more with room for them. graphvi
 out already, runs once.
 """
 
+from recorder import ExportError
 from recorder_exporters.dot import FONT
+from recorder_exporters.drawing.columns import in_columns
 from recorder_exporters.drawing.dot_drawing import Drawing, Places
 from recorder_exporters.drawing.layout import layout_of
 from recorder_exporters.drawing.placement import Placement, placement, roomier
@@ -25,6 +27,8 @@ def rendered(drawing: Drawing, format: str, timeout: float, *arguments: str) -> 
     """
     program = graphviz(format, timeout)
     if program.is_pure:
+        if drawing.columns > 1:
+            raise ExportError("graphviz-pure breaks no chain into columns (wrap): apt install graphviz")
         # It knows how wide the letters of a font are by the font's name alone, not by the first of a list that it has.
         text = drawing.text().replace(f"fontname={FONT}", "fontname=Helvetica", 3)  # the drawing, its nodes, its edges
         return program.run(text, f"-T{format}", *arguments)
@@ -58,4 +62,6 @@ def _arranged(drawing: Drawing, program: Graphviz) -> tuple[str, ...]:
 
 def _placed(drawing: Drawing, program: Graphviz, room: Places, note: str, known: Placement | None) -> Placement:
     layout = layout_of(program.run(drawing.at(room, note, numbered=True), "-Tjson").decode(), drawing.wider)
+    if drawing.columns > 1:
+        layout = in_columns(drawing, layout, drawing.columns, drawing.to_the_right)
     return placement(drawing, layout, None if known is None else known.letters)
