@@ -10,7 +10,7 @@ from recorder.views.fold import fold
 from recorder.views.housekeeping import housekept
 from recorder.views.matching import Where, is_module, levels
 
-__all__ = ["ROOM", "drawn", "narrowed", "readable"]
+__all__ = ["ROOM", "drawn", "narrowed", "readable", "uncrowded"]
 
 ROOM = 50
 """Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
@@ -19,6 +19,9 @@ FEWEST, LARGER = 8, 90
 """A drawing of fewer nodes says too little of a model that has more: rather than that it may be so large. Of another
 room these are the same shares.
 """
+
+CROWD = 5
+"""Edges for each node that there is room for: of more, none can be followed, and a layout takes its time."""
 
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
@@ -39,7 +42,7 @@ def readable(graph: Graph, nodes: int = ROOM) -> Graph:
             larger.
     """
     graph = housekept(graph)
-    return bundled(graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes))
+    return bundled(uncrowded(graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes), nodes))
 
 
 def narrowed(graph: Graph, nodes: int) -> Graph:
@@ -67,6 +70,16 @@ def narrowed(graph: Graph, nodes: int) -> Graph:
     if drawn(opened) <= larger or not has_rows:
         return opened
     return abridged(opened, nodes)
+
+
+def uncrowded(view: Graph, nodes: int) -> Graph:
+    """A view with fewer of the siblings of one type, if there are so many edges that nobody could follow one."""
+    room = nodes
+    thinner = view
+    while room >= 2 * FEWEST and sum(1 for _ in thinner.edges()) > CROWD * nodes:
+        thinner = abridged(view, room, rows=False)
+        room //= 2
+    return thinner if drawn(thinner) >= FEWEST else view
 
 
 def _closed(view: Graph, level: dict[int, int], counts: Where, depth: int) -> Graph:

@@ -8,7 +8,7 @@ from recorder.views.collapse import collapse
 from recorder.views.fold import fold as folded
 from recorder.views.hide import hide as hidden
 from recorder.views.housekeeping import housekept
-from recorder.views.room import drawn, narrowed
+from recorder.views.room import drawn, narrowed, uncrowded
 from recorder.views.select import select
 
 __all__ = ["arranged"]
@@ -63,7 +63,7 @@ def arranged(
     if room is None or depth is None:
         return view
     if drawn(view) <= room:
-        return bundled(view)
+        return bundled(uncrowded(view, room) if depth == "auto" else view)
     if fold == "auto":
         graph = folded(graph)
-    return bundled(narrowed(graph, room) if depth == "auto" else at(graph))
+    return bundled(uncrowded(narrowed(graph, room), room) if depth == "auto" else at(graph))
