@@ -150,3 +150,22 @@ def test_modules_of_many_functions_each_are_opened_rather_than_four_boxes() -> N
 def test_a_view_with_an_ellipsis_comes_back_from_its_file() -> None:
     view = readable(chain(["Linear"] * 300, range(3, 303)))
     assert loads(dumps(view)) == view
+
+
+def test_of_a_crowd_of_edges_fewer_nodes_are_shown() -> None:
+    """Each layer takes what all before it made."""
+    build = StreamBuilder("Dense")
+    made = [build.tensor((1, 4))]
+    with build.call("", "Dense", made) as net:
+        for number in range(40):
+            made.append(build.op(f"{number}", "Layer", made, (1, 4), weight=(4, 4 * number + 4)))
+        net.outputs = [made[-1]]
+    graph = assemble(build.stream)
+    view = readable(graph)
+    view.lint()
+    assert sum(1 for _ in graph.edges()) > 700
+    assert 8 <= len(view.nodes) <= 40
+    assert sum(1 for _ in view.edges()) < 250
+    assert between(view) == [
+        (f"Layer × {41 - len(view.nodes)}, unlike", view.nodes[len(view.nodes) // 2].meta["between"])
+    ]
