@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from recorder.cli.outputs import say
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.run_model import HowToRun, model_flags
 from recorder.cli.source import load_or_run
 from recorder.summary import Summary
@@ -29,6 +31,7 @@ __all__ = ["print_summary", "summary"]
     help="How to print it.",
 )
 @model_flags
+@measure_flags
 def summary(
     sources: tuple[str, ...],
     depth: int | None,
@@ -45,9 +48,10 @@ def summary(
     """
     if len(sources) > 1 and form in ("csv", "json"):
         raise click.UsageError(f"{len(sources)} tables in one {form} cannot be told apart: ask for one at a time")
+    how = HowToRun(**how_to_run)
     failures = []
     for number, source in enumerate(sources):
-        graph, failure = load_or_run(source, HowToRun(**how_to_run))
+        graph, failure = load_or_run(source, how)
         failures += [failure] if failure else []
         chosen = columns if columns in (None, "all") else columns.split(",")
         table = Summary(graph, depth, columns=chosen, functions=rows_of_functions, fold=fold)
@@ -62,6 +66,9 @@ def summary(
             # In Markdown a line of the tree that was written plainer would end the cell.
             lacking = "xmlcharrefreplace" if form == "markdown" else "backslashreplace"
             click.echo(text.encode(encoding, lacking).decode(encoding), nl=False)
+        say_reports(graph, asked=how.measures, err=form != "text")
+    for failure in failures[:-1]:
+        say(f"Error: {failure}")
     if failures:
         raise click.ClickException(failures[-1])
 

@@ -7,6 +7,7 @@ import click
 
 from recorder.cli.browser import page_beside
 from recorder.cli.outputs import NAME, say, targets, write
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.run_model import HowToRun, model_flags
 from recorder.cli.source import load_or_run
 from recorder.events.stream import EventStream
@@ -24,6 +25,7 @@ __all__ = ["view"]
 @click.option("--open/--no-open", "--browser/--no-browser", "opened", default=True, help="Open it, or only write it.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the format html. Repeatable.")
 @model_flags
+@measure_flags
 def view(sources: tuple[str, ...], output: str | None, opened: bool, options: tuple[str, ...], **how: Any) -> None:
     """Look at a recording, or at a model, as a page in the browser.
 
@@ -36,8 +38,10 @@ def view(sources: tuple[str, ...], output: str | None, opened: bool, options: tu
     if len({page.resolve() for page in pages}) < len(pages):
         raise click.UsageError(f"several sources would be written into one page: give each its own, with {NAME} in -o")
     wanted = targets([*map(str, pages)], "html", options, {})
+    asked = HowToRun(**how)
     for source, page, target in zip(sources, pages, wanted, strict=True):
-        graph, failure = load_or_run(source, HowToRun(**how))
+        graph, failure = load_or_run(source, asked)
+        say_reports(graph, asked=asked.measures)
         write([target], lambda graph=graph: graph, EventStream(), failure)  # type: ignore[misc]
         if opened and not open_in_browser(page):
             say(f"there is no browser to open it in: open {page.resolve().as_uri()} in yours")
