@@ -50,12 +50,15 @@ def title_of(graph: Graph) -> str:
 
 def short_name(place: Node | Scope) -> str:
     """What to call a module's call where the scope around it is named already: ``conv1`` in ``layer1.0``, with the
-    call's number if it is not the first: ``conv1 #1``; ``0–11`` if it stands for twelve. An autograd node is called
-    after the forward node that made it, if that is known. Empty for the root's first call, and for functions.
+    call's number if it is not the first: ``conv1 #1``; ``0–11`` if it stands for twelve, alike or in a row. An autograd
+    node is called after the forward node that made it, if that is known. Empty for the root's first call, and for
+    functions.
     """
     names = place.meta.get("repeated")
     if names:
         return short_range(place, names, int(place.meta["repeats"]))
+    if "between" in place.meta:
+        return short_range(place, place.meta["between"], 2)
     prefix = _prefix(place)
     name = place.meta.get("forward") if place.fqn is None else place.fqn
     if not isinstance(name, str):
