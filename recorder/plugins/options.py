@@ -159,7 +159,7 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
     """
     known = _known(exporter)
     options = _renamed(options, known)
-    for name, value in options.items():
+    for name in options:
         if name not in known:
             raise OptionError(_unknown(exporter, name))
     options = {name: known[name].check(value, exporter.name) for name, value in options.items()}
