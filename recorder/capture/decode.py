@@ -21,6 +21,7 @@ import msgspec
 from recorder import events as ev
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
+from recorder.capture.measured_events import grad_stats, value_stats
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     BEGUN,
@@ -43,7 +44,6 @@ from recorder.capture.raw_records import (
     only_tensors,
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
-from recorder.capture.tensor_stats import Measure
 from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
 from recorder.capture.writes import writes
 
@@ -356,16 +356,13 @@ class Decoder:
     def _grad(self, reader: Reader) -> ev.Grad:
         key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
-        stats = tuple([_stats(measure) for measure in reader.measures()])
+        stats = tuple([grad_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _measured(self, reader: Reader) -> ev.Measured | None:
         reference, measure = read_measured(reader.tags)
-        numbers, mean = measure.numbers(), measure.mean()
-        if numbers is None or mean is None:
-            return None
-        norm, largest, nan, inf, zeros = numbers
-        return ev.Measured(self._number(reference), ev.ValueStats(norm, largest, mean, nan, inf, zeros))
+        stats = value_stats(measure)
+        return None if stats is None else ev.Measured(self._number(reference), stats)
 
     def _held(self, reader: Reader) -> ev.Held | None:
         """All that is not finite, if it is not what it was."""
@@ -387,13 +384,8 @@ class Decoder:
         number = self.number(reference)
         if number is None:
             return None  # the model no longer has it
-        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
+        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, grad_stats(measure))
 
     def _begun(self, reader: Reader) -> ev.BackwardStart:
         reference, facts, measure = reader.begun()
-        return ev.BackwardStart(self._number(reference), self._same_meta(facts), _stats(measure))
-
-
-def _stats(measure: Measure | None) -> ev.GradStats | None:
-    numbers = None if measure is None else measure.numbers()
-    return None if numbers is None else ev.GradStats(*numbers)
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), grad_stats(measure))

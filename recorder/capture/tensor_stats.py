@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from recorder.capture.tensor_digest import digest, read_digest
 from recorder.capture.tensor_facts import quietly
 
 __all__ = ["Measure", "Measures", "measurable", "out_of_sight", "tracing"]
@@ -24,13 +25,22 @@ _MANY = 1_000
 
 
 class Measure:
-    """The numbers of one tensor of ``size`` elements; ``row`` is None until they were read."""
+    """The numbers of one tensor of ``size`` elements; ``row`` is None until they were read, and so is ``digest``, the
+    sample and the sum of bits, where that was asked for.
+    """
 
-    __slots__ = ("row", "size")
+    __slots__ = ("digest", "row", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.row: list[float] | None = None
+        self.digest: tuple[list[float | None], int] | None = None
+
+    def take(self, row: list[float], statistics: int, parts: int) -> None:
+        """Take what was read: so many statistics, and what there is of a digest of so many ``parts``."""
+        self.row = row[:statistics]
+        if len(row) > statistics:
+            self.digest = read_digest(row[statistics:], parts)
 
     def numbers(self) -> tuple[float, float, int, int, float] | None:
         """Norm, largest magnitude, count of NaN, count of Inf, share of zeros; None if they could not be read."""
@@ -53,14 +63,15 @@ class Measure:
 class _Unread:
     """What waits to be read from one stream of one device."""
 
-    def __init__(self) -> None:
+    def __init__(self, statistics: int) -> None:
         self.single: list[Tensor] = []
         self.stacked: list[Tensor] = []
-        self.measures: list[Measure] = []
+        self.measures: list[tuple[Measure, int]] = []
+        self._statistics = statistics
 
-    def add(self, numbers: Tensor, measure: Measure) -> None:
+    def add(self, numbers: Tensor, measure: Measure, parts: int) -> None:
         self.single.append(numbers)
-        self.measures.append(measure)
+        self.measures.append((measure, parts))
         if len(self.single) >= _MANY:
             self.stack()
 
@@ -71,8 +82,8 @@ class _Unread:
 
     def read(self) -> None:
         self.stack()
-        for measure, row in zip(self.measures, torch.cat(self.stacked).tolist(), strict=True):
-            measure.row = row
+        for (measure, parts), row in zip(self.measures, torch.cat(self.stacked).tolist(), strict=True):
+            measure.take(row, self._statistics, parts)
 
 
 class Measures:
@@ -80,11 +91,14 @@ class Measures:
 
     Args:
         mean: measure the mean, too. Nobody asks for that of a gradient.
+        digest: keep a sample and a sum of the bits, too: `recorder.capture.tensor_digest`.
     """
 
-    def __init__(self, mean: bool = False) -> None:
+    def __init__(self, mean: bool = False, digest: bool = False) -> None:
         self._mean = mean
+        self._digest = digest
         self._unread: dict[Any, _Unread] = {}
+        self._positions: dict[Any, Tensor] = {}
 
     def measure(self, tensor: Any) -> Measure | None:
         """Compute the numbers of a tensor without waiting for them; None for what has none (see `measurable`), and for
@@ -93,23 +107,35 @@ class Measures:
         if not measurable(tensor):
             return None
         where: Any = tensor.device
+        if where.type == "cuda":  # tensors of different streams cannot be put together without waiting
+            where = (where, torch.cuda.current_stream(where).cuda_stream)
         try:
             with out_of_sight():
-                measure = Measure(tensor.numel())
-                tensor = _widened(tensor.detach())
-                if where.type == "cpu":
-                    measure.row = _numbers_of_finite(tensor, self._mean)
-                if measure.row is None:
-                    if where.type == "cuda":  # tensors of different streams cannot be put together without waiting
-                        where = (where, torch.cuda.current_stream(where).cuda_stream)
-                    self._unread.setdefault(where, _Unread()).add(_numbers(tensor, self._mean), measure)
+                self._compute(tensor.detach(), measure := Measure(tensor.numel()), where)
         except Exception:  # to measure is our wish: that it fails must not be the end of the user's run
             return None
         return measure
 
+    def _compute(self, tensor: Tensor, measure: Measure, where: Any) -> None:
+        wide = _widened(tensor)
+        parts = measure.size * (1 + tensor.is_complex())
+        told = digest(tensor, where, self._positions) if self._digest else None
+        row = _numbers_of_finite(wide, self._mean) if tensor.device.type == "cpu" else None
+        if row is not None:
+            measure.row = row
+            if told is not None:
+                measure.digest = read_digest([piece.item() for piece in told[0]] + told[1].tolist(), parts)
+            return
+        numbers = _numbers(wide, self._mean)
+        if told is not None:
+            numbers = torch.cat([numbers, torch.stack(told[0]).to(numbers.dtype), told[1].to(numbers.dtype)])
+        self._unread.setdefault(where, _Unread(6 + self._mean)).add(numbers, measure, parts)
+
     def read(self) -> None:
         """Fetch all numbers. Where a device fails, its own error has reached the user or will: ours stays away."""
         unread, self._unread = self._unread, {}
+        if len(self._positions) > _MANY:
+            self._positions.clear()
         with out_of_sight():
             for waiting in unread.values():
                 try:

@@ -21,6 +21,13 @@ _Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
 _Names = Annotated[list[str], msgspec.Meta(min_length=2)]
 
 
+class _Digest(msgspec.Struct):
+    """``meta["digest"]`` of a value, and ``"digest"`` of a gradient."""
+
+    sample: list[float | None]
+    bits: Int64
+
+
 class _Caption(msgspec.Struct):
     """One gradient. If it was measured, all of the last five are there."""
 
@@ -31,6 +38,8 @@ class _Caption(msgspec.Struct):
     nan: Int64 | msgspec.UnsetType = msgspec.UNSET
     inf: Int64 | msgspec.UnsetType = msgspec.UNSET
     zeros: float | msgspec.UnsetType = msgspec.UNSET
+
+    digest: _Digest | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         measured = {getattr(self, name) is msgspec.UNSET for name in ("norm", "largest", "nan", "inf", "zeros")}
@@ -82,7 +91,7 @@ class _Start(_Caption, kw_only=True):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``digest``, ``given``,
     ``metrics``, ``collapsed``, ``source`` and those of `fold`.
 
     Raises:
@@ -122,5 +131,6 @@ def check_told(graph: Graph) -> None:
             check("value", value.name, value.meta, "backward", _AtParameter)
             check("value", value.name, value.meta, "repeats", _Repeats)
             check("value", value.name, value.meta, "stats", _Stats)
+            check("value", value.name, value.meta, "digest", _Digest)
     if problems:
         raise GraphError(problems)
