@@ -112,7 +112,7 @@ class Contents:
 
 def in_meta(digest: Digest) -> Stats:
     """A digest as JSON."""
-    return {"sample": list(digest.sample), "bits": digest.bits}
+    return {"sample": list(digest.sample), "sketch": list(digest.sketch), "bits": digest.bits}
 
 
 def _content(stats: Stats | None) -> str:

@@ -22,4 +22,8 @@ def value_stats(measure: Measure) -> ValueStats | None:
 
 
 def _digest(measure: Measure) -> Digest | None:
-    return None if measure.digest is None else Digest(tuple(measure.digest[0]), measure.digest[1])
+    digest = measure.digest()
+    if digest is None:
+        return None
+    sample, sketch, bits = digest
+    return Digest(tuple(sample), tuple(sketch), bits)

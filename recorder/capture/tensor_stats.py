@@ -25,22 +25,17 @@ _MANY = 1_000
 
 
 class Measure:
-    """The numbers of one tensor of ``size`` elements; ``row`` is None until they were read, and so is ``digest``, the
-    sample and the sum of bits, where that was asked for.
+    """The numbers of one tensor of ``size`` elements, each of so many ``parts``; ``row`` is None until they were read.
+    The first so many of them are ``statistics``; the others a digest, where that was asked for.
     """
 
-    __slots__ = ("digest", "row", "size")
+    __slots__ = ("parts", "row", "size", "statistics")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, parts: int, statistics: int) -> None:
         self.size = size
+        self.parts = parts
+        self.statistics = statistics
         self.row: list[float] | None = None
-        self.digest: tuple[list[float | None], int] | None = None
-
-    def take(self, row: list[float], statistics: int, parts: int) -> None:
-        """Take what was read: so many statistics, and what there is of a digest of so many ``parts``."""
-        self.row = row[:statistics]
-        if len(row) > statistics:
-            self.digest = read_digest(row[statistics:], parts)
 
     def numbers(self) -> tuple[float, float, int, int, float] | None:
         """Norm, largest magnitude, count of NaN, count of Inf, share of zeros; None if they could not be read."""
@@ -53,25 +48,30 @@ class Measure:
 
     def mean(self) -> float | None:
         """The mean of the finite elements, 0 if there is none; None if it was not measured, or could not be read."""
-        if self.row is None or len(self.row) == 6:
+        if self.row is None or self.statistics == 6:
             return None
         finite = self.size - int(self.row[3]) - int(self.row[4])
         mean = self.row[6] / finite if finite else 0.0
         return max(-sys.float_info.max, min(mean, sys.float_info.max))  # as of the norm
 
+    def digest(self) -> tuple[list[float | None], list[float], int] | None:
+        """Sample, sketch and sum of bits, as `recorder.capture.tensor_digest` has them; None if there are none."""
+        if self.row is None or len(self.row) == self.statistics:
+            return None
+        return read_digest(self.row[self.statistics :], self.size * self.parts)
+
 
 class _Unread:
     """What waits to be read from one stream of one device."""
 
-    def __init__(self, statistics: int) -> None:
+    def __init__(self) -> None:
         self.single: list[Tensor] = []
         self.stacked: list[Tensor] = []
-        self.measures: list[tuple[Measure, int]] = []
-        self._statistics = statistics
+        self.measures: list[Measure] = []
 
-    def add(self, numbers: Tensor, measure: Measure, parts: int) -> None:
+    def add(self, numbers: Tensor, measure: Measure) -> None:
         self.single.append(numbers)
-        self.measures.append((measure, parts))
+        self.measures.append(measure)
         if len(self.single) >= _MANY:
             self.stack()
 
@@ -82,8 +82,8 @@ class _Unread:
 
     def read(self) -> None:
         self.stack()
-        for (measure, parts), row in zip(self.measures, torch.cat(self.stacked).tolist(), strict=True):
-            measure.take(row, self._statistics, parts)
+        for measure, row in zip(self.measures, torch.cat(self.stacked).tolist(), strict=True):
+            measure.row = row
 
 
 class Measures:
@@ -91,14 +91,14 @@ class Measures:
 
     Args:
         mean: measure the mean, too. Nobody asks for that of a gradient.
-        digest: keep a sample and a sum of the bits, too: `recorder.capture.tensor_digest`.
+        digest: keep a sample, a sketch and a sum of bits, too: `recorder.capture.tensor_digest`.
     """
 
     def __init__(self, mean: bool = False, digest: bool = False) -> None:
         self._mean = mean
         self._digest = digest
         self._unread: dict[Any, _Unread] = {}
-        self._positions: dict[Any, Tensor] = {}
+        self._known: dict[Any, Tensor] = {}
 
     def measure(self, tensor: Any) -> Measure | None:
         """Compute the numbers of a tensor without waiting for them; None for what has none (see `measurable`), and for
@@ -111,31 +111,31 @@ class Measures:
             where = (where, torch.cuda.current_stream(where).cuda_stream)
         try:
             with out_of_sight():
-                self._compute(tensor.detach(), measure := Measure(tensor.numel()), where)
+                measure = Measure(tensor.numel(), 1 + tensor.is_complex(), 6 + self._mean)
+                self._compute(tensor.detach(), measure, where)
         except Exception:  # to measure is our wish: that it fails must not be the end of the user's run
             return None
         return measure
 
     def _compute(self, tensor: Tensor, measure: Measure, where: Any) -> None:
         wide = _widened(tensor)
-        parts = measure.size * (1 + tensor.is_complex())
-        told = digest(tensor, where, self._positions) if self._digest else None
         row = _numbers_of_finite(wide, self._mean) if tensor.device.type == "cpu" else None
+        told = digest(tensor, wide, row is not None, where, self._known) if self._digest else []
         if row is not None:
+            for part in told:
+                row += part.tolist()
             measure.row = row
-            if told is not None:
-                measure.digest = read_digest([piece.item() for piece in told[0]] + told[1].tolist(), parts)
             return
         numbers = _numbers(wide, self._mean)
-        if told is not None:
-            numbers = torch.cat([numbers, torch.stack(told[0]).to(numbers.dtype), told[1].to(numbers.dtype)])
-        self._unread.setdefault(where, _Unread(6 + self._mean)).add(numbers, measure, parts)
+        if told:
+            numbers = torch.cat([numbers, *(part.to(numbers.dtype) for part in told)])
+        self._unread.setdefault(where, _Unread()).add(numbers, measure)
 
     def read(self) -> None:
         """Fetch all numbers. Where a device fails, its own error has reached the user or will: ours stays away."""
         unread, self._unread = self._unread, {}
-        if len(self._positions) > _MANY:
-            self._positions.clear()
+        if len(self._known) > _MANY:
+            self._known.clear()
         with out_of_sight():
             for waiting in unread.values():
                 try:

@@ -196,13 +196,16 @@ class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
 
 
 class Digest(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
-    """What two recordings compare of a tensor. ``sample``: up to 64 of its elements, the same ones of any tensor that
-    has as many, in whatever dtype, layout or device, in order; null for what is not finite. Of a complex tensor it is
-    of real and imaginary parts in turn. ``bits`` is a sum over the bits of all elements, in which their order does not
-    count: equal where all bits are, and only then, but for one case in 2 ** 48, and what only changed places.
+    """What two recordings compare of a tensor. ``sample``: up to 32 of its elements, the same ones of any tensor that
+    has as many, in whatever dtype, layout or device, in order; null for what is not finite. ``sketch``: up to 32 sums
+    of all finite elements, each added or subtracted: the distance of two sketches is about that of the tensors. Of a
+    complex tensor both are of real and imaginary parts in turn. ``bits`` is a sum over the bits of all elements, in
+    which their order does not count: equal where all bits are, and only then, but for one case in 2 ** 48, and what
+    only changed places.
     """
 
     sample: tuple[float | None, ...]
+    sketch: tuple[float, ...]
     bits: Int64
 
 

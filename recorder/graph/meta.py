@@ -25,6 +25,7 @@ class _Digest(msgspec.Struct):
     """``meta["digest"]`` of a value, and ``"digest"`` of a gradient."""
 
     sample: list[float | None]
+    sketch: list[float]
     bits: Int64
 
 
