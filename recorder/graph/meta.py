@@ -59,6 +59,17 @@ class _Stats(msgspec.Struct):
     zeros: float
 
 
+class _Divergence(msgspec.Struct):
+    """``meta["divergence"]`` of a node or scope."""
+
+    given: float
+    made: float
+    added: float
+    expected: float
+    found: bool
+    first: bool
+
+
 _Given = dict[Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")], Literal["finite", "nan", "inf", "unknown"]]
 """``meta["given"]`` of a node: what its inputs were that their values do not say."""
 
@@ -93,7 +104,7 @@ class _Start(_Caption, kw_only=True):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``digest``, ``given``,
-    ``metrics``, ``collapsed``, ``source`` and those of `fold`.
+    ``divergence``, ``metrics``, ``collapsed``, ``source`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -121,11 +132,13 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
             check("node", node.name, node.meta, "given", _Given)
+            check("node", node.name, node.meta, "divergence", _Divergence)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check("scope", scope.name, scope.meta, "divergence", _Divergence)
             check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():
         if value.meta:

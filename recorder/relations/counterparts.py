@@ -1,12 +1,12 @@
 """Which tensor of one graph is which of the other, and how far they are from each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from recorder.graph.core import Node, Scope, Value
 from recorder.graph.outline import Place, around, is_flowing
 from recorder.relations.alignment import Alignment
-from recorder.relations.distance import Distance, distance
+from recorder.relations.distance import Distance, distance, is_discrete
 
 __all__ = ["Counterparts", "Way"]
 
@@ -15,11 +15,13 @@ FARTHEST = 500
 
 
 class Way(NamedTuple):
-    """From a tensor back to the nearest ones that can be compared: through which ``calls``, to which ``sources``, and
-    what on the way was ``unmeasured``.
+    """From a tensor back to the nearest ones that can be compared: through which ``calls``, the one that made it first,
+    to which ``sources``, and what on the way was ``unmeasured``. ``between`` are the calls that sources lead through;
+    others make masks, say, of nothing.
     """
 
     calls: tuple[Node, ...]
+    between: tuple[Node, ...]
     sources: tuple[tuple[Value, Distance], ...]
     unmeasured: tuple[Value, ...]
 
@@ -77,7 +79,7 @@ class Counterparts:
                     stack.append(value.producer)
                 else:
                     unmeasured[value] = None
-        return Way(tuple(calls), tuple(sources.items()), tuple(unmeasured))
+        return Way(tuple(calls), _between(calls, sources), tuple(sources.items()), tuple(unmeasured))
 
     def around(self, calls: tuple[Node, ...]) -> Place | None:
         """The innermost call of a module that holds all of these, and that both recordings have; None if none does."""
@@ -91,7 +93,8 @@ class Counterparts:
         """The outermost places that one of the two has not: ``"a"`` or ``"b"``, which one has it."""
         sides = (("a", self.alignment.a, self.alignment.pairs), ("b", self.alignment.b, self.alignment.back))
         for side, outline, paired in sides:
-            for place in (*outline.scopes(), *outline.nodes):
+            places: list[Place] = [*outline.scopes(), *outline.nodes]
+            for place in places:
                 outer = around(place)
                 if place not in paired and (outer is None or outer in paired):
                     yield side, place
@@ -99,3 +102,16 @@ class Counterparts:
     def _pair(self, ours: tuple[Value, ...], theirs: tuple[Value, ...]) -> None:
         for v, w in zip(ours, theirs):
             self.of.setdefault(w, v)
+
+
+def _between(calls: Iterable[Node], sources: Iterable[Value]) -> tuple[Node, ...]:
+    """The calls that tensors of numbers lead through; all of them if none does."""
+    there = set(calls)
+    found: dict[Node, None] = {}
+    stack = [user for value in sources if not is_discrete(value) for user, _ in value.uses]
+    while stack:
+        node = stack.pop()
+        if node in there and node not in found:
+            found[node] = None
+            stack += [user for value in node.outputs for user, _ in value.uses]
+    return tuple(found) or tuple(there)

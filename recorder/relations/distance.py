@@ -66,9 +66,8 @@ def _of_masked(
 ) -> Distance:
     """Of tensors with infinities, or what stands for them: by the elements in the sample that are none."""
     limits = [min(HUGE, LARGEST.get(dtype, HUGE)) for dtype in dtypes]
-    told = [
-        [None if n is None or abs(n) >= limit else n for n in t["sample"]] for t, limit in zip((one, other), limits)
-    ]
+    samples = zip((one["sample"], other["sample"]), limits)
+    told = [[None if n is None or abs(n) >= limit else n for n in sample] for sample, limit in samples]
     differ = any((a is None) != (b is None) for a, b in zip(*told))
     masks = all(_is_masked(t, dtype) for t, dtype in zip((one, other), dtypes))
     if differ or not masks:

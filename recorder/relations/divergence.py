@@ -15,11 +15,11 @@ from recorder.relations.backward_divergence import backward_rows
 from recorder.relations.counterparts import Counterparts, Way
 from recorder.relations.differences import place_name, rewiring
 from recorder.relations.distance import Distance
-from recorder.relations.divergence_rows import Row
+from recorder.relations.divergence_rows import Row, added_to
 from recorder.relations.divergence_view import diverging
-from recorder.relations.divergence_words import as_table, why
+from recorder.relations.divergence_words import as_markdown, as_table, why
 from recorder.relations.recordings import Recorded, graph_of
-from recorder.relations.rounding import allowed_of_call, allowed_of_several
+from recorder.relations.rounding import ROUNDING, allowed_of_call, allowed_of_several, unit_of
 
 __all__ = ["Divergence", "Tolerance", "diverge"]
 
@@ -88,15 +88,20 @@ class Divergence:
         self.given: Sequence[Given] = [
             Given(name, off)
             for value, name in zip(b.inputs, b.input_names)
-            if (off := self._counterparts.distance(value)) is not None
-            and not off.same
-            and (off.relative or not allowed)
+            if (off := self._counterparts.distance(value)) is not None and self._is_off(value, off)
         ]
         first = next((number for number, row in enumerate(rows) if row.found), None)
         if first is not None:
             rows[first] = replace(rows[first], first=True)
         self.rows: Sequence[Row] = rows
         self.first: Place | None = None if first is None else rows[first].b
+
+    def _is_off(self, value: Value, off: Distance) -> bool:
+        """Whether what the model was given differs by more than its dtypes."""
+        if self.tolerance == 0:
+            return off.same is not True
+        units = ROUNDING * unit_of((value, self._counterparts.of[value]))
+        return off.relative > (units if self.tolerance == "dtype" else self.tolerance)
 
     @cached_property
     def why(self) -> str:
@@ -115,6 +120,10 @@ class Divergence:
     def to_text(self, lines: int | None = 30) -> str:
         """The reason, and a table of at most so many lines of what is around it."""
         return as_table(self, lines)
+
+    def to_markdown(self) -> str:
+        """The same for a comment: the sentence, and the table as it is."""
+        return as_markdown(self)
 
     def __bool__(self) -> bool:
         return self.first is not None
@@ -179,14 +188,14 @@ class _Judge:
             found = made.same is not True and all(d.same is True for _, d in way.sources)
         else:
             found = made.relative > allowed.total
-        place: Place | None = maker if len(way.calls) == 1 else self._counterparts.around(way.calls)
+        place: Place | None = maker if len(way.calls) == 1 else self._counterparts.around(way.between)
         wires = rewiring(self._alignment, before, maker) if found and whole and isinstance(before, Node) else {}
         return Row(
             a=before if whole else None if place is None else self._alignment.back.get(place),
             b=place or maker,
             given=given,
             made=made.relative,
-            added=_added(made.relative, allowed.carried),
+            added=added_to(made.relative, allowed.carried),
             expected=allowed.rounding,
             found=found,
             calls=way.calls,
@@ -209,9 +218,3 @@ class _Judge:
                 a=self._alignment.back.get(place), b=place, given=self._worst, made=made.relative, added=made.relative,
                 expected=0.0, found=True, calls=(), unmeasured=(value,), same=made.same, value=value,
             )  # fmt: skip
-
-
-def _added(made: float, carried: float) -> float:
-    if math.isinf(made):
-        return 0.0 if math.isinf(carried) else made
-    return math.sqrt(max(made * made - carried * carried, 0.0)) if carried < made else 0.0

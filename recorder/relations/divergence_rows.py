@@ -1,12 +1,13 @@
 """What is said of each place that two runs have in common."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from recorder.graph.core import Node, Value
 from recorder.graph.outline import Place
 
-__all__ = ["Row"]
+__all__ = ["Row", "added_to"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,3 +46,10 @@ class Row:
     rewired: tuple[str, ...] = ()
     same: bool | None = None
     value: Value | None = None
+
+
+def added_to(whole: float, carried: float) -> float:
+    """What was added to what was carried, so that there is as much: as independent errors add up."""
+    if math.isinf(whole):
+        return 0.0 if math.isinf(carried) else whole
+    return math.sqrt(whole * whole - carried * carried) if carried < whole else 0.0

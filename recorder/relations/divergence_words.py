@@ -1,10 +1,11 @@
 """A divergence in words: one sentence on the first place, and a table of what is around it."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from recorder.graph.core import Node, Scope
+from recorder.graph.core import Node, Scope, Value
 from recorder.graph.outline import Place
 from recorder.relations.divergence_rows import Row
 from recorder.terminal import in_one_line
@@ -12,11 +13,14 @@ from recorder.terminal import in_one_line
 if TYPE_CHECKING:
     from recorder.relations.divergence import Divergence
 
-__all__ = ["as_table", "why"]
+__all__ = ["as_markdown", "as_table", "why"]
 
 RANDOM = ("dropout", "bernoulli", "rand", "multinomial", "normal_", "uniform_", "exponential_", "stochasticdepth",
           "stochastic_depth", "droppath")  # fmt: skip
 """What has these in its name draws random numbers."""
+
+ESCAPED, ESCAPE = r"([\\`*_\[\]<>|#~])", r"\\\1"
+"""What Markdown would take for something else."""
 
 BEFORE, UNALIGNED = 4, 3
 TF32 = 2.0**-11
@@ -34,17 +38,16 @@ def why(divergence: "Divergence") -> str:
 
 
 def _of_none(divergence: "Divergence") -> str:
-    rows = [row for row in divergence.rows if row.phase == "forward"]
-    if not rows:
+    if not divergence.rows:
         return "nothing could be compared: no call that both recordings have was measured in both"
-    worst = max(rows, key=lambda row: row.made)
-    exact = divergence.tolerance == 0
     if all(row.same for row in divergence.rows):
         return "all bits of all results that were compared are the same"
-    if exact:
+    if divergence.tolerance == 0:
         return "no call made other bits of inputs whose bits are the same"
+    worst = max(divergence.rows, key=lambda row: row.made)
+    what = "results" if worst.phase == "forward" else "gradients"
     return (
-        f"no call adds more than expected; the results of {divergence.name(worst.b)} differ most, by "
+        f"no call adds more than expected; the {what} of {divergence.name(worst.b)} differ most, by "
         f"{_number(worst.made)}, which is carried"
     )
 
@@ -70,7 +73,7 @@ def _remarks(divergence: "Divergence", row: Row, place: str) -> list[str]:
     if row.rewired:
         found.append(f"it is given something else as {', '.join(row.rewired[:3])}")
     if len(row.calls) > 1:
-        inside = [divergence.name(call) for call in row.calls[:3] if isinstance(call, Node)]
+        inside = [divergence.name(call) for call in row.calls[:3]]
         more = f" and {len(row.calls) - 3} more" if len(row.calls) > 3 else ""
         found.append(f"the two do not call the same there: what made it was {', '.join(inside)}{more}")
     if isinstance(row.b, Node) and any(part in row.b.op_type.lower() for part in RANDOM):
@@ -80,10 +83,18 @@ def _remarks(divergence: "Divergence", row: Row, place: str) -> list[str]:
     devices = {v.device.partition(":")[0] for place in (row.a, row.b) if place is not None for v in place.outputs}
     if "cuda" in devices and row.made < 4 * TF32 and all(v.dtype == "float32" for v in row.b.outputs):
         found.append("as much as TF32 is off, see torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn")
+    if row.value is not None and _is_underflow(row.value):
+        found.append(f"its results are so small that {row.value.dtype} has few bits for them")
     if row.unmeasured:
         names = ", ".join(value.name for value in row.unmeasured[:3])
         found.append(f"of what it was given, {names} could not be compared")
     return found
+
+
+def _is_underflow(value: Value) -> bool:
+    """Whether most of a tensor is below the normal numbers of its dtype."""
+    elements = max(math.prod(value.shape), 1)
+    return value.dtype == "float16" and value.meta["stats"]["norm"] < 2.0**-14 * math.sqrt(elements)
 
 
 def as_table(divergence: "Divergence", lines: int | None) -> str:
@@ -99,6 +110,14 @@ def as_table(divergence: "Divergence", lines: int | None) -> str:
     more = len(divergence.rows) - len(rows)
     note = [f"… and {more} places more that were compared"] if more else []
     return "\n".join([head, "", *table, *note, *_left_out(divergence)])
+
+
+def as_markdown(divergence: "Divergence") -> str:
+    """As GitHub draws it."""
+    head, *table = as_table(divergence, 30).splitlines()
+    body = "\n".join(table)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", body)), default=0))
+    return f"**{re.sub(ESCAPED, ESCAPE, head)}**\n\n{fence}\n{body}\n{fence}\n"
 
 
 def _title(divergence: "Divergence") -> str:
@@ -154,9 +173,8 @@ def _left_out(divergence: "Divergence") -> list[str]:
         if places:
             found.append(f"only in {side}: {_listed(divergence, places)}")
     if divergence.unmeasured:
-        found.append(
-            f"not compared: {divergence.unmeasured} calls whose results were not measured in both, or have other shapes"
-        )
+        calls = "1 call whose" if divergence.unmeasured == 1 else f"{divergence.unmeasured} calls whose"
+        found.append(f"not compared: {calls} results were not measured in both, or have other shapes")
     return found
 
 
