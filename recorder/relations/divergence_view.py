@@ -1,7 +1,8 @@
 """The graph after, with what is known of each place's divergence in ``meta["divergence"]``: for pictures.
 
 ``{"given", "made", "added", "expected", "found", "first"}``, as a `Row` of `recorder.relations.divergence_rows` has
-them, of the results. What is infinite is the largest number that there is.
+them, of the row that tells most; of a call that holds others, of all that is in it. What is infinite is the largest
+number that there is.
 """
 
 import sys
@@ -9,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from recorder.graph.core import Graph
-from recorder.graph.outline import Place
+from recorder.graph.outline import Place, around
 from recorder.relations.divergence_rows import Row
 from recorder.views.copies import Copies
 
@@ -24,6 +25,9 @@ def diverging(divergence: "Divergence") -> Graph:
     rows: defaultdict[Place, list[Row]] = defaultdict(list)
     for row in divergence.rows:
         rows[row.b].append(row)
+        scope = around(row.b)
+        for outer in () if scope is None else scope.ancestors():
+            rows[outer].append(row)
     copies = Copies()
     nodes = []
     for node in divergence.b.nodes:
