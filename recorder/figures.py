@@ -26,7 +26,6 @@ __all__ = [
     "at_least",
     "bytes_in_words",
     "count_in_words",
-    "error_added",
     "made_largest",
     "made_norm",
     "made_not_finite",
@@ -159,7 +158,7 @@ def stats_in_words(value: "Value") -> str:
     )
 
 
-def error_added(place: "Node | Scope") -> float | None:
+def _error_added(place: "Node | Scope") -> float | None:
     """By how much a place differs from another run beyond what its inputs explain; None if it was not compared."""
     told = place.meta.get("divergence")
     return None if told is None else told["added"]
@@ -291,7 +290,7 @@ _ALL = (
     ),
     Figure(
         name="divergence", heading="divergence", called="error added", words="norm", after=" error added",
-        fact=error_added, missing=_NO_DIVERGENCE, repeated="largest",
+        fact=_error_added, missing=_NO_DIVERGENCE, repeated="largest",
     ),
     Figure(
         name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,
