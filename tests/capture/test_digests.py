@@ -57,15 +57,11 @@ def test_the_distance_of_sketches_is_that_of_the_tensors(shape: tuple[int, ...],
         elif what == "a shift":
             other += 0.01
         else:
-            at = {
-                "one channel": (..., seed % shape[-1]),
-                "one row": (seed % shape[0],),
-                "one element": (0,) * len(shape),
-            }
-            other[at[what]] += 0.5
+            at = {"one channel": (..., seed % shape[-1]), "one row": (seed % shape[0],)}.get(what, (0,) * len(shape))
+            other[at] += 0.5
         ratios.append(math.dist(digest(one)[1], digest(other)[1]) / (one - other).norm().item())
     assert all(0.3 < ratio < 2 for ratio in ratios)
-    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.25)
+    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.35)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
