@@ -63,11 +63,10 @@ def check(name: str, kind: str, seed: int) -> bool:
     what = diff(before, recorded(name, net))
     assert what
     assert applied(what) == facts(what.b)
-    if kind != "swap":  # which may be told as two renamings, or as what changed in both
-        counts = (Counter(place.op_type for place in places) for places in (what.added, what.removed))
-        found = Truth(*counts, Counter(change.b.op_type for change in what.changed), len(what.renamed))
-        expected = truth._replace(renamed=found.renamed) if kind in ("insert", "delete") else truth
-        assert found == expected, f"{name} {kind} {seed}\n{what}"
+    counts = (Counter(place.op_type for place in places) for places in (what.added, what.removed))
+    found = Truth(*counts, Counter(change.b.op_type for change in what.changed), len(what.renamed))
+    expected = truth._replace(renamed=found.renamed) if kind in ("insert", "delete") else truth
+    assert found == expected, f"{name} {kind} {seed}\n{what}"
     return True
 
 

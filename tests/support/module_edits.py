@@ -115,7 +115,7 @@ def swap(net: nn.Module, graph: Graph, rng: random.Random) -> Truth | None:
     one, other = rng.sample(names, 2)
     modules = net.get_submodule(parent)._modules
     modules[one], modules[other] = modules[other], modules[one]
-    return Truth()
+    return Truth(renamed=2)
 
 
 MODULE_EDITS: dict[str, Callable[[nn.Module, Graph, random.Random], Truth | None]] = {
