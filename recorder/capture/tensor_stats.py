@@ -134,8 +134,7 @@ class Measures:
     def read(self) -> None:
         """Fetch all numbers. Where a device fails, its own error has reached the user or will: ours stays away."""
         unread, self._unread = self._unread, {}
-        if len(self._known) > _MANY:
-            self._known.clear()
+        self._known.clear()
         with out_of_sight():
             for waiting in unread.values():
                 try:
