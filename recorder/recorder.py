@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from recorder.assembly.assembler import assemble, assemble_with_origins
-from recorder.autograd.of_run import LatestReading, tie
+from recorder.autograd.reading import LatestReading, tie
 from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix
@@ -106,7 +106,8 @@ class Recorder:
         kind = type(original(next(iter(roots.values()))))
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
-        meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
+        meta |= {} if functions else {"functions": False}
+        meta |= ({} if every == 1 else {"every": every}) | ({} if keep is None else {"keep": keep})
         self._functions = functions
         self._autograd = autograd
         self._reading = LatestReading()

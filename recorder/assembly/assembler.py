@@ -31,12 +31,12 @@ from recorder.events.types import (
     Derived,
     Enter,
     Grad,
-    Held,
     Holdings,
     Leave,
     Measured,
     Members,
     Module,
+    NotFinite,
     Op,
     Output,
     ParameterGrad,
@@ -100,7 +100,7 @@ class _Assembler:
             Members: self._members,
             Derived: self._derived,
             Measured: self._measured,
-            Held: self.contents.held,
+            NotFinite: self.contents.not_finite,
             Grad: self._grad,
             ParameterGrad: self._parameter_grad,
             BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
@@ -194,9 +194,11 @@ class _Assembler:
             prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
             name = self.names.unique(prefix + event.op_type)
             inputs = tuple(versions.values(event.inputs))
+            marks: dict[str, Any] = {"hook": True} if event.hook else {}
+            marks |= {} if event.source is None else {"source": event.source}
             node = Node(
                 name, "function", event.op_type, event.target, None, None, scope, inputs, (), dict(event.attributes),
-                {} if event.source is None else {"source": event.source}, event.error, duration,
+                marks, event.error, duration,
             )  # fmt: skip
         else:
             node = self._module_node(module, event, event.attributes, duration, event.outermost)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from recorder.assembly.tensor_versions import Versions
-from recorder.events.types import Digest, Held, Measured
+from recorder.events.types import Digest, Measured, NotFinite
 from recorder.graph.core import Node, Value
 
 __all__ = ["Contents", "in_meta"]
@@ -57,7 +57,7 @@ class Contents:
         if versions.is_current(state):
             self._tell(state.value, tensor, stats)
 
-    def held(self, event: Held) -> None:
+    def not_finite(self, event: NotFinite) -> None:
         """What modules hold was looked at."""
         self._held = {
             tensor: content for content in ("nan", "inf", "unknown") for tensor in getattr(event, content)

@@ -44,7 +44,8 @@ from recorder.capture.raw_records import (
     only_tensors,
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
-from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
+from recorder.capture.transforms import Transformed
+from recorder.capture.value_records import MEASURED, NOT_FINITE, read_measured, read_not_finite
 from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
@@ -79,7 +80,7 @@ class Decoder:
         self._next, self._next_module = count().__next__, count().__next__
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
-        self._source: str | None = None
+        self._source: tuple[str | None, bool] = None, False
         self._call: tuple[int | None, int | None] = None, None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
@@ -88,6 +89,7 @@ class Decoder:
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listed: dict[bytes, Attributes] = {}
         self._not_finite: dict[int, str] = {}
+        self._parameters: set[int] = set()
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -104,7 +106,7 @@ class Decoder:
             BEGUN: self._begun,
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
-            HELD: self._held,
+            NOT_FINITE: self._checked,
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -131,6 +133,7 @@ class Decoder:
         self._tensors = {key: number for key, number in self._tensors.items() if key in remembered}
         self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
         left = set(self._tensors.values())
+        self._parameters &= left
         self._not_finite = {number: content for number, content in self._not_finite.items() if number in left}
         for address in self._storages.keys() - remembered.values():
             del self._storages[address]
@@ -203,8 +206,9 @@ class Decoder:
                 None if node is None else node.__name__,
             )
         sizes, type_name, place, grad_fn = kind
-        storage = None if address is None else self._storages[address]
-        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage)
+        rest = address if type(address) is Transformed else ()
+        storage = None if rest or address is None else self._storages[address]
+        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage, *rest)
 
     def _same_meta(self, facts: Facts) -> ev.TensorMeta:
         """The same for facts that are heard again and again: memory is used again, where autograd does not hold it."""
@@ -227,7 +231,7 @@ class Decoder:
         inputs, values, keywords = reader.arguments()
         attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
-        source, self._source = self._source, None
+        (source, hook), self._source = self._source, (None, False)
         (call, began), self._call = self._call, (None, None)
         return ev.Op(
             op_type,
@@ -247,6 +251,7 @@ class Decoder:
             (),
             (),
             began,
+            hook,
         )
 
     def _leaf(self, reader: Reader) -> ev.Op:
@@ -311,6 +316,8 @@ class Decoder:
                 if number is None:
                     number = self._number(reference)
                     yield ev.Tensor(number, self._meta(facts), role, before + name)
+                    if role == "parameter":
+                        self._parameters.add(number)
                 held.append(ev.Member(name, number))
             members.append(tuple(held))
         if entry is None:
@@ -341,8 +348,8 @@ class Decoder:
         return attributes
 
     def _place(self, reader: Reader) -> None:
-        file, line = reader.source()
-        self._source = intern(f"{file}:{line}")
+        file, line, hook = reader.source()
+        self._source = None if file is None else intern(f"{file}:{line}"), hook
 
     def _called(self, reader: Reader) -> None:
         self._call = reader.call()
@@ -364,10 +371,10 @@ class Decoder:
         stats = value_stats(measure)
         return None if stats is None else ev.Measured(self._number(reference), stats)
 
-    def _held(self, reader: Reader) -> ev.Held | None:
+    def _checked(self, reader: Reader) -> ev.NotFinite | None:
         """All that is not finite, if it is not what it was."""
         before = dict(self._not_finite)
-        for reference, content in read_held(reader.tags).contents():
+        for reference, content in read_not_finite(reader.tags).contents():
             number = self.number(reference)
             if number is not None and content == "finite":
                 self._not_finite.pop(number, None)
@@ -376,13 +383,13 @@ class Decoder:
         if self._not_finite == before:
             return None
         kinds = ("nan", "inf", "unknown")
-        return ev.Held(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+        return ev.NotFinite(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()
         meta = self._gradient(facts)
         number = self.number(reference)
-        if number is None:
+        if number is None or number not in self._parameters:
             return None  # the model no longer has it
         return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, grad_stats(measure))
 

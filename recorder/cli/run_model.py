@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def model_flags(command: F) -> F:
 
 
 class HowToRun(NamedTuple):
-    """The values of `model_flags`."""
+    """The values of `model_flags`, and of `recorder.cli.reports.measure_flags` where a command has those."""
 
     inputs: tuple[str, ...]
     kwargs: str
@@ -69,6 +70,13 @@ class HowToRun(NamedTuple):
     backward: bool
     functions: bool
     seed: int
+    gradients: Any = "calls"
+    values: Any = None
+
+    @property
+    def measures(self) -> bool:
+        """Whether a report of gradients or values was asked for."""
+        return self.values is not None or self.gradients != "calls"
 
 
 def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
@@ -94,7 +102,7 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
         failure = None
         begin = time.perf_counter()
         with torch.set_grad_enabled(how.train or how.backward):
-            run = Recorder(net, functions=how.functions)
+            run = Recorder(net, functions=how.functions, gradients=how.gradients, values=how.values)
             try:
                 with waiting("running the model"), run:
                     result = net(*inputs.args, **inputs.kwargs)
@@ -102,9 +110,15 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
                         total(result).backward()  # type: ignore[no-untyped-call]
             except Exception as error:
                 told = describe_error(error, first_line=True)
-                failure = f"the model failed, and the recording ends there: {told}"
+                failure = f"the model failed, and the recording ends there: {told}{_of_integers(told)}"
         say(f"recorded {len(run.events)} events in {time.perf_counter() - begin:.2f} s")
     return run, failure
+
+
+def _of_integers(told: str) -> str:
+    """What to do about an error that says that a model takes integers, as tokens are."""
+    wants = re.search(r"scalar types: Long|expected scalar type Long|tensors used as indices must be long", told)
+    return "; integers are given as --input 1,16:int64<100, from 0 to below 100" if wants else ""
 
 
 def _made(

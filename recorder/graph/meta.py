@@ -19,6 +19,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
 _Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
 _Names = Annotated[list[str], msgspec.Meta(min_length=2)]
+_Ends = tuple[str, str]
 
 
 class _Digest(msgspec.Struct):
@@ -83,6 +84,8 @@ class _AtCall(msgspec.Struct):
     arrived: list[_Caption | None]
     left: list[_Caption | None] | msgspec.UnsetType = msgspec.UNSET
     several: bool = False
+    computed: list[list[bool] | None] | msgspec.UnsetType = msgspec.UNSET
+    differentiated: bool = False
     parameters: list[str] = []
 
 
@@ -104,7 +107,8 @@ class _Start(_Caption, kw_only=True):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``digest``, ``given``,
-    ``divergence``, ``metrics``, ``collapsed``, ``source`` and those of `fold`.
+    ``divergence``, ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those
+    of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -129,8 +133,10 @@ def check_told(graph: Graph) -> None:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
+            check("node", node.name, node.meta, "between", _Ends)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
+            check("node", node.name, node.meta, "hook", Literal[True])
             check("node", node.name, node.meta, "given", _Given)
             check("node", node.name, node.meta, "divergence", _Divergence)
             check_repetition("node", node.name, node.meta)
@@ -146,5 +152,7 @@ def check_told(graph: Graph) -> None:
             check("value", value.name, value.meta, "repeats", _Repeats)
             check("value", value.name, value.meta, "stats", _Stats)
             check("value", value.name, value.meta, "digest", _Digest)
+            check("value", value.name, value.meta, "examples", _Count)
+            check("value", value.name, value.meta, "tangents", bool)
     if problems:
         raise GraphError(problems)
