@@ -39,7 +39,9 @@ def diverging(divergence: "Divergence") -> Graph:
         copied = copies.scope(scope)
         if scope in rows and copied is not None:
             copied.meta["divergence"] = _told(rows[scope])
-    return copies.graph(divergence.b, nodes, divergence.b.scopes)
+    graph = copies.graph(divergence.b, nodes, divergence.b.scopes)
+    graph._shown = None  # what is drawn of it is its own: the other says nothing of a divergence
+    return graph
 
 
 def _told(rows: list[Row]) -> dict[str, Any]:
