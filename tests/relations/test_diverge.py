@@ -44,8 +44,8 @@ def resnet(name: str = "resnet18") -> nn.Module:
 
 
 @cache
-def sound(name: str = "resnet18") -> Graph:
-    return recorded(resnet(name), images())
+def sound(name: str = "resnet18", training: bool = False) -> Graph:
+    return recorded(copy.deepcopy(resnet(name)).train(training), images())
 
 
 def off(name: str, layer: str, factor: float) -> nn.Module:
@@ -90,8 +90,7 @@ def faults(name: str, layer: str) -> Iterator[tuple[Divergence, str]]:
     yield diverge(sound(name), recorded(net, images())), layer
     renamed = Wrapped(net)
     yield diverge(sound(name), recorded(renamed, images())), name_of(renamed, net.get_submodule(layer))
-    training = recorded(copy.deepcopy(resnet(name)).train(), images())
-    yield diverge(training, recorded(net.train(), images())), layer
+    yield diverge(sound(name, training=True), recorded(net.train(), images())), layer
 
 
 @pytest.mark.parametrize("layer", ["conv1", "layer2.0.downsample.0", "layer4.1.conv2"])

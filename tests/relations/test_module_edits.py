@@ -29,9 +29,9 @@ TRANSFORMERS: dict[str, Callable[[], nn.Module]] = {
 QUICK = ["mobilenet_v2", "densenet121", "googlenet", "bert"]
 OTHERS = [
     "resnet18", "resnet50", "vgg11_bn", "squeezenet1_0", "inception_v3", "efficientnet_b0", "convnext_tiny", "swin_t",
-    "shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v3_small", "alexnet", "vit_b_16", "maxvit_t", "vit", "distilbert",
+    "shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v3_small", "alexnet", "vit_b_16", "vit", "distilbert",
 ]  # fmt: skip
-SIDES = {"alexnet": 224, "vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}
+SIDES = {"alexnet": 224, "vit_b_16": 224, "inception_v3": 96}
 
 
 def recorded(name: str, net: nn.Module) -> Graph:
