@@ -122,4 +122,6 @@ def _distances(ours: Iterable[Gradient], theirs: Iterable[Gradient]) -> Iterator
         for one, other in zip(ours, theirs):
             if one and other and "digest" in one and "digest" in other and one["shape"] == other["shape"]:
                 first, second = ({**gradient, **gradient["digest"]} for gradient in (one, other))
-                yield of_digests(first, second, (one["dtype"], other["dtype"]), math.prod(one["shape"]))
+                told = of_digests(first, second, (one["dtype"], other["dtype"]), math.prod(one["shape"]))
+                if told is not None:
+                    yield told

@@ -36,8 +36,15 @@ def distance(v: Value, w: Value) -> Distance | None:
     return of_digests(one, other, (v.dtype, w.dtype), math.prod(v.shape))
 
 
-def of_digests(one: dict[str, Any], other: dict[str, Any], dtypes: tuple[str, str], elements: int) -> Distance:
-    """The distance of what was measured of two tensors of as many elements."""
+def _are_of_one_kind(one: dict[str, Any], other: dict[str, Any], elements: int) -> bool:
+    """Whether two digests are as this package makes them: a file can say anything."""
+    return elements > 0 and all(len(one[name]) == len(other[name]) for name in ("sample", "sketch"))
+
+
+def of_digests(one: dict[str, Any], other: dict[str, Any], dtypes: tuple[str, str], elements: int) -> Distance | None:
+    """The distance of what was measured of two tensors of as many elements; None of what was measured in two ways."""
+    if not _are_of_one_kind(one, other, elements):
+        return None
     same = None
     if dtypes[0] == dtypes[1]:
         same = all(one[name] == other[name] for name in ("bits", "sample", "nan", "inf"))

@@ -323,6 +323,18 @@ def test_a_recording_without_digests_is_refused(tmp_path: Path) -> None:
     assert not diverge(recorded(net, batch), save(recorded(net, batch), tmp_path / "net.json"))
 
 
+def test_a_file_that_says_anything_is_compared_as_far_as_it_goes() -> None:
+    net = nn.Sequential(linear(), nn.ReLU(), linear())
+    graphs = [recorded(net, torch.ones(2, 4)) for _ in range(2)]
+    last, middle = graphs[1].nodes[-1].outputs[0], graphs[1].nodes[1].outputs[0]
+    last.meta["digest"]["sketch"] = [1.0]
+    middle.meta["digest"] = {"sample": [], "sketch": [], "bits": 0}
+    found = diverge(*graphs)
+    assert not found
+    assert found.unmeasured == 2
+    assert "not compared: 2 calls" in str(found)
+
+
 def test_pictures_and_words(tmp_path: Path) -> None:
     net, batch = nn.Sequential(linear(), nn.Sequential(linear(), nn.ReLU())), torch.ones(2, 4)
     before = recorded(net, batch)
