@@ -77,6 +77,13 @@ class KnownTensors:
         with quietly():
             in_order(node for tensor in self.alive() if (node := tensor.grad_fn) is not None)
 
+    def saw(self, roots: list[Any], count: int) -> None:
+        """So many autograd nodes were looked at, which these lead to."""
+        self._seen += count
+        if self._seen >= _MANY:
+            self._seen = 0
+            in_order(roots)
+
     def alive(self) -> list[Tensor]:
         """The known tensors that are still there."""
         references = list(self._references.values())
@@ -245,7 +252,7 @@ class KnownTensors:
             if said[NODE] is WRITTEN:
                 self._tell_written(tensor, said)
             self._seen += 1
-            if self._seen == _MANY:
+            if self._seen >= _MANY:
                 self._seen = 0
                 self.protect()
 
