@@ -12,6 +12,8 @@ thread's; where that leaves both or none, nobody knows, and nothing is said.
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from recorder.capture.autograd_nodes import in_order
 from recorder.capture.tensor_facts import ACCUMULATES, sequence_of
 
@@ -22,6 +24,11 @@ Task = tuple[int, type, int, bool, Any, int]
 says so, what leaves. Then the shape of the tensor that was returned, where that is a view of what the node made, else
 None; and the number of the tensor's own node.
 """
+
+_MANY = 10_000
+"""A graph of so many nodes may be deep."""
+
+_ACCUMULATES = torch._C._functions.AccumulateGrad
 
 
 class AwaitedNodes:
@@ -43,27 +50,31 @@ class AwaitedNodes:
         self._sort()
         self._tasks = {number: tasks for number, tasks in self._tasks.items() if wanted(number)}
 
-    def reached(self, roots: list[Any]) -> tuple[list[tuple[Any, list[Task]]], int]:
-        """The nodes that can be reached from some, each with what is to be done there, which is no longer awaited then;
-        and how many were looked at.
+    def reached(self, roots: list[Any]) -> list[tuple[Any, list[Task]]]:
+        """The nodes that can be reached from some, each with what is to be done there, which is no longer awaited
+        then.
         """
         self._sort()
         awaited = self._tasks
         nodes = list(dict.fromkeys(roots))
         seen = set(nodes)
         met: dict[int, list[Any]] = {}
+        append, see = nodes.append, seen.add
         for node in nodes:  # it grows
-            number = sequence_of(node)
-            if number in awaited and awaited[number][0][1] is type(node):
-                met.setdefault(number, []).append(node)
+            tasks = awaited.get(node._sequence_nr())
+            if tasks is not None and tasks[0][1] is type(node):
+                met.setdefault(tasks[0][0], []).append(node)
             for after, _ in node.next_functions:
-                if after is not None and after not in seen:
-                    seen.add(after)
-                    nodes.append(after)
+                # Where gradients are accumulated the graph ends, and nothing was made.
+                if after is not None and type(after) is not _ACCUMULATES and after not in seen:
+                    see(after)
+                    append(after)
         if any(len(alike) > 1 for alike in met.values()):
             own = _own(roots)
             met = {number: [node for node in alike if node in own] for number, alike in met.items()}
-        return [(alike[0], awaited.pop(number)) for number, alike in met.items() if len(alike) == 1], len(nodes)
+        if len(nodes) > _MANY:
+            in_order(roots)  # looking at nodes has made it dangerous to free them: see there
+        return [(alike[0], awaited.pop(number)) for number, alike in met.items() if len(alike) == 1]
 
     def _sort(self) -> None:
         count = len(self.fresh)

@@ -24,10 +24,19 @@ from torch import Tensor, nn
 
 from recorder.capture.awaited_nodes import AwaitedNodes, Task
 from recorder.capture.known_tensors import KnownTensors
-from recorder.capture.raw_records import END, Phase, begun_record, grad_record, parameter_record
-from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, next_sequence, quietly, sequence_of
+from recorder.capture.raw_records import END, GRAD, Log, Phase, begun_record, parameter_record
+from recorder.capture.tensor_facts import (
+    Facts,
+    Reference,
+    facts,
+    facts_of_gradient,
+    next_sequence,
+    quietly,
+    sequence_of,
+)
 from recorder.capture.tensor_stats import Measures
 from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
+from recorder.gc_pause import collector_held_back
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
@@ -120,10 +129,9 @@ class Backward:
         if not self._awaited:
             return
         try:
-            with quietly():
-                edges = [o if isinstance(o, Tensor) else o[0] for o in outputs]
-                found = (o.grad_fn if isinstance(o, Tensor) else o for o in edges)
-                self._meet([node for node in found if node is not None])
+            with quietly(), collector_held_back():
+                nodes = [o.grad_fn if isinstance(o, Tensor) else o[0] for o in outputs]
+                self._meet([node for node in nodes if node is not None])
         except Exception as ours:
             self._failed(ours)
 
@@ -144,11 +152,11 @@ class Backward:
 
     def _meet(self, roots: list[Any]) -> dict[Any, list[Task]]:
         """Hook the nodes that were awaited and can be reached. Returns them."""
-        found, count = self._awaited.reached(roots)
+        found = self._awaited.reached(roots)
         for node, tasks in found:
             for handles in self._hook(node, tasks):
-                _put_first(handles)
-        self._known.saw(roots, count)
+                if handles and len(handles[0].hooks_dict_ref()) > len(handles):
+                    _put_first(handles)
         return dict(found)
 
     def _hook(self, node: Any, tasks: list[Task]) -> tuple[list[Any], list[Any]]:
@@ -162,7 +170,8 @@ class Backward:
             node = node.next_functions[0][0]
         number = sequence_of(node)
         leaves = [node.register_hook(partial(self._record, key, "leave", None, number)) for key in leaving]
-        self._handles += (*arrives, *leaves)
+        self._handles += arrives
+        self._handles += leaves
         return arrives, leaves
 
     def starts(self, tensors: Iterable[Tensor]) -> None:
@@ -256,10 +265,13 @@ class Backward:
             if self._of_parameters:
                 self._passes.add(backward)
             with quietly():
-                record = grad_record(key, phase, now, backward, sequence)
+                record: Log = [GRAD, key, phase, now, backward, sequence]  # `grad_record`, which would be a call more
                 for gradient in gradients:
-                    said = _said_of(gradient)
-                    record += said if shape is None or gradient is None else (shape, *said[1:])
+                    if gradient is None:
+                        record.append(None)
+                    else:
+                        said = facts_of_gradient(gradient)
+                        record += said if shape is None else (shape, *said[1:])
                 record.append(END)
                 if self._measures is not None:
                     record += [self._measures.measure(gradient) for gradient in gradients]
@@ -280,7 +292,8 @@ class Backward:
                     return
                 gradient = parameter.grad
                 measured = None if self._measures is None else self._measures.measure(gradient)
-                self._append(parameter_record(reference, now, backward, measured, _said_of(gradient)))
+                said = (None,) if gradient is None else facts_of_gradient(gradient)
+                self._append(parameter_record(reference, now, backward, measured, said))
         except Exception as ours:
             self._failed(ours)
 
@@ -305,21 +318,15 @@ class _Announcing(Backward):
         super()._record(*told)
 
 
-def _said_of(gradient: Any) -> Facts:
-    # As `gradient_part` has it, which would be a call more for each gradient.
-    return facts(gradient)[:ADDRESS] if isinstance(gradient, Tensor) else (None,)
-
-
 def _put_first(handles: list[Any]) -> None:
     """Have torch call these hooks of one node or tensor, the last ones that it was given, before all others: one of the
     user's may change what ours are to see. torch calls them in the order in which they came into the dict, whatever
     `OrderedDict.move_to_end` says.
     """
-    hooks: Any = handles[0].hooks_dict_ref() if handles else None
-    if hooks is not None and len(hooks) > len(handles):
-        ours = {handle.id for handle in handles}
-        for key in [key for key in hooks if key not in ours]:
-            hooks[key] = hooks.pop(key)
+    hooks = handles[0].hooks_dict_ref()
+    ours = {handle.id for handle in handles}
+    for key in [key for key in hooks if key not in ours]:
+        hooks[key] = hooks.pop(key)
 
 
 def _is_within(number: int, spans: list[tuple[int, int]]) -> bool:

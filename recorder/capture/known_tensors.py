@@ -77,13 +77,6 @@ class KnownTensors:
         with quietly():
             in_order(node for tensor in self.alive() if (node := tensor.grad_fn) is not None)
 
-    def saw(self, roots: list[Any], count: int) -> None:
-        """So many autograd nodes were looked at, which these lead to."""
-        self._seen += count
-        if self._seen >= _MANY:
-            self._seen = 0
-            in_order(roots)
-
     def alive(self) -> list[Tensor]:
         """The known tensors that are still there."""
         references = list(self._references.values())

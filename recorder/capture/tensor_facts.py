@@ -24,6 +24,7 @@ __all__ = [
     "Facts",
     "Reference",
     "facts",
+    "facts_of_gradient",
     "next_sequence",
     "outputs_of",
     "quietly",
@@ -74,6 +75,17 @@ def facts(tensor: Tensor) -> Facts:
             return (shape, tensor.dtype, tensor.device, True, type(node), sequence_of(node), address)
         return (shape, tensor.dtype, tensor.device, True, None, None, address)
     return (shape, tensor.dtype, tensor.device, False, None, None, address)
+
+
+def facts_of_gradient(gradient: Tensor) -> Facts:
+    """The same without the address."""
+    try:
+        shape: Any = _shapes[gradient.shape]
+    except (KeyError, TypeError, RuntimeError):
+        shape = _unusual(gradient)[0]
+    if gradient.requires_grad:
+        return facts(gradient)[:ADDRESS]
+    return (shape, gradient.dtype, gradient.device, False, None, None)
 
 
 def _unusual(tensor: Tensor) -> tuple[Any, int | None]:

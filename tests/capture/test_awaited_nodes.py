@@ -197,7 +197,7 @@ def awaited(*numbers: int) -> AwaitedNodes:
 
 
 def met(nodes: AwaitedNodes, *roots: Step) -> list[Step]:
-    return [node for node, _ in nodes.reached(list(roots))[0]]
+    return [node for node, _ in nodes.reached(list(roots))]
 
 
 def test_a_node_is_met_by_number_and_type_once() -> None:
