@@ -12,10 +12,8 @@ thread's; where that leaves both or none, nobody knows, and nothing is said.
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from recorder.capture.autograd_nodes import in_order
-from recorder.capture.tensor_facts import ACCUMULATES, sequence_of
+from recorder.capture.tensor_facts import ACCUMULATE_GRAD, ACCUMULATES, sequence_of
 
 __all__ = ["AwaitedNodes", "Task"]
 
@@ -27,8 +25,6 @@ None; and the number of the tensor's own node.
 
 _MANY = 10_000
 """A graph of so many nodes may be deep."""
-
-_ACCUMULATES = torch._C._functions.AccumulateGrad
 
 
 class AwaitedNodes:
@@ -66,7 +62,7 @@ class AwaitedNodes:
                 met.setdefault(tasks[0][0], []).append(node)
             for after, _ in node.next_functions:
                 # Where gradients are accumulated the graph ends, and nothing was made.
-                if after is not None and type(after) is not _ACCUMULATES and after not in seen:
+                if after is not None and type(after) is not ACCUMULATE_GRAD and after not in seen:
                     see(after)
                     append(after)
         if any(len(alike) > 1 for alike in met.values()):

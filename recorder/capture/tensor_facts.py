@@ -17,6 +17,7 @@ from recorder.capture.containers import PLAIN, tensors_in
 
 __all__ = [
     "ACCUMULATES",
+    "ACCUMULATE_GRAD",
     "ADDRESS",
     "NODE",
     "PLAIN",
@@ -45,6 +46,9 @@ NODE, SEQUENCE, ADDRESS = 4, 5, 6
 
 ACCUMULATES = 2**64 - 1
 """The sequence number of every AccumulateGrad: nothing was computed there."""
+
+ACCUMULATE_GRAD: type = torch._C._functions.AccumulateGrad
+"""The type of these nodes, by which they are told more quickly."""
 
 _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
