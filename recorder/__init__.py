@@ -39,6 +39,7 @@ from recorder.views.collapse import collapse, collapse_to_fit, expand
 from recorder.views.fit import ROOM, readable
 from recorder.views.fold import fold, unfold
 from recorder.views.hide import hide
+from recorder.views.repeats import Repetition, repetitions
 from recorder.views.select import select
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ __all__ = [
     "Recorder",
     "RecorderError",
     "Register",
+    "Repetition",
     "Scope",
     "Sink",
     "StreamError",
@@ -100,6 +102,7 @@ __all__ = [
     "make_dot",
     "readable",
     "remarks",
+    "repetitions",
     "save",
     "select",
     "unfold",

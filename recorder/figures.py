@@ -197,7 +197,8 @@ class Figure:
         sum or the largest; NaN if one of them is not finite. Of a view that was loaded, that is not known.
         """
         if self.repeated == "each" or not _is_several(place):
-            return self.value(graph, place)
+            # What is around something folded hands on all of it: what it made is not what the view has of that.
+            return self.value(graph, place) if self.fact is None else self.fact(_original(graph, place))
         whole, places = _alike(graph, place)
         found = [self.value(whole, each) for each in places]
         known = [value for value in found if value is not None]
@@ -241,6 +242,10 @@ def _is_several(place: "Node | Scope | None") -> bool:
             return True
         place = place.parent if hasattr(place, "parent") else place.scope
     return False
+
+
+def _original(graph: "Graph", place: "Node | Scope") -> "Node | Scope":
+    return place if graph._shown is None else graph._shown[1].get(place, place)
 
 
 def _alike(graph: "Graph", place: "Node | Scope") -> "tuple[Graph, tuple[Node | Scope, ...]]":
@@ -303,19 +308,19 @@ _ALL = (
     ),
     Figure(
         name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
-        missing=_NO_METRICS,
+        missing=_NO_METRICS, without=("unseen",),
     ),
     Figure(
         name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
-        without=("flops_unknown",),
+        without=("flops_unknown", "unseen"),
     ),
     Figure(
         name="macs", heading="mult-adds", called="multiply-adds", words="count", after=" multiply-adds",
-        missing=_NO_FLOPS, without=("flops_unknown",),
+        missing=_NO_FLOPS, without=("flops_unknown", "unseen"),
     ),
     Figure(
         name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
-        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown"),
+        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown", "unseen"),
         repeated="sum",
     ),
     Figure(
@@ -324,6 +329,9 @@ _ALL = (
     Figure(
         name="flops_backward_unknown", heading="no formula back", called="operations without a formula of backward",
         words="count", scale=None,
+    ),
+    Figure(
+        name="unseen", heading="more unseen", called="calls that did more than was recorded", words="count", scale=None,
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,
