@@ -20,6 +20,7 @@ import msgspec
 
 from recorder import events as ev
 from recorder.capture.describe import name_function, named, plain
+from recorder.capture.collective_records import CARRIED, ISSUED, read_carried, read_issued
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
@@ -64,10 +65,8 @@ _as_key = msgspec.json.Encoder().encode
 
 
 class Decoder:
-    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next.
-
-    Args:
-        origin: the time, on the clock of the records, that counts as zero.
+    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next. ``origin`` is
+    the time, on the clock of the records, that counts as zero.
     """
 
     def __init__(self, origin: int) -> None:
@@ -105,6 +104,8 @@ class Decoder:
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             HELD: self._held,
+            ISSUED: lambda reader: read_issued(reader, self._outputs, self._origin),
+            CARRIED: lambda reader: read_carried(reader, self.number),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -378,8 +379,8 @@ class Decoder:
                 self._not_finite[number] = content
         if self._not_finite == before:
             return None
-        kinds = ("nan", "inf", "unknown")
-        return ev.Held(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+        unfit = [tuple(n for n, c in self._not_finite.items() if c == kind) for kind in ("nan", "inf", "unknown")]
+        return ev.Held(*unfit)
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()

@@ -11,15 +11,17 @@ import torch
 from torch import nn
 
 from recorder.capture.backward_hooks import Gradients
+from recorder.capture.collective_events import CollectiveEvents
 from recorder.capture.compiled_models import Eagerly, original
 from recorder.capture.decode import Decoder
 from recorder.capture.describe import describe, describe_early
 from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.holdings import HOLDINGS, held
+from recorder.capture.issues import Issue
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import restore
 from recorder.capture.module_hooks import Capture
-from recorder.capture.process_groups import ProcessGroups
+from recorder.capture.process_groups import ProcessGroups, job
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.strangers import Strangers
@@ -95,11 +97,15 @@ class Session:
         if self._decoder is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             self.header = msgspec.structs.replace(self.header, created=created)
-            self._decoder = Decoder(perf_counter_ns())
+            origin = perf_counter_ns()
+            self._decoder = Decoder(origin)
+            self._collectives = CollectiveEvents(self._process_groups.operations, origin)
+        self.header.meta.update(job())
         self._store.begin(self.header)
         self._sinks = open_sinks()
         self._eagerly.start()
         watch(self.capture.replaced)
+        self._process_groups.operations.at_once = self._write_at_once if self._store.outlives else None
         self._process_groups.start()
         self._modes_asked = torch._C._is_torch_function_enabled()
         self.recording = True
@@ -229,6 +235,8 @@ class Session:
             capture.values.read()
         capture.modules.met.clear()
         self._pending.append(described)
+        for record in self._process_groups.carried():
+            capture.log.extend(record)
         self._ready = len(capture.log)
         self._heard = self._heard or self._ready > 0
 
@@ -245,13 +253,18 @@ class Session:
             assert self._decoder is not None
             with collector_held_back():
                 events = list(self._decoder.decode(self._pending[0]))
+                if self._process_groups.any:
+                    events = self._collectives.completed(events)
             # Before the sinks get it: one may be interrupted, or ask for the recording.
             del self._pending[0]
             self.changes += len(events)
-            self._store.extend(events)
+            self._store.extend(self._collectives.unwritten(events) if self._store.outlives else events)
             for sink in self._sinks:
                 for event in events:
                     sink(event)
+
+    def _write_at_once(self, issue: Issue) -> None:
+        self._store.extend(self._collectives.before(issue))
 
     def _read_autograd(self) -> None:
         assert self._reads is not None

@@ -16,8 +16,13 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
 """
 
+from recorder.events.rank_ranges import as_ranges, of_ranges, ranks_in_words
+from recorder.events.ranks import Carried, Collective, Group
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
@@ -48,11 +53,14 @@ __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
     "BackwardStart",
+    "Carried",
+    "Collective",
     "Derived",
     "Enter",
     "Event",
     "Grad",
     "GradStats",
+    "Group",
     "Header",
     "Held",
     "Holdings",
@@ -68,4 +76,7 @@ __all__ = [
     "TensorMeta",
     "Uncalled",
     "ValueStats",
+    "as_ranges",
+    "of_ranges",
+    "ranks_in_words",
 ]

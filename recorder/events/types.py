@@ -16,12 +16,16 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from recorder.events.ranks import Carried, Collective, Group
 from recorder.limits import Int64, Size, Word
 
 __all__ = [
@@ -166,7 +170,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
     module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
     asked for. The inputs and outputs of a module have names, as in `Leave`. ``sequence_nr`` is as in `Enter`, of calls
-    with a number.
+    with a number. ``collective`` is the number of the `Collective` that the call issued.
     """
 
     op_type: str
@@ -186,6 +190,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     sequence_nr: Int64 | None = None
+    collective: Int64 | None = None
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
@@ -321,6 +326,9 @@ Event = (
     | ParameterGrad
     | BackwardStart
     | Holdings
+    | Group
+    | Collective
+    | Carried
 )
 """Any record of a stream."""
 
