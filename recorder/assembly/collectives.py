@@ -102,4 +102,4 @@ class Collectives:
             "module": event.module,
             "unit": event.unit,
         }
-        return {name: fact for name, fact in facts.items() if fact not in (None, "", [])}
+        return {name: fact for name, fact in facts.items() if fact not in (None, []) and (fact != "" or name == "module")}

@@ -154,8 +154,9 @@ class Operations:
             return None, []
         if part and isinstance(mode, Recording) and (function := _function(issue.op_type)) is not None:
             capture.log.extend(issued_record(issue))
-            issue.start = clock()
-            return mode, mode.begin(function, _arguments(issue.op_type, inputs, outputs))
+            record = mode.begin(function, _arguments(issue.op_type, inputs, outputs))
+            issue.start = clock()  # in what it is a part of
+            return mode, record
         self._arrives(issue, inputs, outputs)
         return None, []
 

@@ -13,7 +13,7 @@ from itertools import count
 from socket import gethostname
 from threading import RLock
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from torch import distributed
 
@@ -75,7 +75,7 @@ class ProcessGroups:
         self._failed = capture.faults.add
         self._shortfalls = shortfalls
         self._groups: WeakKeyDictionary[Any, GroupFacts] = WeakKeyDictionary()
-        self._told: set[Any] = set()
+        self._telling: WeakSet[Any] = WeakSet()
         self._keys = count()
 
     def start(self) -> None:
@@ -95,32 +95,36 @@ class ProcessGroups:
             _open.remove(self)
             if not _open:
                 _unwatch()
-        for group in list(self._groups) if _tells() else ():
+        for group in self._telling:
             group.unregister_pre_hook(id(self))
             group.unregister_post_hook(id(self))
-        self._told.clear()
+        self._telling.clear()
         self.operations.stop()
 
     @property
     def any(self) -> bool:
-        """Whether there was a process group."""
+        """Whether anything was issued."""
         return bool(self._groups)
 
     def adopt(self, group: Any) -> None:
         """Have a process group tell of its operations."""
         try:
-            facts = self._groups.get(group)
-            if facts is None:
-                facts = self._groups[group] = _facts(group, len(self._groups))
             if not _tells():
                 self._shortfalls.not_followed("torch.distributed", FORWARD_ONLY)
-            elif facts.index not in self._told:
+            elif group not in self._telling:
                 # By a number that nobody else gives: hooks of users stay where they are.
-                group.register_pre_hook(id(self), partial(self._begins, facts))
-                group.register_post_hook(id(self), partial(self._issued, facts))
-                self._told.add(facts.index)
+                group.register_pre_hook(id(self), partial(self._begins, ref(group)))
+                group.register_post_hook(id(self), partial(self._issued, ref(group)))
+                self._telling.add(group)
         except Exception as ours:
             self._failed(ours)
+
+    def _facts(self, group: Any) -> GroupFacts:
+        """What is known of a group. Asked when something is issued in it: before, it may be half made."""
+        facts = self._groups.get(group)
+        if facts is None:
+            facts = self._groups[group] = _facts(group, len(self._groups))
+        return facts
 
     def call(self, group: Any, op_type: str, given: Any, root: int, run: Callable[[], Any]) -> Any:
         """Call ``run()``, which issues an operation."""
@@ -128,9 +132,8 @@ class ProcessGroups:
             return run()
         facts, key = None, next(self._keys)
         try:
-            facts = self._groups.get(group)
-            if facts is not None:
-                self.operations.begins(facts, op_type, given, root, key, frame_above())
+            facts = self._facts(group)
+            self.operations.begins(facts, op_type, given, root, key, frame_above())
         except Exception as ours:
             self._failed(ours)
         result = run()
@@ -142,20 +145,21 @@ class ProcessGroups:
         """Records of the parameters in what was issued; see `Operations.carried`."""
         return self.operations.carried()
 
-    def _begins(self, group: GroupFacts, told: Any) -> None:
+    def _begins(self, group: Callable[[], Any], told: Any) -> None:
         """An operation is about to be issued."""
         try:
             op_type = _OPERATIONS.get(told.name.name)
             if op_type is not None:
                 given = told.input_tensors, told.output_tensors
-                self.operations.begins(group, op_type, given, told.root, told.op_id, sys._getframe().f_back)
+                facts = self._facts(group())
+                self.operations.begins(facts, op_type, given, told.root, told.op_id, sys._getframe().f_back)
         except Exception as ours:
             self._failed(ours)
 
-    def _issued(self, group: GroupFacts, told: Any) -> None:
+    def _issued(self, group: Callable[[], Any], told: Any) -> None:
         """It has been issued."""
         try:
-            self.operations.issued(group, told.op_id)
+            self.operations.issued(self._facts(group()), told.op_id)
         except Exception as ours:
             self._failed(ours)
 
@@ -228,8 +232,7 @@ def _telling(op_type: str, method: Any) -> Any:
     def issue(self: Any, *args: Any, **kwargs: Any) -> Any:
         run: Callable[[], Any] = partial(method.__get__(self, type(self)), *args, **kwargs)
         for groups in tuple(_open):
-            if self not in groups._groups:
-                groups.adopt(self)
+            groups.adopt(self)
             run = partial(groups.call, self, op_type, _given(op_type, args), _root(op_type, args), run)
         return run()
 
