@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from recorder.assembly.tensor_versions import Absurd
-from recorder.events.ranks import Carried, Collective, Group
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.events.types import Op
 from recorder.graph.core import Node, Value
 from recorder.graph.names import Namespace
@@ -37,7 +37,12 @@ class Collectives:
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """What each event of these is given to."""
-        return {Group: self._group, Collective: self._collective, Carried: self._carried}
+        return {
+            Group: self._group,
+            Collective: self._collective,
+            Carried: self._carried,
+            RankSummary: lambda event: None,
+        }
 
     def mark(self, node: Node, collective: int) -> None:
         """A node is the call that issued an operation."""

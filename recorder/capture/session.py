@@ -27,6 +27,7 @@ from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.strangers import Strangers
 from recorder.capture.tensor_facts import Reference
 from recorder.capture.value_hooks import Values
+from recorder.events.rank_digest import RankDigest
 from recorder.events.store import Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Event, Header
@@ -91,6 +92,7 @@ class Session:
         self._crowded = _CROWD
         self._heard = False
         self._functions = functions
+        self._digest = RankDigest()
 
     def begin(self, open_sinks: Callable[[], Sequence[Callable[[Event], None]]]) -> None:
         """Record from here on. What is recorded goes to the sinks, too, which are opened if there is anywhere to go."""
@@ -129,8 +131,10 @@ class Session:
             self._take()
             if ours:
                 self._sum_up(error is None)
-            if self._goes_on:
+            if self._goes_on or self._process_groups.any:
                 self._decode()
+            if self._process_groups.any:
+                self._hand_over([self._digest.summary()])
             whole = True
         except Exception as ours:
             self.capture.faults.add(ours)
@@ -257,11 +261,16 @@ class Session:
                     events = self._collectives.completed(events)
             # Before the sinks get it: one may be interrupted, or ask for the recording.
             del self._pending[0]
-            self.changes += len(events)
-            self._store.extend(self._collectives.unwritten(events) if self._store.outlives else events)
-            for sink in self._sinks:
-                for event in events:
-                    sink(event)
+            self._hand_over(events)
+
+    def _hand_over(self, events: list[Event]) -> None:
+        self.changes += len(events)
+        if self._process_groups.any:
+            self._digest.extend(events)
+        self._store.extend(self._collectives.unwritten(events) if self._store.outlives else events)
+        for sink in self._sinks:
+            for event in events:
+                sink(event)
 
     def _write_at_once(self, issue: Issue) -> None:
         self._store.extend(self._collectives.before(issue))

@@ -19,10 +19,11 @@ the times. Times are nanoseconds since the recorder was entered.
     Group         a process group
     Collective    an operation is about to be issued in a process group
     Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
 from recorder.events.rank_ranges import as_ranges, of_ranges, ranks_in_words
-from recorder.events.ranks import Carried, Collective, Group
+from recorder.events.ranks import Carried, Collective, Group, Issued, RankSummary
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
@@ -64,6 +65,7 @@ __all__ = [
     "Header",
     "Held",
     "Holdings",
+    "Issued",
     "Leave",
     "Measured",
     "Member",
@@ -72,6 +74,7 @@ __all__ = [
     "Op",
     "Output",
     "ParameterGrad",
+    "RankSummary",
     "Tensor",
     "TensorMeta",
     "Uncalled",

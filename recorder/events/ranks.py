@@ -10,7 +10,7 @@ import msgspec
 
 from recorder.limits import Int64, Size
 
-__all__ = ["Carried", "Collective", "Group", "Phase", "PEER_OPS"]
+__all__ = ["PEER_OPS", "Carried", "Collective", "Group", "Issued", "Phase", "RankSummary"]
 
 Phase = Literal["forward", "backward"]
 """When an operation was issued: by an autograd node, or not."""
@@ -73,3 +73,32 @@ class Carried(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     collective: Int64
     tensors: tuple[Int64, ...]
     gathered: bool = False
+
+
+class Issued(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """The operations that a rank issued in one channel: in a group, or as ``send`` or ``recv`` with one other rank of
+    it. ``digest`` is of what all that take part must agree on, of each operation in turn.
+    """
+
+    group: Int64
+    count: Int64
+    digest: str
+    op_type: str = ""
+    peer: Int64 | None = None
+
+
+class RankSummary(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="rank_summary"
+):
+    """A block of the recorder's ends, in a job of several ranks: enough to put this rank beside the others without
+    reading all that it did. What is said last counts.
+
+    ``structure`` is a digest of what was recorded but for what differs from rank to rank and from run to run: times,
+    addresses, numbers of ranks, arguments of functions. ``kinds`` is the same without sizes. ``groups`` are all process
+    groups that something was issued in, ``issued`` what was, in the order of the first operations.
+    """
+
+    structure: str
+    kinds: str
+    groups: tuple[Group, ...] = ()
+    issued: tuple[Issued, ...] = ()

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from recorder.events.ranks import Carried, Collective, Group
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.events.types import (
     BackwardStart,
     Derived,
@@ -130,6 +130,8 @@ class Parts:
             return
         if isinstance(event, Group | Collective | Carried):
             self._between_ranks(event)
+            return
+        if isinstance(event, RankSummary):  # of no part
             return
         told: tuple[Event, ...] = (event,)
         if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):

@@ -19,13 +19,14 @@ the times. Times are nanoseconds since the recorder was entered.
     Group         a process group
     Collective    an operation is about to be issued in a process group
     Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
 from typing import Any, Literal
 
 import msgspec
 
-from recorder.events.ranks import Carried, Collective, Group
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.limits import Int64, Size, Word
 
 __all__ = [
@@ -329,6 +330,7 @@ Event = (
     | Group
     | Collective
     | Carried
+    | RankSummary
 )
 """Any record of a stream."""
 
