@@ -36,8 +36,12 @@ class CollectiveEvents:
 
     def before(self, issue: Issue) -> list[Event]:
         """What is to be written down at once, before an operation is issued."""
+        event = issue.event(self._origin)
         self._written.add(issue.index)
-        return list(self._described(issue))
+        if issue.group.index in self._groups:
+            return [event]
+        self._groups.add(issue.group.index)
+        return [issue.group.event, event]
 
     def unwritten(self, events: Iterable[Event]) -> list[Event]:
         """Those that were not written down at once."""
@@ -92,7 +96,6 @@ class CollectiveEvents:
     def _described(self, issue: Issue) -> Iterator[Event]:
         if not issue.group.told:
             issue.group.told = True
-            self._groups.add(issue.group.index)
             yield issue.group.event
         yield issue.event(self._origin)
 

@@ -19,7 +19,16 @@ from recorder.files import write_atomically
 from recorder.gc_pause import collector_held_back
 from recorder.limits import LONGEST_LINE
 
-__all__ = ["STREAMED", "TRUNCATED", "EventStream", "encode_end", "encode_events", "encode_header"]
+__all__ = [
+    "STREAMED",
+    "TRUNCATED",
+    "EventStream",
+    "encode_end",
+    "encode_events",
+    "encode_header",
+    "is_end",
+    "read_header",
+]
 
 STREAMED, TRUNCATED = "streamed", "truncated"
 """In a header's ``meta``: the lines were written while the run went on, so the last one says that they end there; and
@@ -129,7 +138,7 @@ class EventStream:
             ended, events, number = False, [], 2
             for block in blocks:
                 if streamed:
-                    ended = block[-len(_END_LINE) - 1 :].lstrip(b"\n") == _END_LINE
+                    ended = is_end(block)
                     block = _without_ends(block[: block.rfind(b"\n") + 1])  # no line that was being written
                 events += _decode_block(block, path, number)
                 number += block.count(b"\n")
@@ -234,3 +243,20 @@ def encode_events(events: Iterable[Event]) -> bytes:
 def encode_end() -> bytes:
     """The line that says that a stream written while it grew ends here as it should."""
     return _END_LINE
+
+
+def is_end(block: bytes) -> bool:
+    """Whether a streamed file that ends so ends as it should."""
+    return block[-len(_END_LINE) - 1 :].lstrip(b"\n") == _END_LINE
+
+
+def read_header(path: Path) -> tuple[Header, bool]:
+    """The first line of a file, and whether it was streamed.
+
+    Raises:
+        StreamError: it is no header.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = _read_header(next(_blocks(file, path), b""), path)
+    return header, header.meta.pop(STREAMED, False) is True
