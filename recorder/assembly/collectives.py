@@ -107,4 +107,6 @@ class Collectives:
             "module": event.module,
             "unit": event.unit,
         }
-        return {name: fact for name, fact in facts.items() if fact not in (None, []) and (fact != "" or name == "module")}
+        return {
+            name: fact for name, fact in facts.items() if fact not in (None, []) and (fact != "" or name == "module")
+        }

@@ -19,8 +19,8 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
-from recorder.capture.describe import name_function, named, plain
 from recorder.capture.collective_records import CARRIED, ISSUED, read_carried, read_issued
+from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from torch import distributed
 
 from recorder.capture.backward_hooks import backward_id
-from recorder.capture.issues import GroupFacts, Issue
+from recorder.capture.issues import GroupFacts
 from recorder.capture.module_hooks import Capture
 from recorder.capture.operations import Operations, frame_above
 from recorder.capture.raw_records import Log

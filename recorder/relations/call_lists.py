@@ -57,8 +57,8 @@ class Calls:
 
 class Split(NamedTuple):
     """Where ranks do not agree: on call ``number``, of which ``expected`` is what most did and ``before`` the last one
-    that all agreed on. ``differ`` are the ranks that did something else, and ``skipped`` those among them that did not
-    do this one and went on; ``agree`` the others.
+    that all agreed on. ``differ`` are the ranks that did something else, ``skipped`` those among them that did not do this
+    one and went on, ``added`` those that did one more before it; ``agree`` the others.
     """
 
     lists: Mapping[int, Calls]
@@ -68,6 +68,7 @@ class Split(NamedTuple):
     differ: tuple[int, ...]
     agree: tuple[int, ...]
     skipped: frozenset[int]
+    added: frozenset[int]
 
 
 def split_of(lists: Mapping[int, Calls]) -> Split | None:
@@ -80,17 +81,19 @@ def split_of(lists: Mapping[int, Calls]) -> Split | None:
     agree, differ = _sides(lists, number)
     most = lists[agree[0] if agree else differ[0]]
     skipped: set[int] = set()
-    for rank in differ:
-        at = _skip(most.places, lists[rank].places, number)
-        if at is not None:
-            skipped.add(rank)
-            number = min(number, at)
+    added: set[int] = set()
+    for rank in differ if agree else ():
+        for one, other, moved in ((most, lists[rank], skipped), (lists[rank], most, added)):
+            at = _one_less(one.places, other.places, number)
+            if at is not None:
+                moved.add(rank)
+                number = min(number, at)
+                break
     expected = most.at(number)
     if expected is None:  # the others did more
         expected = next(call for rank in differ if (call := lists[rank].at(number)) is not None)
-    return Split(
-        lists, number, expected, most.at(number - 1) if number else None, differ, agree, frozenset(skipped)
-    )  # fmt: skip
+    before = most.at(number - 1) if number else None
+    return Split(lists, number, expected, before, differ, agree, frozenset(skipped), frozenset(added))
 
 
 def _channel(issued: Issued) -> Channel:
@@ -122,11 +125,11 @@ def _sides(lists: Mapping[int, Calls], number: int) -> tuple[tuple[int, ...], tu
     return agree, tuple(sorted(set(done) - set(agree)))
 
 
-def _skip(most: list[Any], other: list[Any], number: int) -> int | None:
-    """Where a rank skipped one call and then did what the others did; None if it did not. That is where it first was
-    elsewhere, at the latest where it did something else.
+def _one_less(more: list[Any], less: list[Any], number: int) -> int | None:
+    """Where one list has a call that the other one lacks, which goes on as the first does then; None if it is not so.
+    That is where they first were elsewhere, at the latest where they did something else.
     """
-    length = min(len(most), len(other))
-    at = next((i for i in range(min(number, length)) if most[i] != other[i]), number)
-    rest = other[at:]
-    return at if rest and rest == most[at + 1 : at + 1 + len(rest)] else None
+    length = min(len(more), len(less))
+    at = next((i for i in range(min(number, length)) if more[i] != less[i]), number)
+    rest = less[at:]
+    return at if rest and rest == more[at + 1 : at + 1 + len(rest)] else None

@@ -138,7 +138,7 @@ def _channels(file: RankFile) -> list[Channel]:
 def _finding(key: _Key, split: Split) -> Finding:
     call = split.expected
     shown = {rank: _did(rank, split) for rank in (*split.differ, *split.agree[:1])}
-    others = {rank: shown[split.agree[0]] for rank in split.agree[1:]}
+    others = dict.fromkeys(split.agree[1:], shown[split.agree[0]]) if split.agree else {}
     before = split.before
     return Finding(
         key[0],
@@ -159,7 +159,9 @@ def _did(rank: int, split: Split) -> str:
         then = "nothing more" if call is None else in_words(call)
         return f"skipped it, and went on with {then}"
     if call is not None:
-        return in_words(call)
+        return (
+            f"one call more, {in_words(call)}, and then what the others did" if rank in split.added else in_words(call)
+        )
     file = calls.file
     if file.ended:
         return "nothing: its recording has ended"

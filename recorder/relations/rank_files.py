@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -138,7 +139,7 @@ def rank_files(paths: Paths) -> list[RankFile]:
         OSError: a file cannot be read.
     """
     found = sorted(map(RankFile, _paths(paths)), key=lambda file: file.rank)
-    for one, other in zip(found, found[1:]):
+    for one, other in pairwise(found):
         if one.rank == other.rank:
             raise StreamError(f"{one.path} and {other.path} are both of rank {one.rank}: give the files of one run")
     return found

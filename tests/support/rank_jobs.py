@@ -1,8 +1,7 @@
-"""What one rank of a job does, for each kind of job that is recorded: a model, a step of it, and what of its operations
-no other witness counts. All of them are for four ranks, and small.
+"""What one rank of a job does, for each kind of job that is recorded: a model, and a step of it. All are for four ranks,
+and small.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -30,13 +29,10 @@ RANKS = 4
 
 
 class Job(NamedTuple):
-    """``step`` returns what has to be the same with and without a recorder. ``uncounted``: the operations, by name, of
-    which `CommDebugMode` does not tell.
-    """
+    """``step`` returns what has to be the same with and without a recorder."""
 
     net: nn.Module
     step: Callable[[], Any]
-    uncounted: Counter[str] = Counter()
 
 
 def trained(net: nn.Module, rank: int, steps: int = 1, inputs: tuple[int, ...] = (4, 8)) -> Callable[[], Any]:
@@ -122,8 +118,7 @@ def sequence_parallel(rank: int) -> Job:
 def pipeline(rank: int, schedule: Any) -> Job:
     net = block()
     stage = PipelineStage(net, rank, RANKS, torch.device("cpu"))
-    batches = 4
-    run = schedule(stage, batches, loss_fn=lambda y, target: (y - target).square().mean())
+    run = schedule(stage, 4, loss_fn=lambda y, target: (y - target).square().mean())
 
     def step() -> Any:
         if rank == 0:
@@ -134,8 +129,7 @@ def pipeline(rank: int, schedule: Any) -> Job:
             result = run.step()
         return [*([] if result is None else [result]), *(parameter.grad for parameter in net.parameters())]
 
-    neighbours = (rank > 0) + (rank < RANKS - 1)
-    return Job(net, step, Counter(send=neighbours * batches, recv=neighbours * batches))
+    return Job(net, step)
 
 
 class _Exchange(torch.autograd.Function):
@@ -260,7 +254,7 @@ def by_hand(rank: int) -> Job:
         with torch.no_grad():
             return net(torch.full((4, 8), rank + 1.0))
 
-    return Job(net, step, Counter(barrier=1, send=2, recv=2))
+    return Job(net, step)
 
 
 JOBS: dict[str, Callable[[int], Job]] = {

@@ -10,31 +10,16 @@ from typing import Any
 import pytest
 import torch
 from support.rank_jobs import JOBS, RANKS
-from support.two_ranks import run_ranks
 
 import recorder
 from recorder import EventStream, Graph, Node, assemble
 from recorder.events import of_ranges
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not hasattr(torch.distributed.ProcessGroup, "register_pre_hook"),
-        reason="below torch 2.14 process groups do not tell of what is issued",
-    ),
-]
+pytestmark = pytest.mark.slow
 
 supported = pytest.mark.supported
 
 PIPELINES = ("gpipe", "1f1b")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the ranks of all jobs recorded."""
-    folder = tmp_path_factory.mktemp("jobs")
-    run_ranks(RANKS, "recorded_jobs.py", folder)
-    return folder
 
 
 def graphs(folder: Path, job: str) -> list[Graph]:
@@ -55,9 +40,9 @@ def facts(node: Node) -> dict[str, Any]:
 
 @supported("functions of `torch.distributed`")
 @pytest.mark.parametrize("job", JOBS)
-def test_counts_are_those_of_the_witnesses(folder: Path, job: str) -> None:
-    for rank, graph in enumerate(graphs(folder, job)):
-        witness = json.loads((folder / f"{job}-{rank}.json").read_text())
+def test_counts_are_those_of_the_witnesses(rank_jobs: Path, job: str) -> None:
+    for rank, graph in enumerate(graphs(rank_jobs, job)):
+        witness = json.loads((rank_jobs / f"{job}-{rank}.json").read_text())
         assert not witness["warned"]
         counted = {name: number for name, number in witness["counts"].items() if number}
         assert counted
@@ -69,8 +54,8 @@ def test_counts_are_those_of_the_witnesses(folder: Path, job: str) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_operations_are_counted_in_their_groups(folder: Path, job: str) -> None:
-    for rank, graph in enumerate(graphs(folder, job)):
+def test_operations_are_counted_in_their_groups(rank_jobs: Path, job: str) -> None:
+    for rank, graph in enumerate(graphs(rank_jobs, job)):
         counted: dict[Any, list[int]] = {}
         for node in issued(graph):
             said = facts(node)
@@ -82,9 +67,9 @@ def test_operations_are_counted_in_their_groups(folder: Path, job: str) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_operation_is_there_once(folder: Path, job: str) -> None:
+def test_every_operation_is_there_once(rank_jobs: Path, job: str) -> None:
     for rank in range(RANKS):
-        stream = EventStream.load(folder / f"{job}-{rank}.jsonl")
+        stream = EventStream.load(rank_jobs / f"{job}-{rank}.jsonl")
         graph = assemble(stream)
         keys = [json.dumps(facts(node), sort_keys=True) for node in issued(graph)]
         assert len(set(keys)) == len(keys)
@@ -95,16 +80,16 @@ def test_every_operation_is_there_once(folder: Path, job: str) -> None:
 
 
 @pytest.mark.parametrize("job", [job for job in JOBS if job not in PIPELINES])
-def test_no_tensor_comes_from_nowhere(folder: Path, job: str) -> None:
-    for graph in graphs(folder, job):
+def test_no_tensor_comes_from_nowhere(rank_jobs: Path, job: str) -> None:
+    for graph in graphs(rank_jobs, job):
         assert [value.name for value in graph.values() if value.role == "constant"] == []
         assert all(value.producer is not None or value.role != "activation" for value in graph.values())
 
 
 @supported("FSDP2, `fully_shard`")
 @pytest.mark.parametrize("job", ["fsdp", "hsdp"])
-def test_gathered_parameters_lead_to_the_layers_that_use_them(folder: Path, job: str) -> None:
-    for graph in graphs(folder, job):
+def test_gathered_parameters_lead_to_the_layers_that_use_them(rank_jobs: Path, job: str) -> None:
+    for graph in graphs(rank_jobs, job):
         layers = [node for node in graph.nodes if node.op_type == "Linear"]
         assert len(layers) == 10
         for layer in layers:
@@ -127,8 +112,8 @@ def facts_of(node: Node | None) -> bool:
 
 @supported("`DistributedDataParallel`")
 @pytest.mark.parametrize("job", ["ddp", "ddp_bucket_views", "ddp_unused"])
-def test_buckets_say_whose_gradients_they_hold(folder: Path, job: str) -> None:
-    for graph in graphs(folder, job):
+def test_buckets_say_whose_gradients_they_hold(rank_jobs: Path, job: str) -> None:
+    for graph in graphs(rank_jobs, job):
         sizes = {value.name: torch.Size(value.shape).numel() for value in graph.initializers}
         reduced = [facts(node) for node in issued(graph) if node.op_type == "all_reduce"]
         buckets = [said for said in reduced if "parameters" in said]
@@ -141,8 +126,8 @@ def test_buckets_say_whose_gradients_they_hold(folder: Path, job: str) -> None:
 
 @supported("pipelines, `torch.distributed.pipelining`")
 @pytest.mark.parametrize("job", PIPELINES)
-def test_what_a_stage_receives_is_what_it_works_on(folder: Path, job: str) -> None:
-    for rank, graph in enumerate(graphs(folder, job)):
+def test_what_a_stage_receives_is_what_it_works_on(rank_jobs: Path, job: str) -> None:
+    for rank, graph in enumerate(graphs(rank_jobs, job)):
         first = [node for node in graph.nodes if node.fqn == "a"]
         makers = [node.inputs[0].producer for node in first[1:]]  # the first one finds out what is to be sent
         assert len(makers) == 4
@@ -162,8 +147,8 @@ def _maker(node: Node | None) -> Node | None:
     return node
 
 
-def test_shapes_roots_and_peers(folder: Path) -> None:
-    for rank, graph in enumerate(graphs(folder, "by_hand")):
+def test_shapes_roots_and_peers(rank_jobs: Path) -> None:
+    for rank, graph in enumerate(graphs(rank_jobs, "by_hand")):
         nodes = {(facts(node)["group"], facts(node)["number"], node.op_type): facts(node) for node in issued(graph)}
         named = {op_type: said for (_, _, op_type), said in nodes.items()}
         assert named["broadcast"]["root"] == 1
@@ -179,8 +164,8 @@ def test_shapes_roots_and_peers(folder: Path) -> None:
         assert {said["dtype"] for said in nodes.values() if said["op_type"] != "barrier"} == {"float32"}
 
 
-def test_what_is_computed_again_issues_again(folder: Path) -> None:
-    for graph in graphs(folder, "checkpointed"):
+def test_what_is_computed_again_issues_again(rank_jobs: Path) -> None:
+    for graph in graphs(rank_jobs, "checkpointed"):
         first, again = issued(graph)
         assert [facts(node)["phase"] for node in (first, again)] == ["forward", "backward"]
         assert [value.producer and value.producer.op_type for value in first.inputs] == ["clone"]
