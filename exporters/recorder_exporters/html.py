@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["HtmlExporter"]
 
 SCRIPTS = (
-    "text", "dom", "model", "paths", "search", "metrics", "layout", "boxes", "scene",
+    "text", "dom", "links", "model", "paths", "search", "metrics", "layout", "boxes", "scene",
     "address", "work", "draw", "camera", "minimap", "panel", "save", "searchbox", "looks", "opening", "app", "main",
 )  # fmt: skip
 """Each after all that it imports."""

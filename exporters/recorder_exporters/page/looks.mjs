@@ -132,6 +132,7 @@ export class Looks {
     const gradient = drawing.backwardFlows.size && byId("canvas").classList.contains("backward");
     return [
       ...entries.map(([look, text]) => ({ fill: this.lineOf(`${look}-fill`), line: this.lineOf(`${look}-line`), text })),
+      ...(scene.links.size ? [{ fill: this.lineOf("link-line"), text: this.styles.link }] : []),
       ...(gradient ? [{ fill: this.lineOf("gradient-line"), text: this.styles.gradient }] : []),
     ];
   }

@@ -4,6 +4,8 @@
 // goes from one leaf to another. Scopes that it leaves or enters on the way show it at a port of their border, so that
 // each level can be laid out by itself, once, whatever is open elsewhere.
 
+import { linksOf } from "./links.mjs";
+
 /** Build the model of a graph document. `labels` holds, in the order of the document's nodes and scopes, what to write
  *  on them: `hints` and `names` of nodes, `scopes` the names of scopes. */
 export function buildModel(doc, labels) {
@@ -72,7 +74,7 @@ export function buildModel(doc, labels) {
   inOrder(nodes, items);
   items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
   flows.forEach(lift);
-  return { doc, items, top, scopes, nodes, values, flows, producer };
+  return { doc, items, top, scopes, nodes, values, flows, producer, links: linksOf(doc, nodes) };
 }
 
 /** The graph's outputs, each once, with what its calls name it. */

@@ -1,6 +1,7 @@
 // From what is open to what is drawn and where: boxes, frames of open scopes, and lines, in one plane. No DOM here.
 
 import { layoutScope } from "./layout.mjs";
+import { bundlesOf } from "./links.mjs";
 import { crossing } from "./model.mjs";
 import { captionOf } from "./text.mjs";
 
@@ -140,7 +141,7 @@ function widen(layout, width) {
   for (const { points } of layout.routes.values()) for (const point of points) point.x += more / 2;
 }
 
-/** Everything that shows, in absolute coordinates: `boxes` and `frames` by item, `edges` and `labels` by key. */
+/** Everything that shows, in absolute coordinates: `boxes` and `frames` by item, `edges`, `labels` and `links` by key. */
 export function buildScene(layouts) {
   const { model } = layouts;
   const scene = { boxes: new Map(), frames: new Map(), edges: new Map(), labels: new Map() };
@@ -164,6 +165,7 @@ export function buildScene(layouts) {
   };
   place(model.top, 0, 0);
   label(scene, layouts);
+  scene.links = bundlesOf(model.links, scene.boxes);
   return scene;
 }
 
