@@ -62,7 +62,6 @@ EDGE: Attributes = {
     "color": "", "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8", "fontcolor": "",
 }  # fmt: skip
 GRADIENT: Attributes = {"style": "dashed", "tooltip": "gradient", "dir": "back", "constraint": "false"}
-LINK: Attributes = {"style": "dotted", "penwidth": "1.5", "constraint": "false"}
 HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 
 
@@ -114,21 +113,6 @@ def _arrows(graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, be
     for arrow in scene.arrows:
         if arrow.gradient:
             yield ArrowMark(ids[arrow.tail], ids[arrow.head], back)
-
-
-def _bundles(scene: Scene, ids: Mapping[Box, str], theme: Theme) -> Iterator[ArrowMark]:
-    """The links between ranks, which say nothing of what comes first: the ranks stand side by side."""
-    of_node = {box.subject: id for box, id in ids.items() if box.kind == "operation"}
-    colour = f'"{theme.styles["link"].line}"'
-    for bundle in scene.bundles:
-        attributes = {**LINK, "color": colour, "dir": "forward" if bundle.sent else "none"}
-        attributes["tooltip"] = tooltip(bundle.details)
-        words: tuple[Part, ...] = (Part("operation", bundle.words),) if bundle.words else ()
-        below, flat = (label_of_arrow(words, theme.faint, "", flat=f) if words else "" for f in (False, True))
-        label: Attributes = {"label": label_of_arrow(words, theme.faint)} if words else {}
-        tail, head = (of_node[node] for node in bundle.nodes)
-        lines = tuple(part.text for part in words)
-        yield ArrowMark(tail, head, attributes, lines, below, flat, id(bundle), label)
 
 
 def _is_alone(arrow: Arrow) -> bool:
@@ -280,7 +264,7 @@ def drawing_of(
         _defaults(look, {"rankdir": direction, **(HASTE if fast else {})}, width, font),
         [_mark(frame, numbers, title, look, direction) for frame in scene.frames],
         {id: BoxMark(numbers.get(box.frame), _box(box, scene.styles, look)) for box, id in ids.items()},
-        [*_arrows(graph, scene, ids, look, beside=direction == "TB"), *_bundles(scene, ids, look)],
+        list(_arrows(graph, scene, ids, look, beside=direction == "TB")),
         headline,
         fast,
         1.0 if font is None else WIDER,

@@ -104,14 +104,14 @@ class MermaidExporter:
             return text(graph, shapes)
 
         def fits(view: Graph) -> bool:
-            if _edges(scene(view)) > MAX_EDGES:
+            if len(scene(view).arrows) > MAX_EDGES:
                 return False
             # With the longest notes that there can be, so that the ones written in the end fit as well.
             return len(text(view, False, _CUT.format(depth=len(graph.scopes)), _BARE)) <= MAX_CHARACTERS
 
         view, cut = collapse_to_fit(graph, fits)
         if cut == 0 and not fits(view):
-            edges = _edges(scene(view))
+            edges = len(scene(view).arrows)
             raise ExportError(
                 f"with every scope closed this is still a flowchart of {edges:,} edges and "
                 f"{len(text(view, False)):,} characters, and GitHub draws at most {MAX_EDGES} and {MAX_CHARACTERS:,}: "
@@ -149,7 +149,6 @@ def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequen
         text = _text(arrow.words) if shapes else ""
         words = f'|"{_label([text])}"|' if text else ""
         lines.append(f"  {boxes[arrow.tail]} {line}{words} {boxes[arrow.head]}")
-    lines += _bundles(scene, boxes, theme)
     used = {box.look for box in scene.boxes}
     for name, style in scene.styles.items():
         if name in used:
@@ -161,22 +160,6 @@ def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequen
             lines.append(f"  classDef {name} fill:{line}22,stroke:{line}")
             lines.append(f"  class {','.join(ids)} {name}")
     return "\n".join(lines) + "\n"
-
-
-def _edges(scene: Scene) -> int:
-    return len(scene.arrows) + len(scene.bundles)
-
-
-def _bundles(scene: Scene, boxes: Mapping[Box, str], theme: Theme) -> Iterator[str]:
-    """The links between ranks, thick, in a colour of their own."""
-    of_node = {box.subject: id for box, id in boxes.items() if box.kind == "operation"}
-    for bundle in scene.bundles:
-        words = f'|"{_label([bundle.words])}"|' if bundle.words else ""
-        tail, head = (of_node[node] for node in bundle.nodes)
-        yield f"  {tail} {'==>' if bundle.sent else '==='}{words} {head}"
-    if scene.bundles:
-        numbers = ",".join(str(number) for number in range(len(scene.arrows), _edges(scene)))
-        yield f"  linkStyle {numbers} stroke:{theme.styles['link'].line}"
 
 
 def _members(scene: Scene) -> dict[Frame | None, list[Box | Frame]]:

@@ -6,7 +6,6 @@ Which tensors have a box, what a box says and in which colour, how a view's fold
 explains, is decided once for all drawings: theirs then agree with ours. These names are as stable as `recorder`'s.
 """
 
-from recorder_exporters.drawing.bundles import Bundle
 from recorder_exporters.drawing.colour_scale import ColourBy
 from recorder_exporters.drawing.fields import fields
 from recorder_exporters.drawing.scene import Arrow, Box, Frame, Line, Part, Scene, scene_of
@@ -18,7 +17,6 @@ __all__ = [
     "THEMES",
     "Arrow",
     "Box",
-    "Bundle",
     "ColourBy",
     "Frame",
     "Line",
