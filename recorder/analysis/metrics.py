@@ -10,15 +10,17 @@ They are flat dicts of numbers:
     macs              multiply-adds: half of them, since every formula counts a multiply-add as two
     flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
     flops_unknown     how many operations have no formula, where there are any
-    flops_backward_unknown    how many others have none of backward
+    flops_backward_unknown    of how many others backward is not known, or not all of it
+    unseen            how many calls did more than was recorded of them, where there are any: `torch.func.jvp` computes
+                      tangents, and without functions, what a module of one's own computes by itself is not recorded
     time_share        of the wall-clock time of all forward calls, from 0 to 1
     backward_share    of that of backward
     gradient_norm     the 2-norm of all gradients that arrived at it, where it was measured and is finite
 
 A scope has the sums over everything inside it, shared parameters counted once, and each repetition of what is folded.
 What is not known is not there: no ``flops`` where there is no formula, and a zero where there is nothing to compute; a
-sum over such operations is a lower bound. An operation without parameters has no figures for them. Without torch there
-are no figures of FLOPs.
+sum over such operations, or over calls that did more, is a lower bound. An operation without parameters has no figures
+for them. Without torch there are no figures of FLOPs.
 
 Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once. How
 people read them, `recorder.figures` says.
@@ -30,21 +32,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from itertools import chain
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from recorder.analysis.gradient_flow import backward_reached, reached_unseen
-from recorder.analysis.op_kinds import allocates, computes_nothing
+from recorder.analysis.gradient_flow import backward_reached
+from recorder.analysis.op_kinds import allocates
+from recorder.analysis.work import work_of
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.limits import LARGEST
 
 if TYPE_CHECKING:
-    from recorder.analysis.flops import Call
+    pass
 
 __all__ = ["Measured", "add_metrics", "bytes_of", "elements", "measured", "metrics_of"]
 
@@ -85,9 +84,8 @@ def measured(graph: Graph) -> Measured:
     """The metrics of a graph, which is not changed. Of nodes that stand for more than one call, as in a view, those
     that they have already.
     """
-    parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
-    returned = {id(value) for value in graph.outputs}
-    counts = _counter()
+    parameters_of, backward = _parameters(graph), backward_reached(graph)
+    work = work_of(graph, backward)
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
@@ -102,8 +100,9 @@ def measured(graph: Graph) -> Measured:
             told = _of_parameters(parameters.values())
             if "collapsed" not in node.meta:  # of one that is, what is inside is not known
                 told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
-            if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts)
+                if any(value.meta.get("tangents") for value in node.outputs):
+                    told["unseen"] = 1
+            told |= {} if work is None else work.of(node, parameters)
             told |= _observed(node, *times)
             told = _possible(told)
         of[id(node)] = told
@@ -112,16 +111,39 @@ def measured(graph: Graph) -> Measured:
             sums[id(scope)].add(node, told, parameters, often)
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
-    told_of = _SUMMED[:1] if counts is None else _SUMMED if backward else _SUMMED[:4]
+    told_of = _SUMMED[:2] if work is None else _SUMMED if backward else _SUMMED[:5]
+    if graph.meta.get("functions") is False:
+        _add_unseen(graph, sums, whole)
     for scope in graph.scopes:
         of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
         if sums[id(scope)].folded:  # each repetition may have parameters of its own, and the first one's are here
             of[id(scope)] |= {name: n for name, n in known.get(scope, {}).items() if name in _OF_PARAMETERS}
-    return Measured(of, whole.figures(told_of), None if counts is None else whole.unknown)
+    return Measured(of, whole.figures(told_of), None if work is None else whole.unknown)
 
 
-_SUMMED = ("activation_bytes", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
+_SUMMED = ("activation_bytes", "unseen", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
+_CALL_PARTS_ALONE = ("torch.nn.modules.container.Sequential",)
+"""Scopes whose own forward computes nothing."""
+
 _OF_PARAMETERS = ("parameters", "trainable", "parameter_bytes")
+
+
+def _add_unseen(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
+    """What a module of one's own computed between its parts is not there, where functions were not recorded. Its own
+    parameters are its all the same, as those of a leaf are.
+    """
+    of_their_own: dict[str, dict[int, Value]] = defaultdict(dict)
+    for value in graph.initializers:
+        if value.role == "parameter":
+            of_their_own[value.name.rpartition(".")[0]][id(value)] = value
+    for scope in graph.scopes:
+        own = of_their_own.get(scope.fqn, {})
+        often = 0 if scope.target in _CALL_PARTS_ALONE else 1
+        for around in scope.ancestors():
+            sums[id(around)].parameters |= own
+            sums[id(around)].figures_of["unseen"] += often
+            often *= _repeats(around)
+        whole.figures_of["unseen"] += often
 
 
 def _repeats(place: Node | Scope) -> int:
@@ -149,9 +171,12 @@ class _Sum:
 
     def figures(self, names: Sequence[str]) -> Metrics:
         figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
-        if not figures.get("flops_backward_unknown"):
-            figures.pop("flops_backward_unknown", None)
-        if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
+        for name in ("flops_backward_unknown", "unseen"):
+            if not figures.get(name):
+                figures.pop(name, None)
+        if (self.unknown or self.figures_of["unseen"]) and not (
+            figures.get("flops") or figures.get("flops_backward")
+        ):  # a zero would say too much
             figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
         return _possible(figures)
 
@@ -196,85 +221,6 @@ def _parameters(graph: Graph) -> Callable[[Node], dict[int, Value]]:
     return of
 
 
-# FLOPs
-
-
-def _counter() -> ModuleType | None:
-    """The counter, which needs torch; None where there is no torch."""
-    if find_spec("torch") is None:
-        return None
-    from recorder.analysis import flops
-
-    return flops
-
-
-def _flops(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int], counts: ModuleType
-) -> Metrics:
-    forward: int = 0
-    back: int | None = 0
-    if node.error is not None:
-        return {"flops_unknown": 1}
-    if not computes_nothing(node) and not counts.takes_none(node):
-        call = _call(node, parameters, backward, returned, unseen) if counts.can_be_counted(node.target) else None
-        work = None if call is None else counts.work_of(call)
-        if work is None:
-            return {"flops_unknown": 1}
-        forward, back = work
-    if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
-        backward, back = True, None
-    figures: Metrics = {"flops": forward, "macs": forward // 2}
-    if backward:
-        figures |= {"flops_backward_unknown": 1} if back is None else {"flops_backward": back}
-    return figures
-
-
-_MEMBER = re.compile(r"(\w+_proj|self_attn|linear\d|norm\d|weight|bias|running|num_batches)(\b|_)")
-"""What the parameters and buffers of a layer of torch are called. Those of one that is made in forward, or initialised
-in it, were made by functions, and are known by these names alone."""
-
-
-def _call(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int]
-) -> "Call | None":
-    """A node as `recorder.analysis.flops` takes it: all of it can be hashed, as equal calls are counted once. None for
-    one that cannot be counted.
-    """
-    from recorder.analysis.flops import Call, Facts
-
-    told = node.meta.get("arguments")
-    try:
-        attributes = msgspec.json.encode(node.attributes | (told if isinstance(told, dict) else {}))
-    except (TypeError, ValueError):  # what JSON cannot hold, such as a lone surrogate, is an argument of none of these
-        return None
-    # Autocast converts tensors on the way in: all get the dtype that it chose.
-    floating = next((v.dtype for v in node.outputs if "float" in v.dtype), None)
-
-    def facts(value: Value) -> Facts:
-        dtype = floating if floating is not None and "float" in value.dtype else value.dtype
-        return Facts(value.shape, dtype, value.device, value.requires_grad or id(value) in unseen)
-
-    given: list[Value] = list(node.inputs)
-    named: list[tuple[str, Facts]] = []
-    if node.kind == "module":  # its own tensors come last
-        prefix = f"{node.fqn}." if node.fqn else ""
-        names = node.input_names if len(node.input_names) == len(given) else ("",) * len(given)
-        while given:
-            value, name = given[-1], names[len(given) - 1]
-            if value.role in ("parameter", "buffer") and value.name.startswith(prefix):
-                name = value.name.removeprefix(prefix)
-            elif not _MEMBER.match(name):
-                break
-            named.insert(0, (name, facts(given.pop())))
-        if not any(id(value) in parameters for value in node.inputs):
-            named += [(value.name.removeprefix(prefix), facts(value)) for value in parameters.values()]
-    used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
-    return Call(
-        node.target, tuple(map(facts, given)), tuple(named), attributes, tuple(map(facts, node.outputs)),
-        tuple(used), backward, node.kind == "module",
-    )  # fmt: skip
-
-
 # Sizes and times
 
 
@@ -289,8 +235,10 @@ def elements(value: Value) -> int:
 
 
 def bytes_of(value: Value) -> int:
-    """What a tensor's elements take, as if it had memory of its own; 0 for a dtype that nobody knows."""
-    return elements(value) * _bytes_of_one(value.dtype)
+    """What a tensor's elements take, as if it had memory of its own, all examples of a mapped one; 0 for a dtype that
+    nobody knows.
+    """
+    return elements(value) * _bytes_of_one(value.dtype) * int(value.meta.get("examples", 1))
 
 
 @lru_cache(256)

@@ -14,9 +14,9 @@ from recorder.capture.backward_hooks import Gradients
 from recorder.capture.collective_events import CollectiveEvents
 from recorder.capture.compiled_models import Eagerly, original
 from recorder.capture.decode import Decoder
-from recorder.capture.describe import describe, describe_early
+from recorder.capture.describe import describe, describe_early, replaced
 from recorder.capture.functional_call import unwatch, watch
-from recorder.capture.holdings import HOLDINGS, held
+from recorder.capture.holdings import HOLDINGS, raw_holdings
 from recorder.capture.issues import Issue
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import restore
@@ -157,7 +157,7 @@ class Session:
         followed = whole and "not_followed" not in self.header.meta  # what was not may have called anything
         if nothing is not None or capture.modules.are_all_there():
             with torch._C.DisableTorchFunction():
-                said = held(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
+                said = raw_holdings(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
             self._cut()
             self._pending.append([HOLDINGS, said])
 
@@ -184,7 +184,10 @@ class Session:
     def stop_early(self) -> None:
         """Record no longer, although the end is still to come: the run goes on as if nobody had recorded."""
         self.describe_now()
+        ours = self._store.open
         self._stop()
+        if ours:
+            self._sum_up(whole=True)
 
     def leave_to_parent(self) -> None:
         """In a process that was forked off meanwhile, as a data loader's workers are: what it does is no part of the
@@ -238,9 +241,9 @@ class Session:
         if capture.values is not None:
             capture.values.read()
         capture.modules.met.clear()
-        self._pending.append(described)
         for record in self._process_groups.carried():
             capture.log.extend(record)
+        self._pending.append(described + replaced(capture.backward.marked, described, capture.log))
         self._ready = len(capture.log)
         self._heard = self._heard or self._ready > 0
 

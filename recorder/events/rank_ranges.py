@@ -44,8 +44,8 @@ def of_ranges(text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(",") if text else ():
         bounds, _, step = part.partition(":")
-        first, _, last = bounds.partition("-")
-        numbers = range(int(first), int(last or first) + 1, int(step or 1))
+        first, dash, last = bounds.partition("-")
+        numbers = range(int(first), int(last if dash else first) + 1, int(step or 1))
         if len(found) + len(numbers) > _MOST:
             raise ValueError(f"{text[:40]!r} names more than {_MOST:,} ranks")
         found += numbers

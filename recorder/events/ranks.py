@@ -43,9 +43,9 @@ class Collective(
     ``number`` counts the group's operations since the recorder was entered, from 0: those of all its ranks, and those
     between two ranks for each pair and direction apart. ``op_type`` is ``all_reduce``, ``send`` and the like.
     ``inputs`` and ``outputs`` are the shapes of the tensors that were given to it, ``dtype`` that of the first.
-    ``root`` is the rank that it comes from or goes to, ``peer`` that of the other one of two, among all ranks; None if there is none or
-    it cannot be known. ``module`` is the name of the module whose call is around it, ``unit`` that of the FSDP unit
-    which issued it. ``sequence_nr`` is the number of the autograd node that issued it.
+    ``root`` is the rank that it comes from or goes to, ``peer`` the other one of two, among all ranks; None if there is
+    none or it cannot be known. ``module`` is the name of the module whose call is around it, ``unit`` that of the FSDP
+    unit which issued it. ``sequence_nr`` is the number of the autograd node that issued it.
     """
 
     collective: Int64

@@ -57,8 +57,8 @@ class Calls:
 
 class Split(NamedTuple):
     """Where ranks do not agree: on call ``number``, of which ``expected`` is what most did and ``before`` the last one
-    that all agreed on. ``differ`` are the ranks that did something else, ``skipped`` those among them that did not do this
-    one and went on, ``added`` those that did one more before it; ``agree`` the others.
+    that all agreed on. ``differ`` are the ranks that did something else, ``skipped`` those among them that did not do
+    this one and went on, ``added`` those that did one more before it; ``agree`` the others.
     """
 
     lists: Mapping[int, Calls]

@@ -68,14 +68,12 @@ class _Beside:
         self._input_names: list[str] = []
         self._output_names: list[str] = []
         self._name = ""
-        self._count = 0
 
     def add(self, one: Class) -> None:
         """Take a class of ranks."""
         graph, label = one.graph, ranks_in_words(one.ranks)
-        top = Scope("", self._count, "Rank" if len(one.ranks) == 1 else "Ranks", None, label)
+        top = Scope("", 0, label, None, label)
         top.meta["ranks"] = as_ranges(one.ranks)
-        self._count += 1
         for value in (*graph.values(), *graph.values_of_calls()):
             value.name = f"{label}.{value.name}"
             value.uses = []

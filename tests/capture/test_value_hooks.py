@@ -20,7 +20,7 @@ import recorder.capture.tensor_stats
 from recorder import EventStream, Graph, Recorder, assemble, dumps, loads
 from recorder.capture.describe import name_function
 from recorder.capture.tensor_facts import outputs_of
-from recorder.events import Held, Measured
+from recorder.events import Measured, NotFinite
 from recorder.graph.core import Value
 
 NAN, INF = float("nan"), float("inf")
@@ -317,7 +317,7 @@ def test_hooks_and_modes_are_gone_afterwards_and_nobody_else_pays() -> None:
         assert plain._session.capture._append == plain._session.capture.log.extend
         assert type(plain._session.capture._mode).__name__ == "Recording"
         net(x(2, 4))
-    assert not any(isinstance(event, Measured | Held) for event in plain.events)
+    assert not any(isinstance(event, Measured | NotFinite) for event in plain.events)
     assert any(isinstance(event, Measured) for event in r.events)
 
 
@@ -375,3 +375,13 @@ def test_an_error_of_ours_is_told_and_harms_nobody(monkeypatch: pytest.MonkeyPat
         recorded = net(batch)
     assert same(plain, recorded)
     assert [node.name for node in r.graph.nodes] == ["a", "mul"]
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1.0])
+def test_a_norm_whose_squares_float64_does_not_hold_is_the_norm_all_the_same(scale: float) -> None:
+    plain = torch.randn(4, 4, dtype=torch.float64)
+    net = Net(lambda net, x: x * scale)
+    with Recorder(net, values="stats") as r:
+        net(plain)
+    (node,) = r.graph.nodes
+    assert node.outputs[0].meta["stats"]["norm"] == pytest.approx(plain.norm().item() * scale)

@@ -17,14 +17,17 @@ def test_exported_names() -> None:
     assert recorder.__all__ == [
         "ROOM",
         "Change",
+        "Desync",
         "Diff",
         "Edge",
         "EventStream",
         "ExportError",
         "Exporter",
+        "Finding",
         "FormatError",
         "Graph",
         "GraphError",
+        "Link",
         "Node",
         "OptionError",
         "PluginError",
@@ -43,6 +46,7 @@ def test_exported_names() -> None:
         "backward_reached",
         "collapse",
         "collapse_to_fit",
+        "desync",
         "diff",
         "dumps",
         "expand",
@@ -55,6 +59,7 @@ def test_exported_names() -> None:
         "load",
         "loads",
         "make_dot",
+        "merge",
         "readable",
         "remarks",
         "save",
@@ -136,8 +141,8 @@ def test_kinds_and_roles() -> None:
     [
         (
             Graph,
-            "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
-            " gradient_report value_report lint name meta",
+            "nodes inputs outputs input_names output_names initializers scopes links edges values values_of_calls"
+            " metrics gradient_report value_report lint name meta",
         ),
         (
             Node,

@@ -1,5 +1,5 @@
-"""What one rank of a job does, for each kind of job that is recorded: a model, and a step of it. All are for four ranks,
-and small.
+"""What one rank of a job does, for each kind of job that is recorded: a model, and a step of it. All are small, and for
+four ranks.
 """
 
 from collections.abc import Callable

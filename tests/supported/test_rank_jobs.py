@@ -39,6 +39,9 @@ def facts(node: Node) -> dict[str, Any]:
 
 
 @supported("functions of `torch.distributed`")
+@supported("functional collectives")
+@supported("tensor and sequence parallel")
+@supported("experts on other ranks")
 @pytest.mark.parametrize("job", JOBS)
 def test_counts_are_those_of_the_witnesses(rank_jobs: Path, job: str) -> None:
     for rank, graph in enumerate(graphs(rank_jobs, job)):
@@ -87,6 +90,7 @@ def test_no_tensor_comes_from_nowhere(rank_jobs: Path, job: str) -> None:
 
 
 @supported("FSDP2, `fully_shard`")
+@supported("HSDP, a mesh of two dimensions")
 @pytest.mark.parametrize("job", ["fsdp", "hsdp"])
 def test_gathered_parameters_lead_to_the_layers_that_use_them(rank_jobs: Path, job: str) -> None:
     for graph in graphs(rank_jobs, job):
@@ -164,6 +168,7 @@ def test_shapes_roots_and_peers(rank_jobs: Path) -> None:
         assert {said["dtype"] for said in nodes.values() if said["op_type"] != "barrier"} == {"float32"}
 
 
+@supported("a collective inside of a checkpoint")
 def test_what_is_computed_again_issues_again(rank_jobs: Path) -> None:
     for graph in graphs(rank_jobs, "checkpointed"):
         first, again = issued(graph)

@@ -15,6 +15,7 @@ from recorder.figures import stats_in_words
 from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.drawing.differences import is_of_two, look_of, sign_of, words_of
 from recorder_exporters.drawing.fields import figures_of
+from recorder_exporters.drawing.link_lines import LinkLine, link_lines
 from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
 from recorder_exporters.drawing.themes import Theme, told_apart
 from recorder_exporters.drawing.words import (
@@ -120,7 +121,7 @@ class Arrow:
 @dataclass(slots=True, eq=False)
 class Scene:
     """All that is drawn. Boxes and arrows are in reading order, a tensor just before its first use; frames come after
-    those around them, and one may be empty.
+    those around them, and one may be empty. ``links`` tie what ranks did together.
 
     ``legend`` explains the kinds that occur, ``scale`` the colours of figures, if such were asked for; ``note`` says
     what is not shown, "" if nothing.
@@ -129,6 +130,7 @@ class Scene:
     boxes: Sequence[Box]
     frames: Sequence[Frame]
     arrows: Sequence[Arrow]
+    links: Sequence[LinkLine]
     styles: Mapping[str, Style]
     legend: Sequence[Style]
     scale: ColourScale | None
@@ -170,6 +172,7 @@ def scene_of(
         boxes,
         list(dict.fromkeys(frames.values())),
         arrows,
+        list(link_lines(graph, boxes)),
         _styles(theme, scale),
         told_apart(theme.styles[kind] for kind in STYLES if kind in kinds),
         scale,
