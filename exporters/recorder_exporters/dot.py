@@ -122,7 +122,7 @@ def _arrows(graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, be
 def _line(link: LinkLine, ids: Mapping[Box, str], theme: Theme) -> ArrowMark:
     """A line between two ranks. What the box at its end says already is not told again."""
     ends = {} if link.directed else {"dir": "none"}
-    attributes = {**LINK, **ends, "tooltip": tooltip(link.details), "color": f'"{theme.styles["gradient"].line}"'}
+    attributes = {**LINK, **ends, "tooltip": tooltip(link.details), "color": f'"{theme.styles["link"].line}"'}
     if isinstance(link.tail.subject, Node) and link.words == link.tail.subject.op_type:
         return ArrowMark(ids[link.tail], ids[link.head], attributes)
     words = (Part("operation", link.words),)

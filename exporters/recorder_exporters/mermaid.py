@@ -156,6 +156,9 @@ def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequen
     for link in scene.links:
         line = "-.->" if link.directed else "-.-"
         lines.append(f'  {boxes[link.tail]} {line}|"{_label([link.words])}"| {boxes[link.head]}')
+    if scene.links:
+        numbers = ",".join(str(number) for number in range(len(scene.arrows), _edges(scene)))
+        lines.append(f"  linkStyle {numbers} stroke:{theme.styles['link'].line}")
     used = {box.look for box in scene.boxes}
     for name, style in scene.styles.items():
         if name in used:

@@ -1,7 +1,7 @@
 """How what is drawn looks: by its kind, or by where it is on a scale of colours."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Set
 
 from recorder import Node
 from recorder_exporters.drawing.colour_scale import ColourScale
@@ -30,6 +30,6 @@ def styles_of(theme: Theme, scale: ColourScale | None) -> dict[str, Style]:
     return {**theme.styles, **steps, **others}
 
 
-def legend_of(theme: Theme, kinds: Mapping[str, bool]) -> list[Style]:
+def legend_of(theme: Theme, kinds: Set[str]) -> list[Style]:
     """What explains the kinds that occur, in the order of `STYLES`."""
-    return told_apart(theme.styles[kind] for kind in STYLES if kinds.get(kind))
+    return told_apart(theme.styles[kind] for kind in STYLES if kind in kinds)

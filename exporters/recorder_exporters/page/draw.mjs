@@ -14,7 +14,7 @@ const BY_KEY = new Set(["edges", "labels", "links"]);
 
 export class Drawing {
   constructor(world, backwardFlows) {
-    this.layers = Object.fromEntries(["frames", "edges", "titles", "labels", "boxes", "links"].map((name) => {
+    this.layers = Object.fromEntries(["frames", "edges", "titles", "labels", "links", "boxes"].map((name) => {
       const layer = svg("g", { class: name });
       world.append(layer);
       return [name, { layer, drawn: new Map() }];

@@ -1,7 +1,8 @@
 // Links between the ranks of a job: what several of them issued together. They lie beside the flows, and lead nowhere.
 
-/** How far a line swings out, at least. */
+/** How far a line swings out, at least, and how high it rises where both ends are in one row, at most. */
 const SWING = 26;
+const RISE = 70;
 
 /** The links of a document, each with the items of its nodes. One on a single node says nothing that shows. */
 export function linksOf(doc, nodes) {
@@ -44,7 +45,9 @@ function pointsBetween(one, other) {
   if (one.x + one.w <= other.x) [end, back] = [left(other), -1];
   else if (other.x + other.w <= one.x) [start, out] = [left(one), -1];
   const swing = Math.max(SWING, Math.abs(end.x - start.x) / 3);
-  return [start, { x: start.x + out * swing, y: start.y }, { x: end.x + back * swing, y: end.y }, end];
+  const away = Math.abs(end.x - start.x);
+  const rise = out !== back && Math.abs(end.y - start.y) < away / 8 ? Math.min(RISE, away / 6) : 0;
+  return [start, { x: start.x + out * swing, y: start.y - rise }, { x: end.x + back * swing, y: end.y - rise }, end];
 }
 
 /** An SVG path of such points. */

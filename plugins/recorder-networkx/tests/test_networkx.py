@@ -9,6 +9,7 @@ import networkx as nx
 import pytest
 import recorder_networkx
 from recorder_networkx import CytoscapeExporter, GraphMLExporter, NodeLinkExporter, to_networkx
+from support.linked import linked
 
 from recorder import Graph, Node, Recorder, Scope, Value
 from recorder.testing import HOSTILE_NAMES, chain, check_exporter, sample_graphs
@@ -221,3 +222,17 @@ def test_it_registers_itself():
     registered = []
     recorder_networkx.recorder_register_exporters(registered.append)
     assert [exporter.name for exporter in registered] == ["graphml", "cytoscape", "node-link"]
+
+
+def test_links_between_ranks_stand_beside_the_edges() -> None:
+    graph = linked(2)
+    net = to_networkx(graph)
+    assert net.number_of_edges() == sum(1 for _ in graph.edges()) == 0
+    expected = [
+        [link.op_type, link.number, [[str(rank), node.name] for rank, node in link.members.items()]]
+        for link in graph.links
+    ]
+    assert [[link["op_type"], link["number"], link["members"]] for link in net.graph["links"]] == expected
+    read = nx.read_graphml(BytesIO(GraphMLExporter().export(graph)))
+    assert json.loads(read.graph["links"]) == net.graph["links"]
+    assert "links" not in to_networkx(SAMPLES["residual"]).graph
