@@ -5,7 +5,7 @@ from typing import Any
 from recorder import Graph, Link, Node, Scope, Value
 from recorder.graph.links import Members
 
-__all__ = ["linked"]
+__all__ = ["linked", "one_rank"]
 
 
 def linked(reductions: int = 1) -> Graph:
@@ -35,3 +35,11 @@ def linked(reductions: int = 1) -> Graph:
     graph = Graph(nodes, scopes=scopes, name="Job", links=links)
     graph.lint()
     return graph
+
+
+def one_rank(rank: int) -> Graph:
+    """One of the two by itself: it reduces, then sends or receives."""
+    nodes = [node for node in linked().nodes if node.meta["collective"]["rank"] == rank]
+    for node in nodes:
+        node.scope = None
+    return Graph(nodes, name="Job", meta={"rank": rank, "world_size": 2})
