@@ -277,10 +277,16 @@ def test_where_groups_do_not_tell_python_code_is_seen_in_forward(monkeypatch: py
 
     net = Net(forward, fc=linear())
     methods = dict(vars(dist.ProcessGroup))
-    with pytest.warns(RuntimeWarning, match="forward only") as warned, Recorder(net) as r:
-        net(x()).sum().backward()
-        with torch.no_grad():
-            net(x())
+    r = Recorder(net)
+
+    def step() -> None:
+        with r:
+            net(x()).sum().backward()
+            with torch.no_grad():
+                net(x())
+
+    with pytest.warns(RuntimeWarning, match="forward only") as warned:
+        step()
     assert len(warned) == 1
     assert dict(vars(dist.ProcessGroup)) == methods
     r.graph.lint()
