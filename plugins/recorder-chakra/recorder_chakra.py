@@ -43,10 +43,11 @@ def process_groups(graphs: Iterable[Graph]) -> dict[tuple[str, str], int]:
 def chakra_trace(graph: Graph, groups: Groups) -> bytes:
     """One rank as a trace: its metadata, then a node for each call, in the order of the run.
 
-    Data dependencies are the edges of the graph. Control dependencies lead from a collective to the next one in the same
-    group, as that order is all that keeps ranks together; and from a send or receive to the next one with the same rank.
-    A send does not wait for a receive: two ranks that send to each other would wait for ever. ``num_ops`` and ``tensor_size`` (bytes read
-    and written) are left out where they are not known, and so is a peer that the recording does not know.
+    Data dependencies are the edges of the graph. Control dependencies lead from a collective to the next one in the
+    same group, as that order is all that keeps ranks together; and from a send or receive to the next one with the same
+    rank. A send does not wait for a receive: two ranks that send to each other would wait for ever. ``num_ops`` and
+    ``tensor_size`` (bytes read and written) are left out where they are not known, and so is a peer that the recording
+    does not know.
     """
     facts = [message("AttributeProto", name="model", string_val=_text(graph.name))]
     rank = graph.meta.get("rank", 0)

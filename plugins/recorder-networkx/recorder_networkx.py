@@ -26,8 +26,7 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
 
     The graph's own data are its ``name``, ``meta`` and ``scopes``, and in full, since no edge carries them, the
     values that are its ``inputs``, ``outputs`` and ``initializers``; ``input_names`` and ``output_names`` are those of
-    the call. The ranks of a job have ``links`` as well, which are no edges, as nothing flows along them; their
-    ``members`` are ranks, as text, with the name of their node.
+    the call. A graph of several ranks has its ``links``, too, each with the names of its ``members``.
 
     Args:
         graph: any graph.
@@ -49,9 +48,8 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
     of_graph = ("name", "meta", "scopes", "inputs", "outputs", "initializers", "input_names", "output_names")
     net = nx.MultiDiGraph(**{key: document[key] for key in of_graph})
     if graph.links:
-        names = [node.name for node in graph.nodes]
         net.graph["links"] = [
-            {**link, "members": [[ranks, names[number]] for ranks, number in link["members"]]}
+            {**link, "members": [[ranks, graph.nodes[node].name] for ranks, node in link["members"]]}
             for link in document["links"]
         ]
     for node, data in zip(graph.nodes, document["nodes"]):

@@ -15,7 +15,7 @@ from recorder.capture.issues import Issue
 from recorder.capture.raw_records import END, Log, Reader, Tag
 from recorder.capture.tensor_facts import Reference
 
-__all__ = ["CARRIED", "ISSUED", "carried_record", "issued_record", "read_carried", "read_issued"]
+__all__ = ["CARRIED", "ISSUED", "between_ranks", "carried_record", "issued_record"]
 
 ISSUED, CARRIED = map(Tag, ("ISSUED", "CARRIED"))
 
@@ -32,7 +32,19 @@ def carried_record(issue: Issue, gathered: bool, parameters: Iterable[Reference]
     return [CARRIED, issue, gathered, *parameters, END]
 
 
-def read_issued(reader: Reader, outputs: Outputs, origin: int) -> ev.Op:
+def between_ranks(
+    outputs: Outputs, origin: int, number: Callable[[Reference], int | None]
+) -> dict[Any, Callable[[Reader], ev.Op | ev.Carried | None]]:
+    """Readers for both. ``outputs`` reads what was made, ``origin`` is the time that counts as zero, and ``number``
+    gives that of a tensor.
+    """
+    return {
+        ISSUED: lambda reader: _issued(reader, outputs, origin),
+        CARRIED: lambda reader: _carried(reader, number),
+    }
+
+
+def _issued(reader: Reader, outputs: Outputs, origin: int) -> ev.Op:
     """The operation as a call by itself."""
     issue: Issue = next(reader.tags)
     inputs = reader.tensors()
@@ -50,7 +62,7 @@ def read_issued(reader: Reader, outputs: Outputs, origin: int) -> ev.Op:
     )
 
 
-def read_carried(reader: Reader, number: Callable[[Reference], int | None]) -> ev.Carried | None:
+def _carried(reader: Reader, number: Callable[[Reference], int | None]) -> ev.Carried | None:
     """What it says, if the recording has the parameters."""
     issue, gathered = next(reader.tags), next(reader.tags)
     numbers = [number(reference) for reference in iter(reader.tags.__next__, END)]

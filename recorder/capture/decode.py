@@ -19,7 +19,7 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
-from recorder.capture.collective_records import CARRIED, ISSUED, read_carried, read_issued
+from recorder.capture.collective_records import between_ranks
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.modules import Entry
@@ -78,7 +78,7 @@ class Decoder:
         self._next, self._next_module = count().__next__, count().__next__
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
-        self._source: str | None = None
+        self._source: tuple[str | None, bool] = None, False
         self._call: tuple[int | None, int | None] = None, None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
@@ -105,8 +105,7 @@ class Decoder:
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             NOT_FINITE: self._checked,
-            ISSUED: lambda reader: read_issued(reader, self._outputs, self._origin),
-            CARRIED: lambda reader: read_carried(reader, self.number),
+            **between_ranks(self._outputs, self._origin, self.number),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -231,7 +230,7 @@ class Decoder:
         inputs, values, keywords = reader.arguments()
         attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
-        source, self._source = self._source, None
+        (source, hook), self._source = self._source, (None, False)
         (call, began), self._call = self._call, (None, None)
         return ev.Op(
             op_type,
@@ -251,6 +250,7 @@ class Decoder:
             (),
             (),
             began,
+            hook,
         )
 
     def _leaf(self, reader: Reader) -> ev.Op:
@@ -347,8 +347,8 @@ class Decoder:
         return attributes
 
     def _place(self, reader: Reader) -> None:
-        file, line = reader.source()
-        self._source = intern(f"{file}:{line}")
+        file, line, hook = reader.source()
+        self._source = None if file is None else intern(f"{file}:{line}"), hook
 
     def _called(self, reader: Reader) -> None:
         self._call = reader.call()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed
 
 from recorder.capture.backward_hooks import backward_id
-from recorder.capture.collective_records import carried_record, issued_record
+from recorder.capture.collective_records import ISSUED, carried_record, issued_record
 from recorder.capture.function_mode import Recording
 from recorder.capture.issues import GroupFacts, Issue
 from recorder.capture.mode_stack import on_stack
@@ -26,7 +26,7 @@ from recorder.capture.module_hooks import Capture
 from recorder.capture.module_names import ModuleNames
 from recorder.capture.outside_calls import KNOWN
 from recorder.capture.parameter_owners import Unit, bucket_parameters, is_reducer, unit_around
-from recorder.capture.raw_records import Log
+from recorder.capture.raw_records import END, Log
 from recorder.capture.tensor_facts import ACCUMULATES, Reference, quietly
 
 __all__ = ["IN_PLACE", "Operations"]
@@ -52,13 +52,17 @@ class Operations:
     Attributes:
         issues: those that no event tells of yet, by number. Take them out at any time.
         at_once: writes one down before it is issued; None where there is nowhere to write to.
+        failed: is told an error of our own.
     """
 
     def __init__(self, capture: Capture) -> None:
         self.issues: dict[int, Issue] = {}
         self.at_once: Callable[[Issue], None] | None = None
         self.names = ModuleNames(capture.modules.roots)
+        self.failed = capture.faults.add
         self._capture = capture
+        self._calls, self._stack, self._outside = capture.calls, capture.calls.stack, capture.outside
+        self._append = capture.log.extend
         self._next = count().__next__
         self._open: dict[tuple[int, int], tuple[Issue, Recording | None, Log]] = {}
         self._reduced: list[Issue] = []
@@ -72,11 +76,10 @@ class Operations:
         """
         start = clock()
         number = group.count(op_type, root)
-        capture = self._capture
-        if capture.outside.skipping:
+        if self._outside.skipping:
             return
         with quietly():
-            inputs, outputs = given
+            inputs, outputs = given.input_tensors, given.output_tensors
             first = inputs[0] if inputs else outputs[0] if outputs else None
             issue = Issue(
                 self._next(), group, number, op_type, start,
@@ -89,14 +92,21 @@ class Operations:
             unit = unit_around(caller) if op_type in _OF_UNITS else None
             if unit is not None:
                 issue.unit = unit.name
-            mine = capture.calls.are_mine()
-            if mine and capture.calls.stack:
-                issue.entry = capture.calls.stack[-1].entry
+            mine = self._calls.are_mine()
+            if mine and self._stack:
+                issue.entry = self._stack[-1].entry
             self.issues[issue.index] = issue
             if self.at_once is not None:
                 issue.module = None if issue.entry is None else self.names.name(issue.entry)
                 self.at_once(issue)
-            mode, record = self._note(issue, inputs, outputs, mine, caller)
+            mode: Recording | None = None
+            record: Log = []
+            if backward != -1 or not mine:
+                self._append(issued_record(issue, self._known(inputs)))
+            elif self._is_inside(caller):
+                self._append([ISSUED, issue, END, END])  # as `issued_record` has it, which would be a call more
+            else:
+                mode, record = self._note(issue, inputs, outputs)
             if unit is not None:
                 self._carries(issue, unit, inputs, outputs)
         self._open[group.index, key] = issue, mode, record
@@ -134,26 +144,26 @@ class Operations:
             self._buckets = backward, issue.bucket + 1
             self._reduced.append(issue)
 
-    def _note(
-        self, issue: Issue, inputs: list[Tensor], outputs: list[Tensor], mine: bool, caller: FrameType | None
-    ) -> tuple[Recording | None, Log]:
+    def _is_inside(self, caller: FrameType | None) -> bool:
+        """Whether what issues an operation inside of a module's call is recorded itself, or nothing is there."""
+        mode = self._capture.mode
+        if self._stack and (self._stack[-1].silent or (mode is not None and not on_stack(mode))):
+            return True
+        return _together(caller)
+
+    def _note(self, issue: Issue, inputs: list[Tensor], outputs: list[Tensor]) -> tuple[Recording | None, Log]:
         """Append the record; returns who records it as a call of a function, and what is to be appended then."""
         capture, mode = self._capture, self._capture.mode
-        if issue.backward is not None or not mine:
-            capture.log.extend(issued_record(issue, self._known(inputs)))
-            return None, []
-        stack = capture.calls.stack
-        if stack:
-            inside = stack[-1].silent or (mode is not None and not on_stack(mode))
+        if self._stack:
             part = any(tensor in capture.known for tensor in (*inputs, *outputs))
         else:
-            part = capture.outside.consumes((inputs, outputs)) == KNOWN
-            inside = part and mode is not None and not on_stack(mode)
-        if inside or _together(caller):
-            capture.log.extend(issued_record(issue))
-            return None, []
-        if part and isinstance(mode, Recording) and (function := _function(issue.op_type)) is not None:
-            capture.log.extend(issued_record(issue))
+            part = self._outside.consumes((inputs, outputs)) == KNOWN
+            if part and mode is not None and not on_stack(mode):  # a function that is recorded issues it
+                self._append(issued_record(issue))
+                return None, []
+        function = getattr(distributed, issue.op_type, None) if issue.op_type != "barrier" else None
+        if part and isinstance(mode, Recording) and function is not None:
+            self._append(issued_record(issue))
             record = mode.begin(function, _arguments(issue.op_type, inputs, outputs))
             issue.start = clock()  # in what it is a part of
             return mode, record
@@ -162,15 +172,15 @@ class Operations:
 
     def _arrives(self, issue: Issue, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """What comes out is known from here on. What the model holds stays its own."""
-        outside, known = self._capture.outside, self._capture.known
+        outside, known = self._outside, self._capture.known
         given = self._known(inputs)
         made: Log = []
         for tensor in inputs if issue.op_type in IN_PLACE else outputs:
             if not outside.is_held(tensor):
-                if not self._capture.calls.stack:
+                if not self._stack:
                     outside.arrived[id(tensor)] = ref(tensor)
                 known.made(tensor, made)
-        self._capture.log.extend(issued_record(issue, given, made))
+        self._append(issued_record(issue, given, made))
 
     def _known(self, tensors: list[Tensor]) -> list[Reference]:
         known = self._capture.known
@@ -181,16 +191,12 @@ class Operations:
         shard = min((tensor.numel() for tensor in (*inputs, *outputs)), default=-1)
         parameters = unit.references(shard)
         if parameters:
-            self._capture.log.extend(carried_record(issue, unit.gathers and issue.backward is None, parameters))
+            self._append(carried_record(issue, unit.gathers and issue.backward is None, parameters))
 
 
 def _together(caller: FrameType | None) -> bool:
     """Whether operations are issued together that were recorded one by one, as functions."""
     return caller is not None and caller.f_code.co_name == "_coalescing_manager"
-
-
-def _function(op_type: str) -> Any:
-    return None if op_type == "barrier" else getattr(distributed, op_type, None)
 
 
 def _arguments(op_type: str, inputs: list[Any], outputs: list[Any]) -> tuple[Any, ...]:

@@ -12,9 +12,10 @@ from functools import partial, wraps
 from itertools import count
 from socket import gethostname
 from threading import RLock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet, ref
 
+import torch
 from torch import distributed
 
 from recorder.capture.backward_hooks import backward_id
@@ -29,12 +30,16 @@ __all__ = ["ProcessGroups", "job"]
 
 FORWARD_ONLY = "forward only: below torch 2.14, only operations are seen that Python code issues in forward"
 
-_OPERATIONS = {
+_NAMES = {
     "ALLGATHER": "all_gather", "ALLREDUCE": "all_reduce", "ALLTOALL": "all_to_all", "BARRIER": "barrier",
     "BROADCAST": "broadcast", "GATHER": "gather", "RECV": "recv", "REDUCE": "reduce",
     "REDUCE_SCATTER": "reduce_scatter", "SCATTER": "scatter", "SEND": "send",
 }  # fmt: skip
 """What process groups call the operations that they tell of."""
+
+_members: Any = getattr(getattr(torch._C, "_distributed_c10d", None), "HookOpName", None)
+_OPERATIONS = {} if _members is None else {_members.__members__[name]: op for name, op in _NAMES.items()}
+"""The same by the members themselves: to ask one for its name takes longer than all else."""
 
 _METHODS = {
     "_allgather_base": "all_gather", "_reduce_scatter_base": "reduce_scatter", "allgather": "all_gather",
@@ -59,6 +64,13 @@ def job() -> dict[str, Any]:
     return {"rank": distributed.get_rank(), "world_size": distributed.get_world_size(), "host": gethostname()}
 
 
+class Given(NamedTuple):
+    """The tensors of an operation, as a process group tells of them."""
+
+    input_tensors: list[Any]
+    output_tensors: list[Any]
+
+
 class ProcessGroups:
     """One recorder's part in it, from `start` to `stop`; may be started again.
 
@@ -72,7 +84,7 @@ class ProcessGroups:
 
     def __init__(self, capture: Capture, shortfalls: Shortfalls) -> None:
         self.operations = Operations(capture)
-        self._failed = capture.faults.add
+        self._failed = self.operations.failed
         self._shortfalls = shortfalls
         self._groups: WeakKeyDictionary[Any, GroupFacts] = WeakKeyDictionary()
         self._telling: WeakSet[Any] = WeakSet()
@@ -113,8 +125,9 @@ class ProcessGroups:
                 self._shortfalls.not_followed("torch.distributed", FORWARD_ONLY)
             elif group not in self._telling:
                 # By a number that nobody else gives: hooks of users stay where they are.
-                group.register_pre_hook(id(self), partial(self._begins, ref(group)))
-                group.register_post_hook(id(self), partial(self._issued, ref(group)))
+                told = _Told(ref(group), self._facts, self.operations)
+                group.register_pre_hook(id(self), told.before)
+                group.register_post_hook(id(self), told.after)
                 self._telling.add(group)
         except Exception as ours:
             self._failed(ours)
@@ -145,23 +158,43 @@ class ProcessGroups:
         """Records of the parameters in what was issued; see `Operations.carried`."""
         return self.operations.carried()
 
-    def _begins(self, group: Callable[[], Any], told: Any) -> None:
+
+class _Told:
+    """What one process group tells one recorder.
+
+    Args:
+        group: gives the group, which is not kept alive.
+        facts: gives what is known of it.
+        operations: what notes its operations.
+    """
+
+    __slots__ = ("_asked", "_facts", "_group", "_operations")
+
+    def __init__(self, group: Callable[[], Any], facts: Callable[[Any], GroupFacts], operations: Operations) -> None:
+        self._group = group
+        self._asked = facts
+        self._operations = operations
+        self._facts: GroupFacts | None = None
+
+    def before(self, told: Any) -> None:
         """An operation is about to be issued."""
         try:
-            op_type = _OPERATIONS.get(told.name.name)
+            op_type = _OPERATIONS.get(told.name)
             if op_type is not None:
-                given = told.input_tensors, told.output_tensors
-                facts = self._facts(group())
-                self.operations.begins(facts, op_type, given, told.root, told.op_id, sys._getframe().f_back)
+                facts = self._facts
+                if facts is None:
+                    facts = self._facts = self._asked(self._group())
+                self._operations.begins(facts, op_type, told, told.root, told.op_id, sys._getframe().f_back)
         except Exception as ours:
-            self._failed(ours)
+            self._operations.failed(ours)
 
-    def _issued(self, group: Callable[[], Any], told: Any) -> None:
+    def after(self, told: Any) -> None:
         """It has been issued."""
         try:
-            self.operations.issued(self._facts(group()), told.op_id)
+            if self._facts is not None:
+                self._operations.issued(self._facts, told.op_id)
         except Exception as ours:
-            self._failed(ours)
+            self._operations.failed(ours)
 
 
 def _facts(group: Any, index: int) -> GroupFacts:
@@ -239,14 +272,14 @@ def _telling(op_type: str, method: Any) -> Any:
     return issue
 
 
-def _given(op_type: str, args: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+def _given(op_type: str, args: tuple[Any, ...]) -> Given:
     """The tensors that go in and come out."""
     if op_type == "barrier" or not args:
-        return [], []
+        return Given([], [])
     first = tensors_in(args[0])
     if op_type in _SENT_ONLY:
-        return first, []
-    return [] if op_type == "recv" else tensors_in(args[1]), first
+        return Given(first, [])
+    return Given([] if op_type == "recv" else tensors_in(args[1]), first)
 
 
 def _root(op_type: str, args: tuple[Any, ...]) -> int:

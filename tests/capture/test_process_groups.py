@@ -13,6 +13,7 @@ import torch.distributed as dist
 from support.models import Net, linear, x
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+import recorder.capture.process_groups
 from recorder import EventStream, Graph, Recorder, assemble
 from recorder.capture.operations import Operations
 from recorder.events import Collective, Group, Op, RankSummary
@@ -243,3 +244,62 @@ def test_an_op_has_the_number_of_what_it_issued() -> None:
     assert op.collective == event.collective == 0
     assert op.target == "torch.distributed.all_reduce"
     assert op.start_ns <= event.ns <= op.stop_ns
+
+
+def test_where_groups_do_not_tell_python_code_is_seen_in_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder.capture.process_groups, "_tells", lambda: False)  # as below torch 2.14
+
+    class Summed(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, value: torch.Tensor) -> torch.Tensor:
+            value = value.clone()
+            dist.all_reduce(value)
+            return value
+
+        @staticmethod
+        def backward(_: Any, *gradients: Any) -> Any:
+            gradient = gradients[0].clone()
+            dist.all_reduce(gradient)
+            return gradient
+
+    def forward(net: Any, value: torch.Tensor) -> torch.Tensor:
+        value = Summed.apply(net.fc(value))
+        if torch.is_grad_enabled():
+            return value
+        whole = [torch.empty(2, 4) for _ in range(SIZE)]
+        dist.all_gather(whole, value)
+        dist.broadcast(value, 3)
+        dist.send(value, 5)
+        group: Any = dist.group.WORLD
+        group.allreduce([value]).wait()
+        dist.barrier()
+        return value + whole[0]
+
+    net = Net(forward, fc=linear())
+    methods = dict(vars(dist.ProcessGroup))
+    r = Recorder(net)
+
+    def step() -> None:
+        with r:
+            net(x()).sum().backward()
+            with torch.no_grad():
+                net(x())
+
+    with pytest.warns(RuntimeWarning, match="forward only") as warned:
+        step()
+    assert len(warned) == 1
+    assert dict(vars(dist.ProcessGroup)) == methods
+    r.graph.lint()
+    assert "forward only" in str(r.graph.meta["not_followed"])
+    said = issued(r.graph)
+    assert [(one["op_type"], one["number"]) for one in said] == [
+        ("all_reduce", 0), ("all_reduce", 1), ("all_gather", 2), ("broadcast", 3), ("send", 0), ("all_reduce", 4),
+        ("barrier", 5),
+    ]  # fmt: skip
+    assert {one["phase"] for one in said} == {"forward"}
+    assert [one["root"] for one in said if "root" in one] == [3]
+    assert [one["peer"] for one in said if "peer" in one] == [5]
+    assert not [value for value in r.graph.values() if value.role == "constant"]
+    nodes = {node.name: node for node in r.graph.nodes}
+    add = next(node for node in r.graph.nodes if node.op_type == "add")
+    assert add.inputs[0].producer is nodes["Net#1.all_reduce_1"]

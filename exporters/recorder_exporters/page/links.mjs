@@ -16,8 +16,9 @@ export function linksOf(doc, nodes) {
 }
 
 /** Lines between what shows, by key. Links between the same two boxes are one line; inside a closed scope is none. */
-export function bundlesOf(links, boxes) {
-  const shown = (item) => {
+export function linkLinesOf(links, boxes) {
+  const shown = (node) => {
+    let item = node.shown ?? node;
     while (item && !boxes.has(item)) item = item.parent;
     return item;
   };
@@ -27,12 +28,12 @@ export function bundlesOf(links, boxes) {
     if (!link.sent) ends.sort((one, other) => one.id - other.id);
     for (let i = 1; i < ends.length; i += 1) {
       const key = `${ends[i - 1].id} ${ends[i].id} ${link.sent ? "sent" : "shared"}`;
-      const bundle = found.get(key) ?? { key, ends: [ends[i - 1], ends[i]], sent: link.sent, links: [] };
-      bundle.links.push(link);
-      found.set(key, bundle);
+      const line = found.get(key) ?? { key, ends: [ends[i - 1], ends[i]], sent: link.sent, links: [] };
+      line.links.push(link);
+      found.set(key, line);
     }
   }
-  for (const bundle of found.values()) bundle.points = pointsBetween(...bundle.ends.map((end) => boxes.get(end)));
+  for (const line of found.values()) line.points = pointsBetween(...line.ends.map((end) => boxes.get(end)));
   return found;
 }
 

@@ -9,9 +9,10 @@ import networkx as nx
 import pytest
 import recorder_networkx
 from recorder_networkx import CytoscapeExporter, GraphMLExporter, NodeLinkExporter, to_networkx
-from support.linked import linked
 
-from recorder import Graph, Node, Recorder, Scope, Value
+import recorder
+from recorder import EventStream, Graph, Node, Recorder, Scope, Value
+from recorder.events import Collective, Group, Header
 from recorder.testing import HOSTILE_NAMES, chain, check_exporter, sample_graphs
 
 README = Path(__file__).parents[1] / "README.md"
@@ -175,6 +176,24 @@ def test_calls_are_told_by_names():
     assert [data["input_name"] for _, _, data in read.edges(data=True)] == ["attention_mask"]
 
 
+def test_links_between_ranks_are_told_by_names(tmp_path):
+    for rank in range(2):
+        events = [
+            Group(0, "0", "0-1", rank),
+            Collective(0, 0, 0, ("send", "recv")[rank], 0, peer=1 - rank),
+            Collective(1, 0, 0, "barrier", 1),
+        ]
+        header = Header(meta={"rank": rank, "world_size": 2})
+        EventStream(events, header).save(tmp_path / f"{rank}.jsonl")
+    graph = recorder.merge(str(tmp_path / "*.jsonl"))
+    sent, barrier = to_networkx(graph).graph["links"]
+    assert sent["op_type"] == "send"
+    assert sent["members"] == [["0", "rank 0.send"], ["1", "rank 1.recv"]]
+    assert [name for _, name in barrier["members"]] == ["rank 0.barrier", "rank 1.barrier"]
+    for exporter in (GraphMLExporter(), CytoscapeExporter(), NodeLinkExporter()):
+        assert b"rank 1.barrier" in (text if isinstance(text := exporter.export(graph), bytes) else text.encode())
+
+
 def test_names_that_no_format_can_hold_stay_apart():
     names = ["a\ud800", "a\\ud800", "a\x00", "a\\x00", "", " ", *HOSTILE_NAMES[3:9]]
     graph = Graph([Node(name, "function", name, name) for name in names])
@@ -222,17 +241,3 @@ def test_it_registers_itself():
     registered = []
     recorder_networkx.recorder_register_exporters(registered.append)
     assert [exporter.name for exporter in registered] == ["graphml", "cytoscape", "node-link"]
-
-
-def test_links_between_ranks_stand_beside_the_edges() -> None:
-    graph = linked(2)
-    net = to_networkx(graph)
-    assert net.number_of_edges() == sum(1 for _ in graph.edges()) == 0
-    expected = [
-        [link.op_type, link.number, [[str(rank), node.name] for rank, node in link.members.items()]]
-        for link in graph.links
-    ]
-    assert [[link["op_type"], link["number"], link["members"]] for link in net.graph["links"]] == expected
-    read = nx.read_graphml(BytesIO(GraphMLExporter().export(graph)))
-    assert json.loads(read.graph["links"]) == net.graph["links"]
-    assert "links" not in to_networkx(SAMPLES["residual"]).graph
