@@ -20,11 +20,12 @@ from recorder.events.rank_digest import RankDigest
 from recorder.events.rank_ranges import of_ranges
 from recorder.events.ranks import Collective, Group, RankSummary
 from recorder.events.stream import EventStream, is_end, read_header
+from recorder.remote import Copy, Place, as_place, matching
 
 __all__ = ["Paths", "RankFile", "rank_files"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-"""A pattern such as ``runs/*.jsonl``, or files."""
+"""A pattern such as ``runs/*.jsonl`` or ``s3://bucket/runs/*.jsonl``, or files."""
 
 _BETWEEN_RANKS = re.compile(rb'^\{"type":"(?:collective|group)",.*$', re.MULTILINE)
 _SUMMARY = b'\n{"type":"rank_summary"'
@@ -39,13 +40,14 @@ class RankFile:
     """One of them.
 
     Attributes:
-        path: where it is.
+        path: where it is; of a file elsewhere, where a copy of it is.
         ended: its block has ended, as it should or with an exception. Else the rank runs on, or it is gone.
         summary: what the rank did in short, if it has come to say so.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Place) -> None:
+        self._copy = Copy(place) if isinstance(place, str) else None
+        self.path = path = Path(place) if self._copy is None else self._copy.path
         header, streamed = read_header(path)
         self.meta = header.meta
         tail = _tail(path)
@@ -145,12 +147,16 @@ def rank_files(paths: Paths) -> list[RankFile]:
     return found
 
 
-def _paths(paths: Paths) -> Sequence[Path]:
+def _paths(paths: Paths) -> Sequence[Place]:
+    found: list[Place]
     if not isinstance(paths, str | os.PathLike):
-        found = [Path(path) for path in paths]
+        found = [as_place(path) for path in paths]
     else:
         text = os.fspath(paths)
-        found = [Path(path) for path in (glob.glob(text) if glob.has_magic(text) else [text])]
+        if "://" in text:
+            found = [*matching(text)]
+        else:
+            found = [Path(path) for path in (glob.glob(text) if glob.has_magic(text) else [text])]
     if not found:
         raise StreamError(f"no file matches {paths!r}: give the files that the ranks were recorded into")
     return found
