@@ -15,7 +15,6 @@ from chakra_messages import COLLECTIVES, NODE_TYPES, delimited, message
 
 from recorder import Graph, Node, StreamError, Value, hookimpl, load, utf8
 from recorder.events import of_ranges
-from recorder.figures import FIGURES
 
 if TYPE_CHECKING:
     import click
@@ -158,7 +157,7 @@ def _issued(facts: Mapping[str, Any], kind: str, group: int) -> dict[str, dict[s
 def _work(graph: Graph, node: Node) -> dict[str, dict[str, Any]]:
     """How much a call computes, and how much it reads and writes, as far as that is known."""
     said: dict[str, dict[str, Any]] = {}
-    flops = FIGURES["flops"].value(graph, node)
+    flops = (graph.metrics.get(node) or {}).get("flops")
     if flops is not None:
         said["num_ops"] = {"int64_val": int(flops)}
     sizes = [(_elements(value.shape), _bytes_of(value.dtype)) for value in {*node.inputs, *node.outputs}]

@@ -3,7 +3,6 @@ import json
 import pytest
 import recorder_model_explorer
 from recorder_model_explorer import ModelExplorerExporter, NodeDataExporter
-from support.linked import linked
 
 from recorder import Graph, Node, Recorder, Scope, Value
 from recorder.testing import HOSTILE_NAMES, check_exporter, sample_graphs
@@ -168,14 +167,3 @@ def test_it_registers_itself():
     registered = []
     recorder_model_explorer.recorder_register_exporters(registered.append)
     assert [exporter.name for exporter in registered] == ["model-explorer", "model-explorer-data"]
-
-
-def test_what_ranks_issued_together_is_an_overlay() -> None:
-    (drawn,) = json.loads(ModelExplorerExporter().export(linked(2)))["graphs"]
-    (pane,) = drawn["tasksData"]["edgeOverlaysDataListLeftPane"]
-    assert pane["name"] == "ranks"
-    found = {
-        overlay["name"]: [(edge["sourceNodeId"], edge["targetNodeId"]) for edge in overlay["edges"]]
-        for overlay in pane["overlays"]
-    }
-    assert found == {"all_reduce": [("n0", "n3"), ("n1", "n4")], "send": [("n2", "n5")]}
