@@ -16,11 +16,10 @@ from benchmarks.models import MODELS
 from benchmarks.modes import MODES
 from benchmarks.overhead import Options, batches, measure_cell
 from benchmarks.peers import PEERS
-from benchmarks.workload import Step
+from benchmarks.workload import STEPS, Step
 
 RESULTS = Path(__file__).parent / "results"
 FILE = click.Path(path_type=Path, dir_okay=False)
-STEPS: tuple[Step, ...] = ("eval", "train")
 
 say = Console(stderr=True, highlight=False, soft_wrap=True).print
 
@@ -53,8 +52,15 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--models", default=",".join(MODELS), callback=listed(list(MODELS)), show_default=True)
 @click.option("--modes", default=",".join(MODES), callback=listed([*MODES, *PEERS]), show_default=True)
-@click.option("--peers", is_flag=True, help=f"Those that are installed, too: {', '.join(PEERS)}.")
-@click.option("--steps", default="eval,train", callback=listed(STEPS), show_default=True)
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    show_default=True,
+    help=f"In the same run, with the smallest batch, those that are installed of {', '.join(PEERS)}.",
+)
+@click.option(
+    "--steps", default=",".join(STEPS), callback=listed(list(STEPS)), show_default=True, help="eval is under no_grad."
+)
 @click.option("--batches", "which", default="small,large", show_default=True, help="small, large, or numbers.")
 @click.option("--rounds", default=30, show_default=True, help="Interleaved; the median counts.")
 @click.option("--sample", default=0.05, show_default=True, help="Seconds of runs that make one sample.")
@@ -108,9 +114,11 @@ def overhead(
         for step in steps:
             if step == "train" and not MODELS[model].trains:
                 continue
-            for batch in [2] if smallest else batches(model, which.split(","), device):
-                say(f"{_since(start)} {model}, {step}, batch {batch}")
-                found.cells.append(measure_cell(model, step, batch, modes, options))
+            sizes = [2] if smallest else batches(model, which.split(","), device)
+            for batch in sizes:
+                say(f"{_since(start)} {model}, {STEPS[step]}, batch {batch}")
+                here = [mode for mode in modes if mode in MODES or batch == min(sizes)]
+                found.cells.append(measure_cell(model, step, batch, here, options))
     console = out()
     title = found.machine.gpu or found.machine.cpu
     for group in (MODES, PEERS):

@@ -6,13 +6,14 @@ from rich.table import Table
 
 from benchmarks.ranks import Cost, Merged
 from benchmarks.results import Cell, Measured, Missing, Overhead, Scale
+from benchmarks.workload import STEPS
 
 __all__ = ["cost_in_words", "notes", "overhead_tables", "ranks_table", "scale_table"]
 
 
 def overhead_tables(results: Overhead, modes: Sequence[str], title: str) -> Iterator[Table]:
     """One table for each step. A cell is the ratio to the bare run, with half the distance between its quartiles."""
-    for step, name in (("eval", "evaluation"), ("train", "training step")):
+    for step, name in STEPS.items():
         cells = [cell for cell in results.cells if cell.step == step and cell.modes]
         columns = [mode for mode in modes if mode != "bare" and any(mode in cell.modes for cell in cells)]
         if not columns:

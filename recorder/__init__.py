@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from recorder.recorder import Recorder
     from recorder.relations.desync import Desync, Finding, desync
     from recorder.relations.diff import Change, Diff, diff
+    from recorder.relations.divergence import Divergence, diverge
     from recorder.relations.ranks import merge
     from recorder.relations.recordings import load, loads
 
@@ -66,6 +67,7 @@ __all__ = [
     "Change",
     "Desync",
     "Diff",
+    "Divergence",
     "Edge",
     "EventStream",
     "ExportError",
@@ -96,6 +98,7 @@ __all__ = [
     "collapse_to_fit",
     "desync",
     "diff",
+    "diverge",
     "dumps",
     "expand",
     "export",
@@ -123,12 +126,14 @@ _LAZY = {
     "Change": "recorder.relations.diff",
     "Desync": "recorder.relations.desync",
     "Diff": "recorder.relations.diff",
+    "Divergence": "recorder.relations.divergence",
     "Finding": "recorder.relations.desync",
     "Recorder": "recorder.recorder",
     "architecture": "recorder.graph.architecture",
     "autograd_graph": "recorder.autograd.graph",
     "desync": "recorder.relations.desync",
     "diff": "recorder.relations.diff",
+    "diverge": "recorder.relations.divergence",
     "load": "recorder.relations.recordings",
     "loads": "recorder.relations.recordings",
     "make_dot": "recorder.autograd.make_dot",

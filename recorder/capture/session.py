@@ -87,6 +87,7 @@ class Session:
         self._process_groups = ProcessGroups(self.capture, self.shortfalls)
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
+        self._told: dict[int, Reference] = {}
         self._ready = 0
         self._sinks: Sequence[Callable[[Event], None]] = ()
         self._crowded = _CROWD
@@ -236,14 +237,14 @@ class Session:
         """Say what there is to decode. Modules are described now: they may be gone when somebody asks."""
         capture = self.capture
         with torch._C.DisableTorchFunction():
-            described = describe(capture.modules.roots(), capture.modules.met, capture.known)
+            described = describe(capture.modules.roots(), capture.modules.met, capture.known, self._told)
         capture.backward.read()
         if capture.values is not None:
             capture.values.read()
         capture.modules.met.clear()
         for record in self._process_groups.carried():
             capture.log.extend(record)
-        self._pending.append(described + replaced(capture.backward.marked, described, capture.log))
+        self._pending.append(described + replaced(capture.backward.marked, described, self._told, capture.log))
         self._ready = len(capture.log)
         self._heard = self._heard or self._ready > 0
 

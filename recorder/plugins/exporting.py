@@ -6,8 +6,9 @@ from typing import Any
 
 from recorder.files import utf8
 from recorder.graph.core import Graph
-from recorder.plugins.manager import Format, installed
+from recorder.plugins.manager import Format, installed, options_of
 from recorder.relations.diff import Diff
+from recorder.relations.divergence import Divergence
 from recorder.remote import as_place, name_of, write
 
 __all__ = ["export", "formats", "save"]
@@ -30,7 +31,9 @@ def export(graph: Graph, format: str, **options: Any) -> str | bytes:
     return plugins.export(plugins.named(format), graph, options)
 
 
-def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Path | Any:
+def save(
+    graph: Graph | Diff | Divergence, path: str | os.PathLike[str], format: str | None = None, **options: Any
+) -> Path | Any:
     """Write a graph into a file, and return the file's path.
 
     The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
@@ -38,7 +41,8 @@ def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None =
     as UTF-8, and half of a character, which that cannot hold, as its escape.
 
     Args:
-        graph: what to export: a graph, or a `recorder.Diff`, as one picture of both; as words in ``.md`` and ``.txt``.
+        graph: what to export: a graph, or a `recorder.Diff`, as one picture of both, or a `recorder.Divergence`, as the
+            graph of the second coloured by it; either as words in ``.md`` and ``.txt``.
         path: the file; also ``/dev/stdout``, a pipe, or the address of a file elsewhere, such as
             ``s3://bucket/net.svg``, for which the extra ``remote`` has to be installed; it is returned as it is.
         format: the name of an installed exporter, whatever the suffix.
@@ -51,13 +55,16 @@ def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None =
     """
     place = as_place(path)
     plugins = installed()
-    if isinstance(graph, Diff):
-        if format is None and name_of(place).endswith((".md", ".txt")):
-            words = graph.to_markdown() if name_of(place).endswith(".md") else f"{graph}\n"
-            write(place, [utf8(words)])
-            return place
+    name = name_of(place)
+    if isinstance(graph, Diff | Divergence) and format is None and name.endswith((".md", ".txt")):
+        words = graph.to_markdown() if name.endswith(".md") else f"{graph}\n"
+        write(place, [utf8(words)])
+        return place
+    exporter = plugins.for_file(name) if format is None else plugins.named(format)
+    if isinstance(graph, Divergence) and not {"colour_by", "color_by"} & set(options):
+        options |= {option.name: "divergence" for option in options_of(exporter) if option.name == "colour_by"}
+    if isinstance(graph, Diff | Divergence):
         graph = graph.graph()
-    exporter = plugins.for_file(name_of(place)) if format is None else plugins.named(format)
     result = plugins.export(exporter, graph, options)
     write(place, [utf8(result) if isinstance(result, str) else result])
     return place

@@ -38,7 +38,7 @@ __all__ = [
 OPTIONS: dict[str, dict[str, Any]] = {
     "as by default": {},
     "modules alone": {"functions": False},
-    "all that there is": {"autograd": True, "gradients": "stats", "values": "stats"},
+    "all that there is": {"autograd": True, "gradients": "digest", "values": "digest"},
 }
 """Ways to record: each must leave the run as it is."""
 
