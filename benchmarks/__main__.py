@@ -10,7 +10,7 @@ import click
 import torch
 from rich.console import Console
 
-from benchmarks import machine, plot, results, scale, tables
+from benchmarks import machine, plot, ranks, results, scale, tables
 from benchmarks.isolated import Died, preload
 from benchmarks.models import MODELS
 from benchmarks.modes import MODES
@@ -136,9 +136,17 @@ def overhead(
 @main.command("scale")
 @click.option("--max", "largest", default=1_000_000, show_default=True, type=click.IntRange(1000))
 @click.option("--limit", default=30.0, show_default=True, help="Seconds; a slower stage goes no further.")
+@click.option("--ranks", "of_ranks", is_flag=True, help="Of merging the ranks of a job, instead.")
+@click.option("--world", default=1000, show_default=True, type=click.IntRange(4), help="With --ranks: how many.")
+@click.option("--events", default=1200, show_default=True, type=click.IntRange(1), help="With --ranks: of each rank.")
 @click.option("--json", "path", type=FILE, help="Write the results there.")
-def scale_(largest: int, limit: float, path: Path | None) -> None:
-    """Time and memory per event of each stage, and how they grow."""
+def scale_(largest: int, limit: float, of_ranks: bool, world: int, events: int, path: Path | None) -> None:
+    """Time and memory per event of each stage, and how they grow; or of merging the ranks of a job."""
+    if of_ranks:
+        if path is not None:
+            raise click.UsageError("what merging takes is printed, and not kept: leave out --json")
+        _ranks(world, events)
+        return
     found = results.Scale(machine.describe("cpu", torch.get_num_threads()), {"max": largest, "limit": limit}, {})
     preload(["benchmarks.scale"])
     start = monotonic()
@@ -154,6 +162,18 @@ def scale_(largest: int, limit: float, path: Path | None) -> None:
         if stage.missing is not None:
             console.print(f"{name}: {stage.missing}", highlight=False, markup=False)
     _keep(found, path)
+
+
+def _ranks(world: int, events: int) -> None:
+    preload(["benchmarks.ranks"])
+    try:
+        merged = list(ranks.measure(world, events))
+        cost = ranks.costs()
+    except Died as death:
+        raise click.ClickException(str(death)) from None
+    console = out()
+    console.print(tables.ranks_table(merged))
+    console.print(tables.cost_in_words(cost), highlight=False, markup=False)
 
 
 @main.command("plot")

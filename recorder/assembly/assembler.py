@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from recorder.assembly.backward_marks import Reached
+from recorder.assembly.collectives import Collectives, without_tensors
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.holdings import Registry
 from recorder.assembly.open_calls import OpenCall, call_name
@@ -88,7 +89,7 @@ class _Assembler:
         self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
         self.parameters: dict[int, Value] = {}
-        self.reached, self.registry = Reached(), Registry()
+        self.reached, self.registry, self.collectives = Reached(), Registry(), Collectives(self.parameters)
 
     def graph(self) -> Graph:
         handlers = {
@@ -105,12 +106,14 @@ class _Assembler:
             ParameterGrad: self._parameter_grad,
             BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
             Holdings: self.registry.take,
+            **self.collectives.handlers(),
         }
         number = 0
         try:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
             self._finish_open_frames()
+            self.nodes += self.collectives.without_call(self.names)
         except Absurd as error:
             raise StreamError(f"event {number}: {error}, which no real run does") from None
         except KeyError as error:
@@ -148,20 +151,8 @@ class _Assembler:
             self.parameters[event.tensor] = value
 
     def _derived(self, event: Derived) -> None:
-        if self.frame is not None and self.frame.ignored:
-            return
-        state = self.versions.states[event.tensor]
-        if state.value.role == "constant":
-            state.value.role = "activation"
-        # Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor
-        # that was written in place is a source of itself.
-        found: dict[int, Value] = {}
-        for source in event.sources:
-            known = self.versions.inside.get(source) or self.versions.states[source]
-            for v in known.sources or (known.value,):
-                found[id(v)] = v
-        state.sources = tuple(found.values())
-        self.versions.use(len(found))
+        if self.frame is None or not self.frame.ignored:
+            self.versions.derive(event.tensor, event.sources)
 
     def _measured(self, event: Measured) -> None:
         if self.frame is None or not self.frame.ignored:
@@ -186,7 +177,9 @@ class _Assembler:
             for output in event.outputs:  # which the user's code may have kept
                 if output.tensor not in versions.states:
                     versions.set(output.tensor, output.meta, "activation")
-            return
+            if event.collective is None:
+                return
+            event = without_tensors(event)  # it was issued again, with what was computed again
         duration = event.stop_ns - event.start_ns
         module = None if event.module is None else self.modules[event.module]
         if module is None:
@@ -205,6 +198,8 @@ class _Assembler:
         if event.call is not None:
             self.called[event.call] = node
             self.reached.calls[event.call] = module, event.sequence_nr
+        if event.collective is not None:
+            self.collectives.mark(node, event.collective)
         self._make(node, event.outputs, event.writes, event.inputs, event.output_names)
         if event.outermost:
             self.ends.returned([versions.read(output.tensor).value for output in event.outputs], event.output_names)
@@ -224,6 +219,8 @@ class _Assembler:
         versions.use(len(members))
         inputs += [versions.read(tensor).value for tensor in members]
         names += names_for(own_names, len(members))
+        gathered, gathered_names = self.collectives.gathered(members, own_names)
+        inputs, names = inputs + gathered, names + gathered_names
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(call_name(module, call))
@@ -357,6 +354,8 @@ class _Assembler:
     def _scope(self) -> Scope | None:
         """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
         frame = self.frame
+        while frame is not None and frame.ignored:
+            frame = frame.parent
         if frame is None:
             return None
         if frame.scope is not None:

@@ -19,6 +19,7 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
+from recorder.capture.collective_records import between_ranks
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.measured_events import grad_stats, value_stats
@@ -65,10 +66,8 @@ _as_key = msgspec.json.Encoder().encode
 
 
 class Decoder:
-    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next.
-
-    Args:
-        origin: the time, on the clock of the records, that counts as zero.
+    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next. ``origin`` is
+    the time, on the clock of the records, that counts as zero.
     """
 
     def __init__(self, origin: int) -> None:
@@ -107,6 +106,7 @@ class Decoder:
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             NOT_FINITE: self._checked,
+            **between_ranks(self._outputs, self._origin, self.number),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -382,8 +382,8 @@ class Decoder:
                 self._not_finite[number] = content
         if self._not_finite == before:
             return None
-        kinds = ("nan", "inf", "unknown")
-        return ev.NotFinite(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+        unfit = [tuple(n for n, c in self._not_finite.items() if c == kind) for kind in ("nan", "inf", "unknown")]
+        return ev.NotFinite(*unfit)
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()

@@ -37,9 +37,9 @@ from recorder.capture.faults import Faults
 from recorder.capture.function_mode import Recording
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_choice import mode_maker
-from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
+from recorder.capture.mode_stack import Mode, depth, pop_ours, push, remove
 from recorder.capture.modules import Entry, Modules
-from recorder.capture.outside_calls import KNOWN, UNKNOWN, OutsideCalls
+from recorder.capture.outside_calls import UNKNOWN, OutsideCalls
 from recorder.capture.raw_records import (
     END,
     LEAF,
@@ -164,16 +164,15 @@ class Capture:
         noted()
         return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
 
-    def seeing(self, args: Any) -> Recording | None:
-        """The mode that is to record what is done now with these tensors, unless a function is being recorded that does
-        it, or it is no part of the recording.
-        """
-        mode = self._mode
-        if not isinstance(mode, Recording) or not self._calls.are_mine() or not on_stack(mode):
-            return None
-        if self._stack[-1].silent if self._stack else self.outside.consumes(args) != KNOWN:
-            return None
-        return mode
+    @property
+    def calls(self) -> CallStack:
+        """The module calls in progress."""
+        return self._calls
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode that functions are recorded by, if they are."""
+        return self._mode
 
     # Module calls
 

@@ -16,8 +16,14 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
+from recorder.events.rank_ranges import as_ranges, of_ranges, ranks_in_words
+from recorder.events.ranks import Carried, Collective, Group, Issued, RankSummary
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
@@ -49,14 +55,18 @@ __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
     "BackwardStart",
+    "Carried",
+    "Collective",
     "Derived",
     "Digest",
     "Enter",
     "Event",
     "Grad",
     "GradStats",
+    "Group",
     "Header",
     "Holdings",
+    "Issued",
     "Leave",
     "Measured",
     "Member",
@@ -66,8 +76,12 @@ __all__ = [
     "Op",
     "Output",
     "ParameterGrad",
+    "RankSummary",
     "Tensor",
     "TensorMeta",
     "Uncalled",
     "ValueStats",
+    "as_ranges",
+    "of_ranges",
+    "ranks_in_words",
 ]

@@ -16,12 +16,17 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.limits import Int64, Size, Word
 
 __all__ = [
@@ -169,7 +174,8 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
     module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
     asked for. The inputs and outputs of a module have names, as in `Leave`. ``sequence_nr`` is as in `Enter`, of calls
-    with a number. ``hook`` says that a hook around a module's forward called it.
+    with a number. ``hook`` says that a hook around a module's forward called it. ``collective`` is the number of the
+    `Collective` that the call issued.
     """
 
     op_type: str
@@ -190,6 +196,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     output_names: tuple[str, ...] = ()
     sequence_nr: Int64 | None = None
     hook: bool = False
+    collective: Int64 | None = None
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
@@ -342,6 +349,10 @@ Event = (
     | ParameterGrad
     | BackwardStart
     | Holdings
+    | Group
+    | Collective
+    | Carried
+    | RankSummary
 )
 """Any record of a stream."""
 

@@ -46,7 +46,7 @@ PLACES: list[tuple[Any, str]] = [
     (Modules, "is_own"),
     (KnownTensors, "of"),
     (KnownTensors, "now"),
-    (OutsideCalls, "_is_held"),
+    (OutsideCalls, "is_held"),
     (Modules, "meet"),
     (Capture, "_begin"),
     (Capture, "_open"),

@@ -1,6 +1,7 @@
 """The benchmarks run, at their smallest size, so that they cannot rot. What they measure is not tested here."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from time import sleep
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 import recorder.views
 from benchmarks import results
@@ -141,6 +143,20 @@ def test_scale(tmp_path: Path) -> None:
         assert stage.missing is None
         assert stage.ns[1000] > 0
         assert stage.peak_bytes is not None
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.distributed.ProcessGroup, "register_pre_hook"),
+    reason="below torch 2.14 process groups do not tell of what is issued",
+)
+def test_scale_of_ranks() -> None:
+    table = benchmarks("scale", "--ranks", "--world", "8", "--events", "100").splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table if "│" in line]
+    assert [(job, ranks, classes) for job, ranks, *_, classes, _, _ in rows] == [
+        ("FSDP2", "8", "1"), ("FSDP2, without summaries", "8", "1"), ("pipelines of 4", "8", "4"),
+    ]  # fmt: skip
+    assert all(int(events.replace(",", "")) >= 8 * 27 and int(links) > 10 for _, _, events, *_, links in rows)
+    assert re.search(r"bare [\d.]+ µs, recorded -?[\d.]+ µs more, streamed -?[\d.]+ µs more", "\n".join(table))
 
 
 def test_every_view_is_measured() -> None:
