@@ -163,10 +163,7 @@ def test_an_interrupt_at_any_moment_of_ours(kind: type[BaseException]) -> None:
             with Recorder(net.block) as inner:
                 moments, seen = step(net, batch, kind(), at)
             net(batch)
-        assert seen or moments < at, at
-        assert (
-            moments > total - 10 or seen
-        )  # what an interrupt kept from being worked out before makes a few more or less
+        assert seen or moments < at > total - 10, at  # what was worked out meanwhile has no moments any more
         assert torch._C._len_torch_function_stack() == 0, at
         for r in (outer, inner):
             r.graph.lint()
