@@ -256,7 +256,7 @@ _NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula for any of the oper
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
-
+_NO_MEMORY = "what backward keeps was not recorded: record a training step with memory=True"
 _NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 
 _ALL = (
@@ -304,6 +304,10 @@ _ALL = (
     Figure(
         name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
         missing=_NO_METRICS,
+    ),
+    Figure(
+        name="saved_bytes", heading="kept", called="kept for backward", words="bytes", unit="bytes", after=" kept",
+        missing=_NO_MEMORY, without=("saved_unknown",),
     ),
     Figure(
         name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,

@@ -15,6 +15,7 @@ from recorder.autograd.of_run import LatestReading, tie
 from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix
+from recorder.capture.saved_tensors import CAN_LOOK
 from recorder.capture.session import Session
 from recorder.capture.value_hooks import Values
 from recorder.errors import RecorderError
@@ -71,9 +72,12 @@ class Recorder:
         values: ``"stats"`` records what is in every floating-point or complex tensor that a call made, computed on its
             device right after the call, and read once when the block ends: norm, largest magnitude, mean, NaN, Inf,
             zeros, as ``value.meta["stats"]``. See `Graph.value_report`. It waits for no device meanwhile.
+        memory: record what autograd keeps for backward, by whom, and when storages come and go, without keeping any
+            alive. Gradients are recorded as with ``"on"`` then. See `Graph.memory_report`.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
+        RecorderError: ``memory`` is asked for, and this torch does not let one look at what autograd keeps.
         ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none
             of these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file
             keeps everything.
@@ -91,18 +95,24 @@ class Recorder:
         keep: int | None = None,
         source: bool = False,
         values: Values | None = None,
+        memory: bool = False,
     ) -> None:
         modules: Sequence[nn.Module] | Mapping[str, nn.Module]
         modules = net if isinstance(net, Mapping) and not more_modules else (net, *more_modules)  # type: ignore[arg-type]
         _check_modules(modules)
         _check(gradients, every, keep, stream, values)
+        if memory and not CAN_LOOK:
+            raise RecorderError("memory=True needs a newer torch: see what this one is in docs/supported.md")
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)
         roots = by_prefix(modules)
         kind = type(original(next(iter(roots.values()))))
+        if memory and gradients == "calls":
+            gradients = "on"
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
+        meta |= {"memory": True} if memory else {}
         meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
         self._functions = functions
         self._autograd = autograd
@@ -116,6 +126,7 @@ class Recorder:
             every=every,
             source=source,
             values=values,
+            memory=memory,
             read_autograd=self._reading.read if autograd else None,
         )
         self._graph: tuple[int, Graph] | None = None

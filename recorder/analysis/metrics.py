@@ -11,6 +11,9 @@ They are flat dicts of numbers:
     flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
     flops_unknown     how many operations have no formula, where there are any
     flops_backward_unknown    how many others have none of backward
+    saved_bytes       what autograd keeps for backward because of it and of nothing before it, each storage once and whole,
+                      without parameters and buffers: where it was recorded
+    saved_unknown     how many autograd nodes do not say what they keep, where there are any
     time_share        of the wall-clock time of all forward calls, from 0 to 1
     backward_share    of that of backward
     gradient_norm     the 2-norm of all gradients that arrived at it, where it was measured and is finite
@@ -91,6 +94,7 @@ def measured(graph: Graph) -> Measured:
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
+    memory = "memory" in graph.meta
     of: dict[int, Metrics] = {}
     sums: dict[int, _Sum] = defaultdict(_Sum)
     whole = _Sum()
@@ -105,6 +109,7 @@ def measured(graph: Graph) -> Measured:
             if counts is not None:
                 told |= _flops(node, parameters, node in backward, returned, unseen, counts)
             told |= _observed(node, *times)
+            told |= _saved(node) if memory else {}
             told = _possible(told)
         of[id(node)] = told
         often = _repeats(node)
@@ -113,6 +118,11 @@ def measured(graph: Graph) -> Measured:
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
     told_of = _SUMMED[:1] if counts is None else _SUMMED if backward else _SUMMED[:4]
+    if memory:
+        told_of += _SAVED
+        for scope in graph.scopes:
+            for around in scope.ancestors():
+                sums[id(around)].figures_of.update(_saved(scope))
     for scope in graph.scopes:
         of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
         if sums[id(scope)].folded:  # each repetition may have parameters of its own, and the first one's are here
@@ -122,6 +132,12 @@ def measured(graph: Graph) -> Measured:
 
 _SUMMED = ("activation_bytes", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
 _OF_PARAMETERS = ("parameters", "trainable", "parameter_bytes")
+_SAVED = ("saved_bytes", "saved_unknown")
+
+
+def _saved(place: Node | Scope) -> Metrics:
+    """What was kept for backward by it alone."""
+    return {"saved_bytes": place.meta.get("saved", 0), "saved_unknown": place.meta.get("saved_unknown", 0)}
 
 
 def _repeats(place: Node | Scope) -> int:
@@ -142,15 +158,16 @@ class _Sum:
     def add(self, node: Node, metrics: Metrics, parameters: dict[int, Value], often: int) -> None:
         self.parameters |= parameters
         self.folded = self.folded or often > 1
-        for name in _SUMMED:
+        for name in (*_SUMMED, *_SAVED):
             self.figures_of[name] += often * metrics.get(name, 0)  # type: ignore[assignment]
         if unknown := metrics.get("flops_unknown"):
             self.unknown[node.op_type] += often * int(unknown)
 
     def figures(self, names: Sequence[str]) -> Metrics:
         figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
-        if not figures.get("flops_backward_unknown"):
-            figures.pop("flops_backward_unknown", None)
+        for name in ("flops_backward_unknown", "saved_unknown"):
+            if not figures.get(name):
+                figures.pop(name, None)
         if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
             figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
         return _possible(figures)

@@ -20,6 +20,7 @@ from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.holdings import Registry
 from recorder.assembly.open_calls import OpenCall, call_name
+from recorder.assembly.memory import MEMORY_EVENTS, put_memory
 from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
 from recorder.assembly.value_marks import Contents
@@ -105,6 +106,7 @@ class _Assembler:
             ParameterGrad: self._parameter_grad,
             BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
             Holdings: self.registry.take,
+            **dict.fromkeys(MEMORY_EVENTS, lambda event: None),
         }
         number = 0
         try:
@@ -134,6 +136,7 @@ class _Assembler:
         )
         self.reached.put(graph, self.called, self.parameters)
         self.registry.put(graph, self.called, self.reached.modules(), self.versions.first)
+        put_memory(graph, self.stream, self.called, self.versions.first)
         return graph
 
     # Tensors

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import get_ident
 from time import perf_counter_ns as clock
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from recorder.capture.raw_records import END, Phase, begun_record, grad_record, 
 from recorder.capture.tensor_facts import ADDRESS, Facts, Reference, facts, quietly, sequence_of
 from recorder.capture.tensor_stats import Measures
 from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
+
+if TYPE_CHECKING:
+    from recorder.capture.memory_hooks import MemoryHooks
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
@@ -48,6 +51,9 @@ class Backward:
         mark: makes a tensor known to the recording.
         gradients: how much to record.
         failed: is told an error of our own, which must not be the user's.
+
+    Attributes:
+        memory: what watches memory, if that is wanted.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Backward:
         self._crowded = _CROWD
         self._on_parameters: list[Any] = []
         self._watched: dict[int, Reference] = {}
+        self.memory: MemoryHooks | None = None
         self._owner = 0
         self._passes: set[int] = set()
 
@@ -186,6 +193,8 @@ class Backward:
                     record += [self._measures.measure(gradient) for gradient in gradients]
                 record.append(END)
                 self._append(record)
+                if self.memory is not None:
+                    self.memory.gradients(gradients)
         except Exception as ours:
             self._failed(ours)
 
@@ -202,6 +211,8 @@ class Backward:
                 gradient = parameter.grad
                 measured = None if self._measures is None else self._measures.measure(gradient)
                 self._append(parameter_record(reference, now, backward, measured, _said_of(gradient)))
+                if self.memory is not None:
+                    self.memory.accumulated(parameter)
         except Exception as ours:
             self._failed(ours)
 

@@ -21,6 +21,7 @@ import msgspec
 from recorder import events as ev
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
+from recorder.capture.memory_records import MEMORY, read_memory
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     BEGUN,
@@ -105,6 +106,7 @@ class Decoder:
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
             HELD: self._held,
+            MEMORY: lambda reader: read_memory(reader.tags, self._origin, self.number),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:

@@ -16,7 +16,10 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
 """
+
+from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
 
 from recorder.events.types import (
     SCHEMA_VERSION,
@@ -47,23 +50,28 @@ from recorder.events.types import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
+    "Allocated",
     "BackwardStart",
     "Derived",
     "Enter",
     "Event",
+    "Freed",
     "Grad",
     "GradStats",
     "Header",
     "Held",
     "Holdings",
+    "Kept",
     "Leave",
     "Measured",
     "Member",
     "Members",
     "Module",
     "Op",
+    "OptimizerStep",
     "Output",
     "ParameterGrad",
+    "Storage",
     "Tensor",
     "TensorMeta",
     "Uncalled",

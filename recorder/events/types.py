@@ -16,12 +16,14 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
 """
 
 from typing import Any, Literal
 
 import msgspec
 
+from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
 from recorder.limits import Int64, Size, Word
 
 __all__ = [
@@ -321,6 +323,11 @@ Event = (
     | ParameterGrad
     | BackwardStart
     | Holdings
+    | Storage
+    | Freed
+    | Kept
+    | OptimizerStep
+    | Allocated
 )
 """Any record of a stream."""
 

@@ -81,6 +81,26 @@ class _Start(_Caption, kw_only=True):
     order: Int64
 
 
+_Name = str | None
+
+
+class _Kept(msgspec.Struct):
+    """An item of ``kept`` in a graph's ``meta["memory"]``."""
+
+    bytes: Size
+    by: list[_Name]
+    value: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Memory(msgspec.Struct):
+    """``meta["memory"]`` of a graph: see `recorder.assembly.memory`."""
+
+    timeline: list[tuple[int, _Name, Literal["forward", "backward", "optimizer"], Size, Size, Size, Size, Size, Size]]
+    kept: list[_Kept]
+    optimizers: list[str]
+    allocator: dict[str, Annotated[list[dict[Literal["bytes", "peak"], Size]], msgspec.Meta(min_length=1)]]
+
+
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
     ``metrics``, ``collapsed``, ``source`` and those of `fold`.
@@ -104,18 +124,24 @@ def check_told(graph: Graph) -> None:
             problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
 
     check("graph", graph.name, graph.meta, "backward_starts", list[_Start])
+    if graph.meta.get("memory") is not True:  # as a header has it
+        check("graph", graph.name, graph.meta, "memory", _Memory)
     for node in graph.nodes:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
+            check("node", node.name, node.meta, "saved", Size)
+            check("node", node.name, node.meta, "saved_unknown", Size)
             check("node", node.name, node.meta, "given", _Given)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check("scope", scope.name, scope.meta, "saved", Size)
+            check("scope", scope.name, scope.meta, "saved_unknown", Size)
             check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():
         if value.meta:
