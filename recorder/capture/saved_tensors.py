@@ -64,7 +64,13 @@ def _tensors_of(saved: Any) -> list[Tensor]:
     return [tensor for tensor in tensors_in(saved.data) if not _is_number(tensor)]
 
 
-_LOWER = {torch.float64: torch.float16, torch.int64: torch.int8, torch.complex128: torch.complex64}
+_LOWER = {
+    dtype: torch.zeros((), dtype=lower, device="cpu")
+    for dtype, lower in (
+        (torch.float64, torch.float16), (torch.int64, torch.int8), (torch.complex128, torch.complex64)
+    )
+}  # fmt: skip
+"""A number of a dtype that is less, for each that Python's numbers have."""
 
 
 def _is_number(tensor: Tensor) -> bool:
@@ -73,7 +79,7 @@ def _is_number(tensor: Tensor) -> bool:
     """
     if tensor.dim() or tensor.device.type != "cpu" or tensor.dtype not in _LOWER:
         return False
-    return torch.result_type(tensor, torch.zeros((), dtype=_LOWER[tensor.dtype])) != tensor.dtype
+    return torch.result_type(tensor, _LOWER[tensor.dtype]) != tensor.dtype
 
 
 class Checkpoints:

@@ -87,7 +87,7 @@ _Name = str | None
 class _Kept(msgspec.Struct):
     """An item of ``kept`` in a graph's ``meta["memory"]``."""
 
-    bytes: Size
+    bytes: _Count
     by: list[_Name]
     value: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -95,10 +95,10 @@ class _Kept(msgspec.Struct):
 class _Memory(msgspec.Struct):
     """``meta["memory"]`` of a graph: see `recorder.assembly.memory`."""
 
-    timeline: list[tuple[int, _Name, Literal["forward", "backward", "optimizer"], Size, Size, Size, Size, Size, Size]]
+    timeline: list[tuple[int, _Name, Literal["forward", "backward", "optimizer"], *(_Count,) * 6]]
     kept: list[_Kept]
     optimizers: list[str]
-    allocator: dict[str, Annotated[list[dict[Literal["bytes", "peak"], Size]], msgspec.Meta(min_length=1)]]
+    allocator: dict[str, Annotated[list[dict[Literal["bytes", "peak"], _Count]], msgspec.Meta(min_length=1)]]
 
 
 def check_told(graph: Graph) -> None:
@@ -132,16 +132,16 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "collapsed", _Count)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
-            check("node", node.name, node.meta, "saved", Size)
-            check("node", node.name, node.meta, "saved_unknown", Size)
+            check("node", node.name, node.meta, "saved", _Count)
+            check("node", node.name, node.meta, "saved_unknown", _Count)
             check("node", node.name, node.meta, "given", _Given)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
-            check("scope", scope.name, scope.meta, "saved", Size)
-            check("scope", scope.name, scope.meta, "saved_unknown", Size)
+            check("scope", scope.name, scope.meta, "saved", _Count)
+            check("scope", scope.name, scope.meta, "saved_unknown", _Count)
             check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():
         if value.meta:
