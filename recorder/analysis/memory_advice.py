@@ -80,9 +80,12 @@ def _alike(graph: Graph) -> Iterator[tuple[Scope, ...]]:
 def _inside(graph: Graph) -> dict[str, set[str]]:
     """The names of all places in each scope, by its name."""
     found: dict[str, set[str]] = defaultdict(set)
-    for place, scope in (*((n, n.scope) for n in graph.nodes), *((s, s) for s in graph.scopes)):
-        for around in () if scope is None else scope.ancestors():
-            found[around.name].add(place.name)
+    for node in graph.nodes:
+        for around in () if node.scope is None else node.scope.ancestors():
+            found[around.name].add(node.name)
+    for scope in graph.scopes:
+        for around in scope.ancestors():
+            found[around.name].add(scope.name)
     return found
 
 

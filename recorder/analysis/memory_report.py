@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from recorder.analysis.memory_advice import Advice, advice, pattern
-from recorder.figures import at_least, bytes_in_words, count_in_words
+from recorder.figures import bytes_in_words, count_in_words
 from recorder.graph.core import Graph, Node, Scope
 from recorder.terminal import in_one_line
 
@@ -74,6 +74,7 @@ class MemoryReport:
         advice: what to checkpoint, the best first.
         timeline: every moment at which something changed.
         allocator: what torch's allocator says of each device, ``"bytes"`` and ``"peak"``, at the end.
+        estimated: how much of what is kept nobody saw, but is known by torch's formulas, in bytes.
         unknown: what the recording cannot tell.
     """
 
@@ -87,6 +88,7 @@ class MemoryReport:
     advice: tuple[Advice, ...] = ()
     timeline: tuple[Moment, ...] = ()
     allocator: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    estimated: int = 0
     unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -113,6 +115,8 @@ class MemoryReport:
             if len(self.keepers) > _MANY:
                 rest = sum(keeper.bytes * keeper.calls for keeper in self.keepers[_MANY:])
                 yield f"  … {len(self.keepers) - _MANY} more, {bytes_in_words(rest)} in all"
+        if self.estimated:
+            yield f"  of it an estimate, for writes into tensor views: {bytes_in_words(self.estimated)}"
 
     def _ways_out(self) -> Iterable[str]:
         if self.advice:
@@ -139,7 +143,8 @@ def memory_report(graph: Graph) -> MemoryReport:
     timeline = tuple(Moment(*row) for row in told.get("timeline", ()))
     if not timeline:
         return MemoryReport(unknown=(_ADVICE,))
-    places: dict[str, Node | Scope] = {place.name: place for place in (*graph.scopes, *graph.nodes)}
+    all_of_them: list[Node | Scope] = [*graph.scopes, *graph.nodes]
+    places = {place.name: place for place in all_of_them}
     peak = max(timeline, key=lambda moment: moment.total)
     kinds = Moment._fields[3:]
     by_place = {place: int(n) for place in places.values() if (n := graph.metrics.get(place, {}).get("saved_bytes"))}
@@ -155,6 +160,7 @@ def memory_report(graph: Graph) -> MemoryReport:
         advice=advice(graph, kept),
         timeline=timeline,
         allocator={device: said[-1] for device, said in told.get("allocator", {}).items()},
+        estimated=sum(storage["bytes"] for storage in kept if storage.get("estimated")),
         unknown=_unknown(places.values(), timeline),
     )
 

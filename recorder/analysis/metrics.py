@@ -117,7 +117,7 @@ def measured(graph: Graph) -> Measured:
             sums[id(scope)].add(node, told, parameters, often)
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
-    told_of = _SUMMED[:1] if counts is None else _SUMMED if backward else _SUMMED[:4]
+    told_of: tuple[str, ...] = _SUMMED[:1] if counts is None else _SUMMED if backward else _SUMMED[:4]
     if memory:
         told_of += _SAVED
         for scope in graph.scopes:

@@ -19,8 +19,8 @@ import msgspec
 from recorder.assembly.backward_marks import Reached
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.holdings import Registry
-from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.memory import MEMORY_EVENTS, put_memory
+from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
 from recorder.assembly.value_marks import Contents

@@ -5,7 +5,8 @@
                                       `KINDS`
                            kept       each storage that autograd kept in forward and that is no parameter or buffer:
                                       ``bytes``, ``by``: the places whose backward needs it, the one first that kept
-                                      it first, and ``value``, the name of a value in it if one is known
+                                      it first, ``value``, the name of a value in it if one is known, and
+                                      ``estimated`` if nobody saw it
                            optimizers the classes of those that stepped
                            allocator  what torch's says of each device: ``bytes`` and ``peak``, before and after
     place.meta["saved"]    the bytes that it kept first, if it is a node, or unseen in it, if it is a scope
@@ -53,9 +54,10 @@ def put_memory(graph: Graph, stream: EventStream, called: Mapping[int, object], 
 class _Stored:
     """A storage that is alive."""
 
-    __slots__ = ("bytes", "by", "kind", "value")
+    __slots__ = ("by", "bytes", "estimated", "kind", "value")
 
-    def __init__(self, size: int, kind: str, value: str | None) -> None:
+    def __init__(self, size: int, kind: str, value: str | None, estimated: bool) -> None:
+        self.estimated = estimated
         self.bytes = size
         self.kind = kind
         self.value = value
@@ -102,9 +104,13 @@ class _Memory:
     def told(self) -> dict[str, Any]:
         """What stands in the graph's ``meta``."""
         self._flush()
+        if self._phase == "backward":
+            self._release()
+            self._flush()
         kept = [
             {"bytes": stored.bytes, "by": [self._name(call) for call in stored.by]}
             | ({} if stored.value is None else {"value": stored.value})
+            | ({"estimated": True} if stored.estimated else {})
             for stored in self._kept
         ]
         return {
@@ -118,7 +124,8 @@ class _Memory:
         stored = self._stored.get(event.storage)
         if stored is None:
             value = None if event.tensor is None else self._values.get(event.tensor)
-            stored = self._stored[event.storage] = _Stored(event.bytes, kind, None if value is None else value.name)
+            name = None if value is None else value.name
+            stored = self._stored[event.storage] = _Stored(event.bytes, kind, name, event.estimated)
         else:
             self._now[stored.kind] -= stored.bytes
             stored.bytes = event.bytes
@@ -149,10 +156,14 @@ class _Memory:
 
     def _release(self) -> None:
         """A backward is over: what is kept for nothing but what it went through is no longer kept."""
-        for stored in self._stored.values():
-            if stored.kind == "saved" and self._left.issuperset(stored.by):
+        for number, stored in list(self._stored.items()):
+            if stored.estimated:
+                self._now[stored.kind] -= stored.bytes
+                del self._stored[number]
+            elif stored.kind == "saved" and self._left.issuperset(stored.by):
                 self._turn(stored, "temporary")
         self._left = set()
+        self._note()
 
     # Moments
 

@@ -22,12 +22,10 @@ from recorder.capture.raw_records import CALL, END, LEAF, LEAVE, MEET, OP, SOURC
 from recorder.capture.saved_tensors import Checkpoints, kept_by, made_since
 from recorder.capture.storages import Storages
 from recorder.capture.tensor_facts import Reference, next_sequence, quietly, tensors_in
+from recorder.capture.written_savings import Savings, savings_of
 from recorder.events.memory import Allocated, Kept, OptimizerStep
 
 __all__ = ["MemoryHooks"]
-
-_KEEP_NOTHING = frozenset({"__setitem__", "copy_", "zero_", "fill_", "add_", "sub_", "neg_"})
-"""Writes that need nothing for backward. What others keep, if they write into a tensor view, nobody can see."""
 
 
 class MemoryHooks:
@@ -130,22 +128,26 @@ class MemoryHooks:
             self._see(tensor)
         self._keep_checkpoint()
         if backward_id() == -1:  # what a checkpoint computes again, it drops again
-            writes = tag is OP and getattr(record[at + 1], "__name__", "") in _KEEP_NOTHING
-            self._keep(made, key, began, writes)
+            self._keep(made, key, began, None if tag is LEAVE else savings_of(record, at))
 
-    def _keep(self, made: list[Tensor], key: int | None, began: int | None, writes: bool) -> None:
+    def _keep(self, made: list[Tensor], key: int | None, began: int | None, written: Savings | None) -> None:
         """Say what autograd keeps of a call, and of what happened unseen before it in the call around it."""
         own: dict[int, None] = {}
         others: dict[int, None] = {}
         unknown = [0, 0]
         for node, number in made_since(made, self._floor, self._visited):
             mine = began is not None and number >= began
+            found = own if mine else others
             kept = kept_by(node)
-            if kept is None:
-                unknown[mine] += not writes
-                continue
-            for tensor in kept:
-                (own if mine else others).update(dict.fromkeys(self._storages.see(tensor)))
+            if kept is not None:
+                for tensor in kept:
+                    found.update(dict.fromkeys(self._storages.see(tensor)))
+            elif written is None:
+                unknown[mine] += 1
+            elif written == "result":
+                found.update(dict.fromkeys(self._storages.see(made[0])))
+            elif written == "as much":
+                found[self._storages.estimate(made[0])] = None
         if others or unknown[0]:
             self._say(Kept(self._around(), tuple(others), unknown[0]))
         if own or unknown[1]:
@@ -196,7 +198,7 @@ class MemoryHooks:
 
     def _allocated(self) -> None:
         """What torch's allocator says; of the CPU it says nothing."""
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             for device in range(torch.cuda.device_count()):
                 now, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
                 if peak:

@@ -56,7 +56,7 @@ _SILENT = ("CppNode", "CopySlices")
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
@@ -100,8 +100,6 @@ class Checkpoints:
             return []
         self._last = id(hooks[0])
         frame = _frame(hooks[0])
-        if frame is None:
-            return []
         kept: list[Tensor] = []
         for argument in getattr(frame, "saved_args", ()):  # torch 2.14
             kept += _tensors_of(argument) if isinstance(argument, torch._C._autograd.SavedTensor) else []

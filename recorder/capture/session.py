@@ -74,7 +74,9 @@ class Session:
         read_autograd: Callable[[KnownTensors], None] | None,
     ) -> None:
         before_backward = self._read_autograd if read_autograd is not None and functions else None
-        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source, values, memory)
+        self.capture = Capture(
+            roots, functions, describe_early, gradients, every, before_backward, source, values, memory
+        )
         self.header = header
         self.recording = False
         self.changes = 0

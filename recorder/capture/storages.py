@@ -86,6 +86,13 @@ class Storages:
                 self._say(place, part)
             yield place.number
 
+    def estimate(self, tensor: Tensor) -> int:
+        """The number of a storage that nobody sees, of the size of a tensor."""
+        number, size = self._count, tensor.numel() * tensor.element_size()
+        self._count += 1
+        self._tell(Storage(number, size, str(tensor.device), estimated=True), None)
+        return number
+
     def forget(self) -> None:
         """Watch nothing any more."""
         self._lives.clear()

@@ -20,7 +20,6 @@ the times. Times are nanoseconds since the recorder was entered.
 """
 
 from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
-
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,

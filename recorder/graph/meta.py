@@ -82,6 +82,7 @@ class _Start(_Caption, kw_only=True):
 
 
 _Name = str | None
+_Phase = Literal["forward", "backward", "optimizer"]
 
 
 class _Kept(msgspec.Struct):
@@ -90,12 +91,13 @@ class _Kept(msgspec.Struct):
     bytes: _Count
     by: list[_Name]
     value: str | msgspec.UnsetType = msgspec.UNSET
+    estimated: bool = False
 
 
 class _Memory(msgspec.Struct):
     """``meta["memory"]`` of a graph: see `recorder.assembly.memory`."""
 
-    timeline: list[tuple[int, _Name, Literal["forward", "backward", "optimizer"], *(_Count,) * 6]]
+    timeline: list[tuple[int, _Name, _Phase, _Count, _Count, _Count, _Count, _Count, _Count]]
     kept: list[_Kept]
     optimizers: list[str]
     allocator: dict[str, Annotated[list[dict[Literal["bytes", "peak"], _Count]], msgspec.Meta(min_length=1)]]
