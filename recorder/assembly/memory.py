@@ -148,6 +148,7 @@ class _Memory:
             stored.by.setdefault(event.call)
             if stored.kind == "temporary":
                 self._turn(stored, "saved")
+        self._note()
 
     def _turn(self, stored: _Stored, kind: str) -> None:
         self._now[stored.kind] -= stored.bytes
@@ -168,8 +169,8 @@ class _Memory:
     # Moments
 
     def _note(self) -> None:
-        """Something changed. Of several changes at one moment, the highest counts."""
-        if self._highest is None or sum(self._now.values()) > sum(self._highest.values()):
+        """Something changed. Of several changes at one moment, the highest counts, the last of them."""
+        if self._highest is None or sum(self._now.values()) >= sum(self._highest.values()):
             self._highest = dict(self._now)
 
     def _flush(self) -> None:

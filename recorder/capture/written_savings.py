@@ -18,8 +18,8 @@ _SAVINGS: dict[str, Savings] = (
         "result",
     )
     | dict.fromkeys(
-        ("abs_", "alpha_dropout", "alphadropout", "clamp_", "dropout", "hardsigmoid", "hardswish", "hardtanh", "log_",
-         "mish", "pow_", "relu6", "silu", "sin_", "threshold"),
+        ("abs_", "alpha_dropout", "clamp_", "dropout", "hardsigmoid", "hardswish", "hardtanh", "log_",
+         "mish", "pow_", "relu6", "silu", "sin_", "threshold", "_threshold"),
         "as much",
     )
 )  # fmt: skip
