@@ -11,8 +11,8 @@ They are flat dicts of numbers:
     flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
     flops_unknown     how many operations have no formula, where there are any
     flops_backward_unknown    how many others have none of backward
-    saved_bytes       what autograd keeps for backward because of it and of nothing before it, each storage once and whole,
-                      without parameters and buffers: where it was recorded
+    saved_bytes       what autograd keeps for backward because of it and of nothing before it, each storage once and
+                      whole, without parameters and buffers: where it was recorded
     saved_unknown     how many autograd nodes do not say what they keep, where there are any
     time_share        of the wall-clock time of all forward calls, from 0 to 1
     backward_share    of that of backward

@@ -41,7 +41,9 @@ def put_memory(graph: Graph, stream: EventStream, called: Mapping[int, object], 
     """Write it. ``called`` are nodes and scopes by the number of the call, ``values`` the first of each tensor."""
     if not stream.header.meta.get("memory"):
         return
-    memory = _Memory({call: place for call, place in called.items() if isinstance(place, Node | Scope)}, values)
+    places = {call: place for call, place in called.items() if isinstance(place, Node | Scope)}
+    states = {event.storage for event in stream if type(event) is Storage and event.kind == "optimizer"}
+    memory = _Memory(places, values, states)
     for event in stream:
         memory.take(event)
     graph.meta["memory"] = memory.told()
@@ -67,10 +69,11 @@ class _Stored:
 class _Memory:
     """The state of the pass."""
 
-    def __init__(self, places: Mapping[int, _Place], values: Mapping[int, Value]) -> None:
+    def __init__(self, places: Mapping[int, _Place], values: Mapping[int, Value], states: set[int]) -> None:
         self.saved: Counter[_Place] = Counter()
         self.unknown: Counter[_Place] = Counter()
         self._places, self._values = places, values
+        self._states = states  # of optimizers, which say so only when they have stepped
         self._stored: dict[int, _Stored] = {}
         self._now: Counter[str] = Counter()
         self._kept: list[_Stored] = []
@@ -120,7 +123,7 @@ class _Memory:
     # Storages
 
     def _storage(self, event: Storage) -> None:
-        kind = _KIND_OF.get(event.kind, "temporary")
+        kind = "optimizer" if event.storage in self._states else _KIND_OF.get(event.kind, "temporary")
         stored = self._stored.get(event.storage)
         if stored is None:
             value = None if event.tensor is None else self._values.get(event.tensor)

@@ -47,6 +47,7 @@ class MemoryHooks:
         self._floor = next_sequence()
         self._visited: set[int] = set()
         self._parameters: dict[int, Reference] = {}
+        self._stepping = False
 
     def install(self, failed: Callable[[Exception], None]) -> list[Any]:
         """Install the hooks on modules and optimizers; returns their handles. ``failed``, a method, is told an error of
@@ -62,6 +63,7 @@ class MemoryHooks:
 
     def begin(self, roots: Mapping[str, nn.Module]) -> None:
         """A call of a recorded model from outside begins: look at what the models hold."""
+        self._stepping = False  # whatever became of it
         with quietly():
             if len(self._visited) > _CROWD:
                 self._visited.clear()
@@ -191,8 +193,19 @@ class MemoryHooks:
                     for tensor in tensors_in(state):
                         self._see(tensor, "optimizer")
                 self._say(OptimizerStep(type(optimizer).__name__, phase, clock()))
+                self._stepping = phase == "begin"
         except Exception as ours:
             self._fault(ours)
+
+    def stepped(self, made: Any) -> None:
+        """A function has returned, perhaps one of an optimizer's step."""
+        if self._stepping:
+            try:
+                with quietly():
+                    for tensor in tensors_in(made):
+                        self._see(tensor)
+            except Exception as ours:
+                self._fault(ours)
 
     # Records
 

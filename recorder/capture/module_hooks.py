@@ -116,7 +116,7 @@ class Capture:
         self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
         how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
         grading = (self._keys, self.backward) if gradients != "calls" else None
-        self._make_mode = mode_maker(before_backward, self.watchers.values, grading, *how) if functions else None
+        self._make_mode = mode_maker(before_backward, self.watchers, grading, *how) if functions else None
         self._mode: Mode | None = None
 
     def start(self) -> None:

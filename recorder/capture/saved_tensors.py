@@ -36,9 +36,10 @@ def made_since(tensors: Iterable[Tensor], floor: int, visited: set[int]) -> Iter
 
 def kept_by(node: Any) -> list[Tensor] | None:
     """The tensors that a node keeps; None if it does not say."""
-    names = _names(type(node))
+    kind: Any = type(node)
+    names = _names(kind)
     if not names:
-        return None if any(kind in node.name() for kind in _SILENT) else []
+        return None if any(silent in node.name() for silent in _SILENT) else []
     kept: list[Tensor] = []
     for name in names:
         try:
@@ -83,8 +84,8 @@ def _is_number(tensor: Tensor) -> bool:
 
 
 class Checkpoints:
-    """What activation checkpoints keep: the arguments of what they are to run again. ``torch.utils.checkpoint`` has them
-    in a frame that the hook knows by which it catches what would be saved inside.
+    """What activation checkpoints keep: the arguments of what they are to run again. ``torch.utils.checkpoint`` has
+    them in a frame that the hook knows by which it catches what would be saved inside.
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class Checkpoints:
 
     def begun(self) -> list[Tensor]:
         """What is kept by a checkpoint that has begun since the last time, if one has."""
-        hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+        hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks(True)
         if hooks is None:
             self._last = None
             return []

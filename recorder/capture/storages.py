@@ -121,8 +121,8 @@ class Storages:
 
 
 def parts_of(tensor: Tensor) -> list[Tensor]:
-    """The tensors with memory of their own that a tensor is made of: itself, or those inside a sparse one, or inside one
-    of a subclass that says what it wraps; none if that cannot be known.
+    """The tensors with memory of their own that a tensor is made of: itself, or those inside a sparse one, or inside
+    one of a subclass that says what it wraps; none if that cannot be known.
     """
     if type(tensor) in _PLAIN:
         if tensor.layout is torch.strided:

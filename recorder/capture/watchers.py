@@ -1,15 +1,13 @@
-"""What looks at tensors while they are there, beyond what is said of each: at values, and at memory, if it is wanted."""
+"""What looks at tensors while they are there, beyond what is said of each: at values and memory, if they are wanted."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recorder.capture.call_stack import CallStack
+from recorder.capture.memory_hooks import MemoryHooks
 from recorder.capture.modules import Modules
 from recorder.capture.raw_records import Log
 from recorder.capture.value_hooks import Values, value_hooks
-
-if TYPE_CHECKING:
-    from recorder.capture.memory_hooks import MemoryHooks
 
 __all__ = ["Watchers"]
 
@@ -34,8 +32,6 @@ class Watchers:
         self.values, self.append = value_hooks(wanted, log, calls, functions)
         self.memory: MemoryHooks | None = None
         if memory:
-            from recorder.capture.memory_hooks import MemoryHooks
-
             self.memory = MemoryHooks(log, self.append, calls)
             self.append = self.memory.append
 

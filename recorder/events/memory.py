@@ -20,8 +20,8 @@ StorageKind = Literal["parameter", "buffer", "gradient", "optimizer", "other"]
 class Storage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="storage"):
     """A storage is there, from here on: it was made by the call before, or met. Told again where its kind or its size
     changes. ``bytes`` are those of the whole storage; of gradients on their way, those that the tensor spans.
-    ``tensor`` is one in it that the recording knows. One that is ``estimated`` was not seen, and nobody tells when it is
-    gone: what a write into a tensor view keeps for backward.
+    ``tensor`` is one in it that the recording knows. One that is ``estimated`` was not seen, and nobody tells when it
+    is gone: what a write into a tensor view keeps for backward.
     """
 
     storage: Int64

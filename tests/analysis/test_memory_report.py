@@ -1,15 +1,19 @@
 """The report on memory: its peak against torch's profiler, its advice against what checkpoints save, its words."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 import torchvision
-from support.models import Net, linear, x
+from support.models import Net, linear, tensors, x
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import recorder
 from recorder import Graph, GraphError, Recorder
@@ -86,6 +90,57 @@ def test_the_peak_is_what_the_profiler_says(make: Callable[[], nn.Module], shape
     assert report.peak_phase == "backward"
     assert report.peak_at is not None
     assert sum(report.at_peak.values()) == report.peak_bytes == max(moment.total for moment in report.timeline)
+
+
+def _gpt2() -> tuple[nn.Module, Tensor]:
+    config = GPT2Config(n_layer=2, n_embd=32, n_head=2, vocab_size=100, use_cache=False)
+    return GPT2LMHeadModel(config), torch.randint(0, 100, (2, 16))
+
+
+TRACKED: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
+    "resnet18": lambda: (torchvision.models.resnet18(num_classes=8), torch.randn(2, 3, 64, 64)),
+    "mobilenet_v3_small": lambda: (torchvision.models.mobilenet_v3_small(num_classes=8), torch.randn(2, 3, 64, 64)),
+    "gpt2": _gpt2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fake", [True, False], ids=["fake tensors", "numbers"])
+@pytest.mark.parametrize("name", TRACKED)
+def test_the_peak_is_what_torchs_own_tracker_says(name: str, fake: bool) -> None:
+    """Private to torch, a dispatch mode that sees every operator. It does not count what it did not see made, as the
+    batch; what an optimizer needs while it steps it takes for its state.
+    """
+
+    def prepared() -> tuple[nn.Module, Tensor, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        net, batch = TRACKED[name]()
+        return net, batch, torch.optim.Adam(net.parameters())
+
+    def step(net: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        outputs = tensors(net(batch))
+        outputs[0].float().pow(2).mean().backward()
+        del outputs
+        optimizer.step()
+
+    with FakeTensorMode() if fake else nullcontext():
+        net, batch, optimizer = prepared()
+        tracker = MemTracker()
+        tracker.track_external(net, optimizer)
+        with tracker:
+            step(net, batch, optimizer)
+        net, batch, optimizer = prepared()
+        with Recorder(net, memory=True) as r:
+            step(net, batch, optimizer)
+    (snapshot,) = tracker.get_tracker_snapshot("peak").values()
+    witness = {getattr(kind, "value", kind): size for kind, size in snapshot.items()}
+    report = r.graph.memory_report()
+    given = batch.untyped_storage().nbytes()
+    assert report.peak_phase == "optimizer"
+    assert report.peak_bytes - given == pytest.approx(witness["Total"], rel=0.002)
+    assert report.at_peak["parameters"] == witness["Parameter"]
+    assert report.at_peak["buffers"] == witness["Buffer"]
+    assert report.at_peak["gradients"] == witness["Gradient"]
 
 
 def test_the_advice_saves_what_it_says() -> None:

@@ -178,11 +178,38 @@ WRITES: dict[str, Callable[..., Any]] = {
 }
 WRITES |= {
     name: getattr(Tensor, name)
-    for name in "abs_ exp_ log_ neg_ relu_ round_ rsqrt_ sigmoid_ sin_ sqrt_ tanh_ zero_".split()
+    for name in (
+        "abs_",
+        "exp_",
+        "log_",
+        "neg_",
+        "relu_",
+        "round_",
+        "rsqrt_",
+        "sigmoid_",
+        "sin_",
+        "sqrt_",
+        "tanh_",
+        "zero_",
+    )
 }
 WRITES |= {
     name: getattr(nn.functional, name)
-    for name in "alpha_dropout celu dropout elu hardsigmoid hardswish hardtanh leaky_relu mish relu relu6 selu silu".split()
+    for name in (
+        "alpha_dropout",
+        "celu",
+        "dropout",
+        "elu",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "leaky_relu",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "silu",
+    )
 }
 LAYERS = {kind.lower(): kind for kind in dir(nn)}
 IN_LAYERS = [name for name in WRITES if not name.endswith("_") and name.replace("_", "") in LAYERS]
