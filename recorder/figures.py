@@ -303,7 +303,7 @@ _ALL = (
     ),
     Figure(
         name="activation_bytes", heading="activations", called="size of results", words="bytes", unit="bytes",
-        missing=_NO_METRICS,
+        missing=_NO_METRICS, without=("unseen",),
     ),
     Figure(
         name="saved_bytes", heading="kept", called="kept for backward", words="bytes", unit="bytes", after=" kept",
@@ -311,15 +311,15 @@ _ALL = (
     ),
     Figure(
         name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
-        without=("flops_unknown",),
+        without=("flops_unknown", "unseen"),
     ),
     Figure(
         name="macs", heading="mult-adds", called="multiply-adds", words="count", after=" multiply-adds",
-        missing=_NO_FLOPS, without=("flops_unknown",),
+        missing=_NO_FLOPS, without=("flops_unknown", "unseen"),
     ),
     Figure(
         name="flops_backward", heading="FLOPs back", called="FLOPs of backward", words="count", after=" FLOPs back",
-        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown"),
+        missing=f"{_NO_BACKWARD}, or {_NO_FLOPS}", without=("flops_unknown", "flops_backward_unknown", "unseen"),
         repeated="sum",
     ),
     Figure(
@@ -328,6 +328,9 @@ _ALL = (
     Figure(
         name="flops_backward_unknown", heading="no formula back", called="operations without a formula of backward",
         words="count", scale=None,
+    ),
+    Figure(
+        name="unseen", heading="more unseen", called="calls that did more than was recorded", words="count", scale=None,
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,

@@ -113,7 +113,8 @@ class Recorder:
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
         meta |= {"memory": True} if memory else {}
-        meta |= {name: number for name, number in (("every", every), ("keep", keep)) if number not in (None, 1)}
+        meta |= {} if functions else {"functions": False}
+        meta |= ({} if every == 1 else {"every": every}) | ({} if keep is None else {"keep": keep})
         self._functions = functions
         self._autograd = autograd
         self._reading = LatestReading()

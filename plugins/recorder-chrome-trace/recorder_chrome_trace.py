@@ -4,20 +4,23 @@ A graph knows how long a call took, and not when it was; the events do. So this 
 ``recorder trace run.jsonl``, and `chrome_trace` for programs.
 
     forward                calls of modules, and of functions, as they lie inside each other
-    backward on <device>   from the arrival of a call's gradient to its departure; torch has one thread a device
+    backward on <device>   from the arrival of a call's gradient until backward was done with it, as ``backward_ns`` of
+                           the graph has it, and nothing where that is not known; torch has one thread a device
 
 An arrow leads from a call to its part of a backward pass. Times are those of the Python side: what a call put on a
 device's queue may have run later.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recorder import EventStream, hookimpl
-from recorder.events import UNFINISHED, Enter, Grad, Leave, Module, Op, TensorMeta
+from recorder import EventStream, Graph, Node, Scope, StreamError, assemble, hookimpl
+from recorder.events import UNFINISHED, Enter, Event, Grad, Leave, Module, Op, TensorMeta
 
 if TYPE_CHECKING:
     import click
@@ -67,17 +70,16 @@ class _Span:
 
 @dataclass(slots=True)
 class _Visit:
-    """A call in one backward pass; ``stop`` is None as long as nothing was seen to leave."""
+    """A call in one backward pass: when autograd was seen in it, with the numbers of its nodes."""
 
-    start: int
-    stop: int | None
     device: str
+    seen: list[tuple[int | None, int]] = field(default_factory=list)
 
-    def absorb(self, inner: "_Visit") -> None:
-        """What happened to a call inside happened to the one around it."""
-        self.start = min(self.start, inner.start)
-        if inner.stop is not None:
-            self.stop = inner.stop if self.stop is None else max(self.stop, inner.stop)
+    def start(self, began: int | None) -> int | None:
+        """When backward came to what the call computed; its first autograd node has the number ``began``. What a call
+        handed on is none of its own.
+        """
+        return min((ns for n, ns in self.seen if n is None or began is None or n >= began), default=None)
 
 
 class _Timeline:
@@ -90,6 +92,7 @@ class _Timeline:
         self._around: dict[int, int] = {}  # the call that each call lies in
         self._open: list[int] = []
         self._visits: dict[tuple[int, int], _Visit] = {}  # by call and backward pass
+        self._began: dict[int, int | None] = {}  # the number of the first autograd node of each call
         self._now = 0
         for event in stream:
             match event:
@@ -104,21 +107,24 @@ class _Timeline:
                 case Grad():
                     self._grad(event)
         self._close(0)
+        self._times = _Times(stream)
 
     def tracks(self) -> dict[str, list[_Span]]:
         """What lies on each time line, by its name; what is around others comes before them."""
-        for (call, number), visit in list(self._visits.items()):
+        for (call, number), visit, own in [(*item, [*item[1].seen]) for item in self._visits.items()]:
             around = self._around.get(call)
             while around is not None:
-                self._visits.setdefault((around, number), _Visit(visit.start, None, visit.device)).absorb(visit)
+                outer = self._visits.setdefault((around, number), _Visit(visit.device))
+                outer.seen += own
                 around = self._around.get(around)
         with_others_inside = {(self._around.get(call), number) for call, number in self._visits}
 
         tracks = {"forward": self._forward}
         for flow, ((call, number), visit) in enumerate(sorted(self._visits.items(), key=itemgetter(0))):
-            if call in self._calls and visit.stop is not None:
+            start, time = visit.start(self._began.get(call)), self._times.of(call, number)
+            if call in self._calls and start is not None and time is not None:
                 forward = self._calls[call]
-                backward = _Span(forward.name, "backward", visit.start, visit.stop, {"pass": number})
+                backward = _Span(forward.name, "backward", start, start + time, {"pass": number})
                 tracks.setdefault(f"backward on {visit.device}", []).append(backward)
                 if (call, number) not in with_others_inside:
                     forward.flows.append(("s", flow))
@@ -128,6 +134,7 @@ class _Timeline:
     def _enter(self, event: Enter) -> None:
         self._now = max(self._now, event.start_ns)
         name, args = self._described(event.module)
+        self._began[event.call] = event.sequence_nr
         self._add(_Span(name, self._category(event), event.start_ns, event.start_ns, args), event.call)
         self._open.append(event.call)
 
@@ -160,6 +167,8 @@ class _Timeline:
         names = event.output_names or ("",) * len(event.outputs)
         outputs = [_in_words(output.meta, called) for output, called in zip(event.outputs, names)]
         args |= _filled(outputs=outputs, error=event.error)
+        if event.call is not None:
+            self._began[event.call] = event.sequence_nr
         self._add(_Span(name, self._category(event), event.start_ns, event.stop_ns, args), event.call)
 
     def _described(self, number: int) -> tuple[str, dict[str, Any]]:
@@ -183,10 +192,66 @@ class _Timeline:
     def _grad(self, event: Grad) -> None:
         self._now = max(self._now, event.ns)
         device = next((meta.device for meta in event.gradients if meta is not None), "cpu")
-        left = event.ns if event.phase == "leave" else None
-        self._visits.setdefault((event.call, event.backward), _Visit(event.ns, left, device)).absorb(
-            _Visit(event.ns, left, device)
-        )
+        self._visits.setdefault((event.call, event.backward), _Visit(device)).seen.append((event.sequence_nr, event.ns))
+
+
+class _Times:
+    """How long each pass of backward took in each call, as the graph says it: of a call that several passes came to, as
+    that of the recording with the one pass alone.
+    """
+
+    def __init__(self, stream: EventStream) -> None:
+        self._stream = stream
+        self._read: dict[int | None, dict[int, tuple[int | None, int]]] = {}
+
+    def of(self, call: int, number: int) -> int | None:
+        """In nanoseconds; None if it is not known."""
+        time, passes = self._with(None).get(call, (None, 1))
+        return time if passes == 1 else self._with(number).get(call, (None, 1))[0]
+
+    def _with(self, number: int | None) -> dict[int, tuple[int | None, int]]:
+        if number not in self._read:
+            kept = [e for e in self._stream if number is None or not isinstance(e, Grad) or e.backward == number]
+            try:
+                self._read[number] = dict(_times(kept, assemble(EventStream(kept, self._stream.header))))
+            except StreamError:  # a file can say anything
+                self._read[number] = {}
+        return self._read[number]
+
+
+def _times(events: Sequence[Event], graph: Graph) -> Iterator[tuple[int, tuple[int | None, int]]]:
+    """Calls, with how long backward took in them, and in how many passes. The calls of a module, and all those of
+    functions, stand in a graph in the order in which they began; what was computed again is none of them.
+    """
+    modules = {event.module: event.fqn for event in events if isinstance(event, Module)}
+    of_name = Counter(modules.values())
+    all_of_them: list[Node | Scope] = [*graph.nodes, *graph.scopes]
+    places = {(place.fqn, place.call): place for place in all_of_them if place.fqn is not None}
+    functions = iter([node for node in graph.nodes if node.kind == "function"])
+    calls: Counter[int] = Counter()
+    around: list[tuple[int, bool]] = []  # the calls in progress, and whether they compute something again
+    for event in events:
+        if isinstance(event, Leave):
+            while around and around.pop()[0] != event.call:
+                pass
+        if not isinstance(event, Op) and not isinstance(event, Enter):
+            continue
+        if event.outermost:
+            around.clear()
+        again = event.recomputed or (bool(around) and around[-1][1])
+        if isinstance(event, Enter):
+            around.append((event.call, again))
+        if again:
+            continue
+        place: Node | Scope | None = None
+        if event.module is None:
+            place = next(functions, None)
+        else:
+            if of_name[modules[event.module]] == 1:
+                place = places.get((modules[event.module], calls[event.module]))
+            calls[event.module] += 1
+        if place is not None and event.call is not None and "backward" in place.meta:
+            yield event.call, (place.backward_ns, place.meta["backward"]["passes"])
 
 
 def _filled(**args: Any) -> dict[str, Any]:

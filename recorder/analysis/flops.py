@@ -25,6 +25,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.flop_counter import flop_registry
 
+from recorder.analysis.backward_again import back_again
+from recorder.analysis.backward_passes import Computed
 from recorder.analysis.calls_again import again_of, placed
 from recorder.analysis.flop_formulas import formula_of, registered
 from recorder.analysis.kernel_kinds import decomposition, is_free, is_free_call, takes_no_floats
@@ -51,6 +53,7 @@ class Facts(NamedTuple):
 class Call(NamedTuple):
     """A recorded call. ``attributes`` are a node's, as JSON; ``members`` are a module's parameters without the names of
     the modules around it; ``outputs`` are the tensors that it returned, ``used`` says which of them anybody looked at.
+    ``computed`` is what each pass of backward computed: one pass for everything if nothing is said.
     """
 
     target: str
@@ -61,6 +64,7 @@ class Call(NamedTuple):
     used: tuple[int, ...]
     backward: bool
     module: bool
+    computed: Computed = ()
 
 
 class Work(NamedTuple):
@@ -182,16 +186,17 @@ def _in_some_order(again: Again, call: Call, device: str | None) -> Work | None:
 def _count(again: Again, call: Call, device: str | None) -> Work | None:
     inputs = [_fake(facts, device) for facts in call.inputs]
     members = {name: _fake(facts, device) for name, facts in call.members}
+    shapes = tuple(facts.shape for facts in call.outputs)
+    told = Told(msgspec.json.decode(call.attributes), len(shapes), shapes)
     with _Counter() as counter:
-        outputs = again(inputs, members, Told(msgspec.json.decode(call.attributes), len(call.outputs)))
+        outputs = again(inputs, members, told)
         if not call.module:
             _check(outputs, call)
         forward, known = counter.flops, not counter.unknown
         made = [t for i, t in enumerate(outputs) if t.requires_grad and i in call.used]
         made = made or [t for t in outputs if t.requires_grad]
-        if call.backward and made:
-            torch.autograd.backward(made, [torch.empty_like(t) for t in made])
-    backward = None if counter.unknown else counter.flops - forward
+        seen = not (call.backward and made) or back_again(made, call.computed)
+    backward = None if counter.unknown or not seen else counter.flops - forward
     return Work(forward, backward) if known else None
 
 

@@ -11,7 +11,7 @@ from math import prod
 
 from recorder.graph.core import Graph, Node, Scope, Value
 
-__all__ = ["backward_reached", "reached_unseen"]
+__all__ = ["backward_reached", "mapped_unseen", "reached_unseen"]
 
 
 def backward_reached(graph: Graph) -> set[Node]:
@@ -60,6 +60,18 @@ def reached_unseen(graph: Graph) -> set[int]:
             left -= Counter(prod(v.shape) for v in node.inputs if v.requires_grad)
             given = [v for v in node.inputs if v.role == "activation" and not v.requires_grad and "float" in v.dtype]
             found |= {id(value) for value in given if left[prod(value.shape)] > 0}
+    return found
+
+
+def mapped_unseen(graph: Graph) -> set[int]:
+    """Values, by their ids, that were computed under `torch.vmap` of what requires a gradient outside of it. They say
+    that they need none, and whether one came back nobody was told.
+    """
+    found: set[int] = set()
+    for node in graph.nodes:
+        if any(value.requires_grad or id(value) in found for value in node.inputs):
+            made = (v for v in node.outputs if "examples" in v.meta and not v.requires_grad and "float" in v.dtype)
+            found |= {id(value) for value in made}
     return found
 
 

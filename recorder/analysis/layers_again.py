@@ -14,10 +14,11 @@ __all__ = ["LAYERS", "Again", "Told"]
 
 
 class Told(NamedTuple):
-    """What is no tensor in a call: attributes, and how many tensors it returned."""
+    """What is no tensor in a call: attributes, how many tensors it returned, and their shapes."""
 
     attributes: dict[str, Any]
     outputs: int
+    shapes: tuple[tuple[int, ...], ...] = ()
 
 
 Again = Callable[[list[Tensor], dict[str, Tensor], Told], Sequence[Tensor]]
@@ -107,21 +108,33 @@ def _encoder_layer(inputs: list[Tensor], members: dict[str, Tensor], told: Told)
 
 
 def _recurrent(inputs: list[Tensor], members: dict[str, Tensor], told: Told) -> Sequence[Tensor]:
-    """Each matrix of weights is applied once to each item of each sequence, whatever the layer or the direction. What a
-    cell begins with needs no gradient, if none was asked for.
+    """Each matrix of weights is applied once to each item of each sequence, whatever the layer or the direction. What
+    the first step begins with needs no gradient, if none was asked for; a cell has no other steps.
     """
     x = inputs[0]
     first = told.attributes["input_size"]
     items = x.numel() // first
+    begins = items if "weight_hh" in members else min(_sequences(told.shapes), items)
+    asked = any(t.requires_grad for t in inputs[1:])
     results = []
     for name, weight in members.items():
         if weight.dim() == 2:
-            given = x.reshape(items, first)
+            size = weight.shape[1]
+            parts = [x.reshape(items, first)]
             if name not in _FIRST:
-                needs = name != "weight_hh" or any(t.requires_grad for t in inputs[1:])
-                given = x.new_empty(items, weight.shape[1]).requires_grad_(needs)
-            results.append(F.linear(given, weight))
+                parts = [x.new_empty(items, size).requires_grad_()]
+            if name.startswith("weight_hh"):
+                parts = [
+                    x.new_empty(begins, size).requires_grad_(asked), x.new_empty(items - begins, size).requires_grad_()
+                ]  # fmt: skip
+            results.append(torch.cat([F.linear(part, weight) for part in parts if len(part)]))
     return [torch.cat(results, 1)]
+
+
+def _sequences(shapes: tuple[tuple[int, ...], ...]) -> int:
+    """How many there are, by the last state of all layers."""
+    last = shapes[-1]
+    return last[1] if len(last) == 3 else 1
 
 
 _FIRST = ("weight_ih", "weight_ih_l0", "weight_ih_l0_reverse")

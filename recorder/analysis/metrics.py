@@ -10,7 +10,9 @@ They are flat dicts of numbers:
     macs              multiply-adds: half of them, since every formula counts a multiply-add as two
     flops_backward    those of backward, where a gradient came back; without what a checkpoint computes again
     flops_unknown     how many operations have no formula, where there are any
-    flops_backward_unknown    how many others have none of backward
+    flops_backward_unknown    of how many others backward is not known, or not all of it
+    unseen            how many calls did more than was recorded of them, where there are any: `torch.func.jvp` computes
+                      tangents, and without functions, what a module of one's own computes by itself is not recorded
     saved_bytes       what autograd keeps for backward because of it and of nothing before it, each storage once and
                       whole, without parameters and buffers: where it was recorded
     saved_unknown     how many autograd nodes do not say what they keep, where there are any
@@ -20,8 +22,8 @@ They are flat dicts of numbers:
 
 A scope has the sums over everything inside it, shared parameters counted once, and each repetition of what is folded.
 What is not known is not there: no ``flops`` where there is no formula, and a zero where there is nothing to compute; a
-sum over such operations is a lower bound. An operation without parameters has no figures for them. Without torch there
-are no figures of FLOPs.
+sum over such operations, or over calls that did more, is a lower bound. An operation without parameters has no figures
+for them. Without torch there are no figures of FLOPs.
 
 Nothing is computed before somebody looks, since most graphs are only drawn; and then all of a graph's at once. How
 people read them, `recorder.figures` says.
@@ -40,7 +42,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from recorder.analysis.gradient_flow import backward_reached, reached_unseen
+from recorder.analysis.backward_passes import Passes, computed_of, passes_of
+from recorder.analysis.gradient_flow import backward_reached, mapped_unseen, reached_unseen
 from recorder.analysis.op_kinds import allocates, computes_nothing
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
@@ -89,8 +92,9 @@ def measured(graph: Graph) -> Measured:
     that they have already.
     """
     parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
+    unseen |= mapped_unseen(graph) if backward else set()
     returned = {id(value) for value in graph.outputs}
-    counts = _counter()
+    passes, counts = passes_of(graph), _counter()
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
@@ -106,8 +110,10 @@ def measured(graph: Graph) -> Measured:
             told = _of_parameters(parameters.values())
             if "collapsed" not in node.meta:  # of one that is, what is inside is not known
                 told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
+                if any(value.meta.get("tangents") for value in node.outputs):
+                    told["unseen"] = 1
             if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts)
+                told |= _flops(node, parameters, node in backward, returned, unseen, counts, passes)
             told |= _observed(node, *times)
             told |= _saved(node) if memory else {}
             told = _possible(told)
@@ -117,12 +123,12 @@ def measured(graph: Graph) -> Measured:
             sums[id(scope)].add(node, told, parameters, often)
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
-    told_of: tuple[str, ...] = _SUMMED[:1] if counts is None else _SUMMED if backward else _SUMMED[:4]
+    told_of: tuple[str, ...] = _SUMMED[:2] if counts is None else _SUMMED if backward else _SUMMED[:5]
     if memory:
         told_of += _SAVED
-        for scope in graph.scopes:
-            for around in scope.ancestors():
-                sums[id(around)].figures_of.update(_saved(scope))
+        _add_saved(graph, sums, whole)
+    if graph.meta.get("functions") is False:
+        _add_unseen(graph, sums, whole)
     for scope in graph.scopes:
         of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
         if sums[id(scope)].folded:  # each repetition may have parameters of its own, and the first one's are here
@@ -130,7 +136,10 @@ def measured(graph: Graph) -> Measured:
     return Measured(of, whole.figures(told_of), None if counts is None else whole.unknown)
 
 
-_SUMMED = ("activation_bytes", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
+_SUMMED = ("activation_bytes", "unseen", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
+_CALL_PARTS_ALONE = ("torch.nn.modules.container.Sequential",)
+"""Scopes whose own forward computes nothing."""
+
 _OF_PARAMETERS = ("parameters", "trainable", "parameter_bytes")
 _SAVED = ("saved_bytes", "saved_unknown")
 
@@ -138,6 +147,36 @@ _SAVED = ("saved_bytes", "saved_unknown")
 def _saved(place: Node | Scope) -> Metrics:
     """What was kept for backward by it alone."""
     return {"saved_bytes": place.meta.get("saved", 0), "saved_unknown": place.meta.get("saved_unknown", 0)}
+
+
+def _add_saved(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
+    """What was kept for what scopes did unseen."""
+    for scope in graph.scopes:
+        often = 1
+        for around in scope.ancestors():
+            for name, size in _saved(scope).items():
+                sums[id(around)].figures_of[name] += often * size  # type: ignore[assignment]
+            often *= _repeats(around)
+        for name, size in _saved(scope).items():
+            whole.figures_of[name] += often * size  # type: ignore[assignment]
+
+
+def _add_unseen(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
+    """What a module of one's own computed between its parts is not there, where functions were not recorded. Its own
+    parameters are its all the same, as those of a leaf are.
+    """
+    of_their_own: dict[str, dict[int, Value]] = defaultdict(dict)
+    for value in graph.initializers:
+        if value.role == "parameter":
+            of_their_own[value.name.rpartition(".")[0]][id(value)] = value
+    for scope in graph.scopes:
+        own = of_their_own.get(scope.fqn, {})
+        often = 0 if scope.target in _CALL_PARTS_ALONE else 1
+        for around in scope.ancestors():
+            sums[id(around)].parameters |= own
+            sums[id(around)].figures_of["unseen"] += often
+            often *= _repeats(around)
+        whole.figures_of["unseen"] += often
 
 
 def _repeats(place: Node | Scope) -> int:
@@ -165,10 +204,12 @@ class _Sum:
 
     def figures(self, names: Sequence[str]) -> Metrics:
         figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
-        for name in ("flops_backward_unknown", "saved_unknown"):
+        for name in ("flops_backward_unknown", "saved_unknown", "unseen"):
             if not figures.get(name):
                 figures.pop(name, None)
-        if self.unknown and not (figures.get("flops") or figures.get("flops_backward")):  # a zero would say too much
+        if (self.unknown or self.figures_of["unseen"]) and not (
+            figures.get("flops") or figures.get("flops_backward")
+        ):  # a zero would say too much
             figures = {name: n for name, n in figures.items() if name not in ("flops", "macs", "flops_backward")}
         return _possible(figures)
 
@@ -226,10 +267,17 @@ def _counter() -> ModuleType | None:
 
 
 def _flops(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int], counts: ModuleType
+    node: Node,
+    parameters: dict[int, Value],
+    backward: bool,
+    returned: set[int],
+    unseen: set[int],
+    counts: ModuleType,
+    passes: Passes,
 ) -> Metrics:
     forward: int = 0
     back: int | None = 0
+    more = False
     if node.error is not None:
         return {"flops_unknown": 1}
     if not computes_nothing(node) and not counts.takes_none(node):
@@ -238,11 +286,17 @@ def _flops(
         if work is None:
             return {"flops_unknown": 1}
         forward, back = work
+        back = back if passes.can_be_judged(node) else None
+        more = passes.may_go_on(node)
     if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
         backward, back = True, None
+    # One kernel computes all the examples of a mapped call.
+    examples = max((value.meta.get("examples", 1) for value in node.outputs), default=1)
+    forward, back = examples * forward, None if back is None else examples * back
     figures: Metrics = {"flops": forward, "macs": forward // 2}
     if backward:
-        figures |= {"flops_backward_unknown": 1} if back is None else {"flops_backward": back}
+        figures |= {} if back is None else {"flops_backward": back}
+        figures |= {"flops_backward_unknown": 1} if back is None or more else {}
     return figures
 
 
@@ -288,7 +342,7 @@ def _call(
     used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
     return Call(
         node.target, tuple(map(facts, given)), tuple(named), attributes, tuple(map(facts, node.outputs)),
-        tuple(used), backward, node.kind == "module",
+        tuple(used), backward, node.kind == "module", computed_of(node) if backward else (),
     )  # fmt: skip
 
 
@@ -306,8 +360,10 @@ def elements(value: Value) -> int:
 
 
 def bytes_of(value: Value) -> int:
-    """What a tensor's elements take, as if it had memory of its own; 0 for a dtype that nobody knows."""
-    return elements(value) * _bytes_of_one(value.dtype)
+    """What a tensor's elements take, as if it had memory of its own, all examples of a mapped one; 0 for a dtype that
+    nobody knows.
+    """
+    return elements(value) * _bytes_of_one(value.dtype) * int(value.meta.get("examples", 1))
 
 
 @lru_cache(256)

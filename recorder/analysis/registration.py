@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recorder.graph.core import Graph
-from recorder.graph.holdings import BESIDE, UNSEEN, Uncalled, name_of, never_called, unregistered
+from recorder.graph.holdings import BESIDE, UNSEEN, Uncalled, name_of, never_called, unregistered, when_called
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import GradientReport
@@ -37,7 +37,7 @@ def with_registration(report: "GradientReport", graph: Graph) -> "GradientReport
             continue
         module = _around(found.parameter, uncalled) if found.where is None and "not used" in found.reason else None
         if module is not None:
-            found = replace(found, reason=f"its module `{name_of(module)}` was never called")
+            found = replace(found, reason=f"its module `{name_of(module)}` was {when_called(graph)}")
         missing.append(found)
     unknown = report.unknown
     if beside:

@@ -11,6 +11,9 @@ Of a call, a node or a scope:
                 parameters too. Of a scope, those that the call inside handed on by which backward left it. Missing
                 where that was not seen, and of a scope that backward leaves by several calls
     several     true where it has more autograd nodes, of which nothing is in ``left``
+    computed    of a node that several passes came to: for each, whether it computed each of the gradients that
+                ``left`` has; null where that was not seen
+    differentiated  true where a gradient requires a gradient itself
     parameters  the names of the parameters of its own that received a gradient; missing where that was not recorded
 
 Of functions it is there where gradients were asked for, with ``gradients="on"`` or ``"stats"``.
@@ -50,6 +53,7 @@ class _Visit:
     left: list[Caption | None] | None = None
     first: int | None = None
     last: int | None = None
+    differentiated: bool = False
     inside: list[int] = field(default_factory=list)
 
 
@@ -85,6 +89,9 @@ class Reached:
         captions = [
             _caption(meta, event.stats[i] if i < len(event.stats) else None) for i, meta in enumerate(event.gradients)
         ]
+        visit.differentiated = visit.differentiated or any(
+            meta is not None and meta.requires_grad for meta in event.gradients
+        )
         visit.first = event.ns if visit.first is None else min(visit.first, event.ns)
         if event.phase == "arrive":
             visit.arrived += captions
@@ -126,6 +133,13 @@ class Reached:
                 told["left"] = list(left)
             if call in self._spans.several and isinstance(place, Node):
                 told["several"] = True
+            if len(passes) > 1 and isinstance(place, Node):
+                told["computed"] = [
+                    None if left is None else [gradient is not None for gradient in left]
+                    for _, left in sorted(lefts.items())
+                ]
+            if any(visit.differentiated for visit in passes.values()):
+                told["differentiated"] = True
             own = self.calls[call][0]
             if with_parameters and own is not None:
                 told["parameters"] = [member.name for member in own.parameters if member.tensor in self._parameters]

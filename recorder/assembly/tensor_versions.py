@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -68,7 +69,10 @@ class Versions:
 
     def set(self, tensor: int, meta: TensorMeta, role: Role, name: str = "") -> Value:
         """Give a tensor a new value, which is up to date with its memory."""
-        value = Value(name, meta.shape, meta.dtype, meta.device, meta.requires_grad, meta.grad_fn, role, {})
+        told: dict[str, Any] = {}
+        if meta.examples != 1 or meta.tangents:
+            told = {"examples": meta.examples} | ({"tangents": True} if meta.tangents else {})
+        value = Value(name, meta.shape, meta.dtype, meta.device, meta.requires_grad, meta.grad_fn, role, told)
         memory = -1 - tensor if meta.storage is None else meta.storage
         written = self._written.get(memory)
         old = self.states.get(tensor)
@@ -108,6 +112,7 @@ class Versions:
                 late = self._late[id(writer)] = (writer, list(writer.outputs))
             name = of_output(writer.name, len(late[1]))
             state.value = Value(name, old.shape, old.dtype, old.device, old.requires_grad, old.grad_fn)
+            state.value.meta |= {key: old.meta[key] for key in ("examples", "tangents") if key in old.meta}
             late[1].append(state.value)
         return state
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from recorder.assembly.tensor_versions import Versions
-from recorder.events.types import Held, Measured
+from recorder.events.types import Measured, NotFinite
 from recorder.graph.core import Node
 
 __all__ = ["Contents"]
@@ -51,7 +51,7 @@ class Contents:
         if versions.is_current(state):
             state.value.meta.setdefault("stats", stats)
 
-    def held(self, event: Held) -> None:
+    def not_finite(self, event: NotFinite) -> None:
         """What modules hold was looked at."""
         self._held = {
             tensor: content for content in ("nan", "inf", "unknown") for tensor in getattr(event, content)

@@ -54,6 +54,7 @@ class Backward:
 
     Attributes:
         memory: what watches memory, if that is wanted.
+        marked: parameters that were made known, and that no record has told of so far, with what is to be said of them.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Backward:
         self._on_parameters: list[Any] = []
         self._watched: dict[int, Reference] = {}
         self.memory: MemoryHooks | None = None
+        self.marked: list[tuple[Reference, Facts]] = []
         self._owner = 0
         self._passes: set[int] = set()
 
@@ -126,6 +128,7 @@ class Backward:
                 ):
                     continue
                 reference = self._watched[id(parameter)] = self._mark(parameter)
+                self.marked.append((reference, facts(parameter)))
                 handle = cast(Any, parameter).register_post_accumulate_grad_hook(partial(self._accumulated, reference))
                 self._on_parameters.append(handle)
                 # Ours goes first: one of the user's may be an optimizer's step that sets the gradient to None. torch

@@ -44,8 +44,8 @@ from recorder.capture.raw_records import (
     only_tensors,
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
-from recorder.capture.tensor_stats import Measure
-from recorder.capture.value_records import HELD, MEASURED, read_held, read_measured
+from recorder.capture.transforms import Transformed
+from recorder.capture.value_records import MEASURED, NOT_FINITE, gradient_stats, read_measured, read_not_finite
 from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
@@ -89,6 +89,7 @@ class Decoder:
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._listed: dict[bytes, Attributes] = {}
         self._not_finite: dict[int, str] = {}
+        self._parameters: set[int] = set()
 
     def decode(self, log: Log) -> Iterator[ev.Event]:
         """The events for new records."""
@@ -105,8 +106,8 @@ class Decoder:
             BEGUN: self._begun,
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
-            HELD: self._held,
             MEMORY: lambda reader: read_memory(reader.tags, self._origin, self.number),
+            NOT_FINITE: self._checked,
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:
@@ -133,6 +134,7 @@ class Decoder:
         self._tensors = {key: number for key, number in self._tensors.items() if key in remembered}
         self._modules = {key: met for key, met in self._modules.items() if met[1].reference() is not None}
         left = set(self._tensors.values())
+        self._parameters &= left
         self._not_finite = {number: content for number, content in self._not_finite.items() if number in left}
         for address in self._storages.keys() - remembered.values():
             del self._storages[address]
@@ -205,8 +207,9 @@ class Decoder:
                 None if node is None else node.__name__,
             )
         sizes, type_name, place, grad_fn = kind
-        storage = None if address is None else self._storages[address]
-        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage)
+        rest = address if type(address) is Transformed else ()
+        storage = None if rest or address is None else self._storages[address]
+        return ev.TensorMeta(sizes, type_name, place, requires_grad, grad_fn, sequence, storage, *rest)
 
     def _same_meta(self, facts: Facts) -> ev.TensorMeta:
         """The same for facts that are heard again and again: memory is used again, where autograd does not hold it."""
@@ -313,6 +316,8 @@ class Decoder:
                 if number is None:
                     number = self._number(reference)
                     yield ev.Tensor(number, self._meta(facts), role, before + name)
+                    if role == "parameter":
+                        self._parameters.add(number)
                 held.append(ev.Member(name, number))
             members.append(tuple(held))
         if entry is None:
@@ -358,7 +363,7 @@ class Decoder:
     def _grad(self, reader: Reader) -> ev.Grad:
         key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
-        stats = tuple([_stats(measure) for measure in reader.measures()])
+        stats = tuple([gradient_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _measured(self, reader: Reader) -> ev.Measured | None:
@@ -369,10 +374,10 @@ class Decoder:
         norm, largest, nan, inf, zeros = numbers
         return ev.Measured(self._number(reference), ev.ValueStats(norm, largest, mean, nan, inf, zeros))
 
-    def _held(self, reader: Reader) -> ev.Held | None:
+    def _checked(self, reader: Reader) -> ev.NotFinite | None:
         """All that is not finite, if it is not what it was."""
         before = dict(self._not_finite)
-        for reference, content in read_held(reader.tags).contents():
+        for reference, content in read_not_finite(reader.tags).contents():
             number = self.number(reference)
             if number is not None and content == "finite":
                 self._not_finite.pop(number, None)
@@ -381,21 +386,16 @@ class Decoder:
         if self._not_finite == before:
             return None
         kinds = ("nan", "inf", "unknown")
-        return ev.Held(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+        return ev.NotFinite(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()
         meta = self._gradient(facts)
         number = self.number(reference)
-        if number is None:
+        if number is None or number not in self._parameters:
             return None  # the model no longer has it
-        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, _stats(measure))
+        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, gradient_stats(measure))
 
     def _begun(self, reader: Reader) -> ev.BackwardStart:
         reference, facts, measure = reader.begun()
-        return ev.BackwardStart(self._number(reference), self._same_meta(facts), _stats(measure))
-
-
-def _stats(measure: Measure | None) -> ev.GradStats | None:
-    numbers = None if measure is None else measure.numbers()
-    return None if numbers is None else ev.GradStats(*numbers)
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), gradient_stats(measure))

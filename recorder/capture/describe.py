@@ -14,10 +14,20 @@ from torch._ops import OpOverload, OpOverloadPacket
 
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.modules import Entry
-from recorder.capture.raw_records import END, Log, module_record
-from recorder.capture.tensor_facts import PLAIN, facts
+from recorder.capture.raw_records import END, Log, meet_record, module_record
+from recorder.capture.tensor_facts import PLAIN, Facts, Reference, facts
 
-__all__ = ["by_prefix", "describe", "describe_early", "is_plain", "name_function", "named", "plain", "shown"]
+__all__ = [
+    "by_prefix",
+    "describe",
+    "describe_early",
+    "is_plain",
+    "name_function",
+    "named",
+    "plain",
+    "replaced",
+    "shown",
+]
 
 _MISSING = object()
 
@@ -41,6 +51,19 @@ def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: KnownTenso
         if entry.reference() is None:
             log += entry.early or [*module_record(entry, entry.kind.type.__name__, False, []), END, END]
     return log
+
+
+def replaced(marked: list[tuple[Reference, Facts]], described: Log, log: Log) -> Log:
+    """Records of those among parameters that were made known without one which no module holds any more, now that these
+    are ``described``, and of which the ``log`` speaks. Those of which a later one may speak stay ``marked``.
+    """
+    if not marked:
+        return []
+    held = set(map(id, described))
+    gone = [(reference, said) for reference, said in marked if id(reference) not in held]
+    spoken_of = {id(item) for item in log if type(item) is ref} if gone else set()
+    marked[:] = [told for told in gone if id(told[0]) not in spoken_of and told[0]() is not None]
+    return [item for told in gone if id(told[0]) in spoken_of for item in meet_record(*told)]
 
 
 def describe_early(entry: Entry, module: nn.Module, known: KnownTensors) -> Log:

@@ -16,10 +16,10 @@ from recorder.capture.modules import Entry, Modules
 from recorder.capture.raw_records import Tag
 from recorder.capture.tensor_facts import Reference
 
-__all__ = ["HOLDINGS", "Held", "Part", "held", "holdings"]
+__all__ = ["HOLDINGS", "Part", "RawHoldings", "holdings", "raw_holdings"]
 
 HOLDINGS = Tag("HOLDINGS")
-"""Begins a raw record of one thing, a `Held`."""
+"""Begins a raw record of one thing, a `RawHoldings`."""
 
 
 class Part(NamedTuple):
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     tensors: list[Reference]
 
 
-class Held(NamedTuple):
+class RawHoldings(NamedTuple):
     """``called``: the parts of the models of which a call was recorded. ``uncalled``: the outermost of the others.
     ``unseen``: what requires a gradient may have been made of what they hold. ``nothing``: why nothing was recorded.
     """
@@ -42,14 +42,14 @@ class Held(NamedTuple):
     nothing: str | None
 
 
-def held(
+def raw_holdings(
     modules: Modules,
     began_with: list[Reference],
     elsewhere: Set[int],
     functions: bool,
     whole: bool,
     nothing: str | None,
-) -> Held:
+) -> RawHoldings:
     """What there is to say now.
 
     Args:
@@ -75,7 +75,7 @@ def held(
         uncalled += _uncalled(modules.roots(), entries, elsewhere)
     # Shards are put together where nobody looks.
     sharded = any(kind.__name__.startswith(("FSDP", "FullySharded")) for kind in set(map(type, parts)))
-    return Held(called, [*began_with, *own], uncalled, sharded or not functions, nothing)
+    return RawHoldings(called, [*began_with, *own], uncalled, sharded or not functions, nothing)
 
 
 def _called(entries: Mapping[int, Entry], module: nn.Module) -> Entry | None:
@@ -140,7 +140,7 @@ def _uncalled(roots: Mapping[str, nn.Module], entries: Mapping[int, Entry], else
 
 
 def holdings(
-    held: Held, number: Callable[[Reference], int | None], modules: Mapping[int, tuple[int, Entry]]
+    held: RawHoldings, number: Callable[[Reference], int | None], modules: Mapping[int, tuple[int, Entry]]
 ) -> events.Holdings:
     """The event for it, of tensors and modules that the events have told of: these have a ``number``, and are among the
     ``modules`` by the `id` of their entries.

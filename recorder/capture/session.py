@@ -13,9 +13,9 @@ from torch import nn
 from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import Eagerly, original
 from recorder.capture.decode import Decoder
-from recorder.capture.describe import describe, describe_early
+from recorder.capture.describe import describe, describe_early, replaced
 from recorder.capture.functional_call import unwatch, watch
-from recorder.capture.holdings import HOLDINGS, held
+from recorder.capture.holdings import HOLDINGS, raw_holdings
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import restore
 from recorder.capture.module_hooks import Capture
@@ -151,7 +151,7 @@ class Session:
         followed = whole and "not_followed" not in self.header.meta  # what was not may have called anything
         if nothing is not None or capture.modules.are_all_there():
             with torch._C.DisableTorchFunction():
-                said = held(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
+                said = raw_holdings(capture.modules, began_with, elsewhere, self._functions, followed, nothing)
             self._cut()
             self._pending.append([HOLDINGS, said])
 
@@ -178,7 +178,10 @@ class Session:
     def stop_early(self) -> None:
         """Record no longer, although the end is still to come: the run goes on as if nobody had recorded."""
         self.describe_now()
+        ours = self._store.open
         self._stop()
+        if ours:
+            self._sum_up(whole=True)
 
     def leave_to_parent(self) -> None:
         """In a process that was forked off meanwhile, as a data loader's workers are: what it does is no part of the
@@ -231,7 +234,7 @@ class Session:
         capture.backward.read()
         capture.watchers.read()
         capture.modules.met.clear()
-        self._pending.append(described)
+        self._pending.append(described + replaced(capture.backward.marked, described, capture.log))
         self._ready = len(capture.log)
         self._heard = self._heard or self._ready > 0
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recorder.capture.collectives import COLLECTIVES
 from recorder.capture.containers import PLAIN, tensors_in
+from recorder.capture.transforms import Transformed, transformed
 
 __all__ = [
     "ACCUMULATES",
@@ -37,7 +38,9 @@ quietly = torch._C.DisableTorchFunction
 Reference = ref[Any]
 
 Facts = tuple[Any, ...]
-"""Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage."""
+"""Shape, dtype, device, requires_grad, the type of grad_fn, its sequence number, the address of the storage, or what
+`recorder.capture.transforms` says where there is none.
+"""
 
 NODE, SEQUENCE, ADDRESS = 4, 5, 6
 """Where among them the type of grad_fn is, its sequence number, and the address of the storage."""
@@ -62,7 +65,7 @@ _TENSOR_GETTERS = frozenset({"T", "H", "mT", "mH", "real", "imag", "data"})
 def facts(tensor: Tensor) -> Facts:
     """What a record says of a tensor."""
     shape: Any
-    address: int | None
+    address: int | Transformed | None
     try:
         shape = _shapes[tensor.shape]
         address = _address_of(tensor)
@@ -76,7 +79,7 @@ def facts(tensor: Tensor) -> Facts:
     return (shape, tensor.dtype, tensor.device, False, None, None, address)
 
 
-def _unusual(tensor: Tensor) -> tuple[Any, int | None]:
+def _unusual(tensor: Tensor) -> tuple[Any, int | Transformed | None]:
     """Shape and address where the shape was not seen before. A size that is no number is unknown: symbolic ones, and
     those that are traced, would keep alive what they belong to.
     """
@@ -85,8 +88,8 @@ def _unusual(tensor: Tensor) -> tuple[Any, int | None]:
         shape = _shapes.setdefault(shape, shape) if all(type(n) is int for n in shape) else tuple(map(_number, shape))
         return shape, _address_of(tensor)
     except RuntimeError:
-        # A nested tensor has no single size in some dimensions, a sparse one has no storage.
-        return tuple(_size(tensor, dim) for dim in range(tensor.dim())), None
+        # A nested tensor has no single size in some dimensions; a sparse one has no storage, nor that of a transform.
+        return tuple(_size(tensor, dim) for dim in range(tensor.dim())), transformed(tensor)
 
 
 def sequence_of(node: Any) -> int:

@@ -24,7 +24,7 @@ from recorder.capture.held_tensors import HeldTensors
 from recorder.capture.raw_records import CALL, END, LEAF, MEET, OP, SOURCE, Log
 from recorder.capture.tensor_facts import Reference, quietly, tensors_in
 from recorder.capture.tensor_stats import Measure, Measures, tracing
-from recorder.capture.value_records import held_record, measured_record
+from recorder.capture.value_records import measured_record, not_finite_record
 
 __all__ = ["Measuring", "ValueHooks", "Values", "value_hooks"]
 
@@ -102,7 +102,7 @@ class ValueHooks:
         with quietly():
             check = self._held.look_at_all(modules)
         if check is not None:
-            self._log.extend(held_record(check))
+            self._log.extend(not_finite_record(check))
         if len(self._seen) > self._crowded:
             for key in [key for key, seen in self._seen.items() if seen.reference() is None]:
                 del self._seen[key]
@@ -163,7 +163,7 @@ class ValueHooks:
                 with quietly():
                     check = self._held.look_at((module,))
                 if check is not None:
-                    self._log.extend(held_record(check))
+                    self._log.extend(not_finite_record(check))
         except Exception as ours:
             self._fault(ours)
 

@@ -1,7 +1,7 @@
 """The records of what is in values, as `recorder.capture.raw_records` has those of all else.
 
-    MEASURED  reference, measure
-    HELD      check
+    MEASURED    reference, measure
+    NOT_FINITE  check
 
 A MEASURED follows at once the record that told of the tensor, or stands before the call that is given it. Measures are
 `recorder.capture.tensor_stats.Measure`, checks `recorder.capture.held_tensors.Check`.
@@ -12,10 +12,20 @@ from typing import Any
 
 from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import Reference
+from recorder.capture.tensor_stats import Measure
+from recorder.events.types import GradStats
 
-__all__ = ["HELD", "MEASURED", "held_record", "measured_record", "read_held", "read_measured"]
+__all__ = [
+    "MEASURED",
+    "NOT_FINITE",
+    "gradient_stats",
+    "measured_record",
+    "not_finite_record",
+    "read_measured",
+    "read_not_finite",
+]
 
-MEASURED, HELD = map(Tag, ("MEASURED", "HELD"))
+MEASURED, NOT_FINITE = map(Tag, ("MEASURED", "NOT_FINITE"))
 
 
 def measured_record(reference: Reference, measure: Any) -> Log:
@@ -23,9 +33,9 @@ def measured_record(reference: Reference, measure: Any) -> Log:
     return [MEASURED, reference, measure]
 
 
-def held_record(check: Any) -> Log:
+def not_finite_record(check: Any) -> Log:
     """What modules hold was looked at."""
-    return [HELD, check]
+    return [NOT_FINITE, check]
 
 
 def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
@@ -33,6 +43,12 @@ def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
     return next(items), next(items)
 
 
-def read_held(items: Iterator[Any]) -> Any:
+def read_not_finite(items: Iterator[Any]) -> Any:
     """The check."""
     return next(items)
+
+
+def gradient_stats(measure: Measure | None) -> GradStats | None:
+    """What a measure says of a gradient, as events have it."""
+    numbers = None if measure is None else measure.numbers()
+    return None if numbers is None else GradStats(*numbers)

@@ -36,7 +36,7 @@ def inner_tensors(tensor: Tensor) -> list[Tensor]:
 
 def _place(tensor: Tensor) -> Place | None:
     address = facts(tensor)[ADDRESS]
-    return (address, int(tensor.storage_offset())) if address else None  # 0: it has no memory
+    return (address, int(tensor.storage_offset())) if address and type(address) is int else None  # 0: it has no memory
 
 
 def _gone() -> None:

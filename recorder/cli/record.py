@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from recorder.cli.outputs import output_flags, targets, write
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.run_model import HowToRun, model_flags, run_model
 from recorder.cli.summary import print_summary
 
@@ -14,6 +15,7 @@ __all__ = ["record"]
 @click.command()
 @click.argument("model")
 @model_flags
+@measure_flags
 @output_flags
 def record(
     model: str,
@@ -35,4 +37,5 @@ def record(
     run, failure = run_model(model, how)
     if not wanted:
         print_summary(run.summary())
+    say_reports(run.graph, asked=True, err=bool(wanted))
     write(wanted, lambda: run.graph, run.events, failure)

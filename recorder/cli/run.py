@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from recorder.cli.outputs import Target, output_flags, say, targets, write
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.script import Script, run_script
 from recorder.errors import RecorderError
 from recorder.summary import Summary
@@ -64,10 +65,7 @@ class BeforeTheScript(click.Command):
 @click.option("--every", type=click.IntRange(1), default=1, help="Record each so-many-th step alone.", metavar="N")
 @click.option("--keep", type=click.IntRange(1), help="Keep the last so many of the recorded steps alone.", metavar="N")
 @click.option("--functions/--no-functions", default=True, help="Record functions too, or module calls alone.")
-@click.option(
-    "--gradients", type=click.Choice(["calls", "on", "stats"]), default="calls", show_default=True,
-    help="What to record of gradients: where they came, which parameters have one, or also what is in them.",
-)  # fmt: skip
+@measure_flags
 @output_flags
 @click.pass_context
 def run(
@@ -85,6 +83,7 @@ def run(
     keep: int | None,
     functions: bool,
     gradients: str,
+    values: str | None,
     **flags: str | bool | None,
 ) -> None:
     """Run SCRIPT with ARGS as it is, and write what the models in it did.
@@ -102,7 +101,9 @@ def run(
     from recorder.cli.script_recorder import ScriptRecorder
 
     limit = 1 if steps is None and every == 1 and keep is None else None if steps in (None, "all") else int(steps)
-    recorder = ScriptRecorder(patterns, limit, functions=functions, gradients=gradients, every=every, keep=keep)
+    recorder = ScriptRecorder(
+        patterns, limit, functions=functions, gradients=gradients, values=values, every=every, keep=keep
+    )
     recorder.__enter__()
     try:
         status = run_script(prepared)
@@ -140,6 +141,7 @@ def _write(recorder: Any, wanted: list[Target], script: str, status: int, every:
         say(f"recorded {len(events)} events in {steps} of {names}{more}")
         if not wanted:
             click.echo(Summary(recorder.graph).to_text(), nl=False, err=True)
+        say_reports(recorder.graph, asked=True)
         write(wanted, lambda: recorder.graph, events)
     except (click.ClickException, RecorderError) as error:
         if not status:

@@ -58,7 +58,7 @@ def model_flags(command: F) -> F:
 
 
 class HowToRun(NamedTuple):
-    """The values of `model_flags`."""
+    """The values of `model_flags`, and of `recorder.cli.reports.measure_flags` where a command has those."""
 
     inputs: tuple[str, ...]
     kwargs: str
@@ -69,6 +69,13 @@ class HowToRun(NamedTuple):
     backward: bool
     functions: bool
     seed: int
+    gradients: Any = "calls"
+    values: Any = None
+
+    @property
+    def measures(self) -> bool:
+        """Whether a report of gradients or values was asked for."""
+        return self.values is not None or self.gradients != "calls"
 
 
 def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
@@ -94,7 +101,7 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
         failure = None
         begin = time.perf_counter()
         with torch.set_grad_enabled(how.train or how.backward):
-            run = Recorder(net, functions=how.functions)
+            run = Recorder(net, functions=how.functions, gradients=how.gradients, values=how.values)
             try:
                 with waiting("running the model"), run:
                     result = net(*inputs.args, **inputs.kwargs)

@@ -32,8 +32,8 @@ class ScriptRecorder(Recorder):
         super().__init__(nn.Module(), **how)
         self._patterns = patterns
         calls = None if steps is None else (steps - 1) * how.get("every", 1) + 1
-        session = self._session
-        self.found = FoundModels(session.capture.modules, self._is_wanted, calls, self._settled, session.stop_early)
+        session, self._steps = self._session, steps
+        self.found = FoundModels(session.capture.modules, self._is_wanted, calls, self._settled, self._enough)
         session.capture.is_model = self.found.is_model
         self._after_call: Callable[[], None] = session.describe_now
 
@@ -44,6 +44,10 @@ class ScriptRecorder(Recorder):
         # Only what has its final names is handed on.
         self._after_call, capture.after_call = capture.after_call or self._after_call, None
         return self
+
+    def _enough(self) -> None:
+        self._session.header.meta["steps"] = self._steps
+        self._session.stop_early()
 
     def _settled(self) -> None:
         self._session.describe_now()

@@ -46,6 +46,10 @@ def load_or_run(source: str, how: HowToRun) -> tuple[Graph, str | None]:
     ):
         run, failure = run_model(source, how)
         return run.graph, failure
+    if how.measures:
+        raise click.UsageError(
+            f"{source} is recorded already: --gradients and --values are for a model that is to be run"
+        )
     if how.inputs:
         raise click.UsageError(f"{source} is recorded already: --input is for a model that is to be run")
     if not Path(source).is_file():

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.run_model import HowToRun, model_flags
 from recorder.cli.source import load_or_run
 from recorder.summary import Summary
@@ -29,6 +30,7 @@ __all__ = ["print_summary", "summary"]
     help="How to print it.",
 )
 @model_flags
+@measure_flags
 def summary(
     source: str,
     depth: int | None,
@@ -42,7 +44,8 @@ def summary(
 
     SOURCE is a recording (.jsonl), a graph (.json), or a model to run once, as for `recorder record`.
     """
-    graph, failure = load_or_run(source, HowToRun(**how_to_run))
+    how = HowToRun(**how_to_run)
+    graph, failure = load_or_run(source, how)
     chosen = columns if columns in (None, "all") else columns.split(",")
     table = Summary(graph, depth, columns=chosen, functions=rows_of_functions, fold=fold)
     if form == "text":
@@ -53,6 +56,7 @@ def summary(
         # In Markdown a line of the tree that was written plainer would end the cell.
         lacking = "xmlcharrefreplace" if form == "markdown" else "backslashreplace"
         click.echo(text.encode(encoding, lacking).decode(encoding), nl=False)
+    say_reports(graph, asked=how.measures, err=form != "text")
     if failure:
         raise click.ClickException(failure)
 

@@ -7,6 +7,7 @@ import click
 
 from recorder.cli.browser import page_beside
 from recorder.cli.outputs import say, targets, write
+from recorder.cli.reports import measure_flags, say_reports
 from recorder.cli.run_model import HowToRun, model_flags
 from recorder.cli.source import load_or_run
 from recorder.events.stream import EventStream
@@ -21,6 +22,7 @@ __all__ = ["view"]
 @click.option("--open/--no-open", "--browser/--no-browser", "opened", default=True, help="Open it, or only write it.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the format html. Repeatable.")
 @model_flags
+@measure_flags
 def view(source: str, output: str | None, opened: bool, options: tuple[str, ...], **how: Any) -> None:
     """Look at a recording, or at a model, as a page in the browser.
 
@@ -30,7 +32,9 @@ def view(source: str, output: str | None, opened: bool, options: tuple[str, ...]
     """
     page = Path(output) if output else page_beside(Path(source.rpartition(":")[2] if ":" in source else source))
     (target,) = targets([str(page)], "html", options, {})
-    graph, failure = load_or_run(source, HowToRun(**how))
+    asked = HowToRun(**how)
+    graph, failure = load_or_run(source, asked)
+    say_reports(graph, asked=asked.measures)
     write([target], lambda: graph, EventStream(), failure)
     if opened and not open_in_browser(page):
         say(f"there is no browser to open it in: open {page.resolve().as_uri()} in yours")

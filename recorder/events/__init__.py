@@ -11,7 +11,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Measured      what is in a tensor
-    Held          which parameters and buffers are not finite
+    NotFinite     which parameters and buffers are not finite
     Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
@@ -30,13 +30,13 @@ from recorder.events.types import (
     Grad,
     GradStats,
     Header,
-    Held,
     Holdings,
     Leave,
     Measured,
     Member,
     Members,
     Module,
+    NotFinite,
     Op,
     Output,
     ParameterGrad,
@@ -58,7 +58,6 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
-    "Held",
     "Holdings",
     "Kept",
     "Leave",
@@ -66,6 +65,7 @@ __all__ = [
     "Member",
     "Members",
     "Module",
+    "NotFinite",
     "Op",
     "OptimizerStep",
     "Output",

@@ -10,12 +10,12 @@ from recorder.events.types import (
     Enter,
     Event,
     Grad,
-    Held,
     Holdings,
     Leave,
     Measured,
     Members,
     Module,
+    NotFinite,
     Op,
     ParameterGrad,
     Tensor,
@@ -53,7 +53,7 @@ class Parts:
         self._modules: dict[int, Module] = {}
         self._replaced: dict[int, Members] = {}
         self._held: dict[int, Tensor] = {}
-        self._not_finite: Held | None = None
+        self._not_finite: NotFinite | None = None
         self._measured: dict[int, Measured] = {}
         self._metas: dict[int, TensorMeta] = {}
         self._known: set[int] = set()
@@ -139,7 +139,7 @@ class Parts:
             self._replaced[event.module] = event
         elif isinstance(event, Measured):
             self._measured[event.tensor] = event
-        elif isinstance(event, Held):
+        elif isinstance(event, NotFinite):
             self._not_finite = event
         elif isinstance(event, Tensor):
             self._known.add(event.tensor)
@@ -196,7 +196,7 @@ def _used(event: Event) -> Iterator[int]:
         yield from event.tensors
     elif isinstance(event, Measured | BackwardStart):
         yield event.tensor
-    elif isinstance(event, Held):
+    elif isinstance(event, NotFinite):
         yield from (*event.nan, *event.inf, *event.unknown)
     elif isinstance(event, Derived):
         yield event.tensor

@@ -11,7 +11,7 @@ the times. Times are nanoseconds since the recorder was entered.
     Op            a call with nothing inside: of a function, or of a childless ``torch.nn`` module
     Derived       where a tensor came from that was made unseen, as far as autograd knows
     Measured      what is in a tensor
-    Held          which parameters and buffers are not finite
+    NotFinite     which parameters and buffers are not finite
     Grad          a gradient reached or left a call in backward
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
@@ -36,13 +36,13 @@ __all__ = [
     "Grad",
     "GradStats",
     "Header",
-    "Held",
     "Holdings",
     "Leave",
     "Measured",
     "Member",
     "Members",
     "Module",
+    "NotFinite",
     "Op",
     "Output",
     "ParameterGrad",
@@ -64,7 +64,8 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
 
     ``shape`` in elements, -1 where a dimension has no single size. ``grad_fn`` is the type name of the autograd node,
     ``sequence_nr`` its number (autograd counts them per thread). Tensors with the same ``storage`` share memory; None
-    where there is no storage to share.
+    where there is no storage to share. ``examples`` is how many tensors of this shape it is under `torch.vmap`, and
+    ``tangents`` says that `torch.func.jvp` computed another one beside it.
     """
 
     shape: tuple[Size, ...]
@@ -74,6 +75,8 @@ class TensorMeta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
     grad_fn: str | None = None
     sequence_nr: Int64 | None = None
     storage: Int64 | None = None
+    examples: Size = 1
+    tangents: bool = False
 
 
 class Output(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -218,9 +221,9 @@ class Measured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid
     stats: ValueStats
 
 
-class Held(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
+class NotFinite(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="held"):
     """Which parameters and buffers of modules are not finite from here on: with NaN, with Inf and no NaN; and of which
-    nothing can be known. All others are finite.
+    nothing can be known. All others are finite. Files call it "held".
     """
 
     nan: tuple[Int64, ...] = ()
@@ -318,7 +321,7 @@ Event = (
     | Op
     | Derived
     | Measured
-    | Held
+    | NotFinite
     | Grad
     | ParameterGrad
     | BackwardStart

@@ -9,6 +9,8 @@
                          ``F.linear(x, self.fc.weight)`` does
     "unused_parameters"  of the graph: elements of further parameters of the models that were used in no recorded call
     "nothing_recorded"   of the graph: why
+    "steps"              of the graph: so many steps were recorded, and the program went on unrecorded. Others are not
+                         recorded with "every" and "keep" either, which are the options of the recorder
 
 Where a stream does not tell, as that of a block that is not over, none of this is there.
 """
@@ -32,8 +34,10 @@ __all__ = [
     "elements",
     "never_called",
     "nothing_recorded",
+    "recorded_steps",
     "remarks",
     "unregistered",
+    "when_called",
 ]
 
 NEVER_CALLED, ONLY_PARTS_USED, UNUSED = "never_called", "only_parts_used", "unused_parameters"
@@ -78,6 +82,8 @@ def remarks(graph: Graph) -> list[str]:
     parameters are not registered, and what was never called.
     """
     lines = []
+    if steps := recorded_steps(graph):
+        lines.append(f"recorded {steps}: others are not counted")
     if (nothing := nothing_recorded(graph)) is not None:
         lines.append(nothing)
     if inside := unregistered(graph):
@@ -90,8 +96,7 @@ def remarks(graph: Graph) -> list[str]:
         names = _listed(
             [f"{name_of(u)} ({u.parameters:,} parameters)" if u.parameters else name_of(u) for u in uncalled]
         )
-        some = isinstance(graph.meta.get("every"), int)
-        lines.append(f"{'not called in any recorded step' if some else 'never called'}: {names}")
+        lines.append(f"{when_called(graph)}: {names}")
     if parts := never_called(graph, ONLY_PARTS_USED):
         lines.append(f"not called, and parameters or buffers of it used: {_listed([name_of(u) for u in parts])}")
     unused = graph.meta.get(UNUSED, 0)
@@ -99,6 +104,23 @@ def remarks(graph: Graph) -> list[str]:
     if unused := unused + sum(u.parameters for u in parts):
         lines.append(f"{unused:,} {'more ' if uncalled else ''}parameters are used in no recorded call")
     return lines
+
+
+def recorded_steps(graph: Graph) -> str:
+    """Which steps of a run were recorded, in words; nothing if all of them were, as far as the recording tells."""
+    every, keep, steps = (graph.meta.get(key) for key in ("every", "keep", "steps"))
+    said = [f"one step in {every:,}"] if type(every) is int and every > 1 else []
+    if type(steps) is int:
+        said.append(f"the first {steps:,} steps alone" if steps > 1 else "the first step alone")
+    if type(keep) is int:
+        said.append(f"the last {keep:,} steps alone" if keep > 1 else "the last step alone")
+    return ", ".join(said)
+
+
+def when_called(graph: Graph) -> str:
+    """How to say of a module that it was not: steps that were dropped afterwards were seen, and others were not."""
+    seen_in_part = any(type(graph.meta.get(key)) is int for key in ("every", "steps"))
+    return "not called in any recorded step" if seen_in_part else "never called"
 
 
 UNSEEN = "no optimizer over the model's parameters sees them"

@@ -62,6 +62,8 @@ class _AtCall(msgspec.Struct):
     arrived: list[_Caption | None]
     left: list[_Caption | None] | msgspec.UnsetType = msgspec.UNSET
     several: bool = False
+    computed: list[list[bool] | None] | msgspec.UnsetType = msgspec.UNSET
+    differentiated: bool = False
     parameters: list[str] = []
 
 
@@ -105,7 +107,7 @@ class _Memory(msgspec.Struct):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
-    ``metrics``, ``collapsed``, ``source`` and those of `fold`.
+    ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``source`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -150,5 +152,7 @@ def check_told(graph: Graph) -> None:
             check("value", value.name, value.meta, "backward", _AtParameter)
             check("value", value.name, value.meta, "repeats", _Repeats)
             check("value", value.name, value.meta, "stats", _Stats)
+            check("value", value.name, value.meta, "examples", _Count)
+            check("value", value.name, value.meta, "tangents", bool)
     if problems:
         raise GraphError(problems)

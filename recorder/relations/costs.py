@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from recorder.figures import bytes_in_words, count_in_words
+from recorder.figures import FIGURES, bytes_in_words, count_in_words
 from recorder.graph.core import Graph
 from recorder.graph.outline import Outline
 
@@ -56,7 +56,7 @@ def _sum(outline: Outline, figure: str) -> tuple[int | None, bool]:
     """Of all places that stand in nothing, and whether any of it is not known."""
     found = [outline.graph.metrics.get(place, {}) for place in outline.children[None]]
     told = [int(metrics[figure]) for metrics in found if figure in metrics]
-    unknown = figure == "flops" and any(metrics.get("flops_unknown") for metrics in found)
+    unknown = any(FIGURES[figure].is_least(metrics) for metrics in found)
     if not told and found:
         return None, False
     return sum(told), unknown or len(told) < len(found)

@@ -73,6 +73,7 @@ class Summary:
         self.unknown: Counter[str] | None = figures.unknown
         self.input_bytes = sum(map(bytes_of, graph.inputs))
         self.remarks = remarks(graph)
+        self._why_unseen = ", between whose parts functions were not" if graph.meta.get("functions") is False else ""
         self.parameters = int(self.total.get("parameters", 0))
         self.trainable = int(self.total.get("trainable", 0))
         outermost = [row for row in rows_of(graph, figures, functions) if row.depth == 0] if fold else []
@@ -121,10 +122,10 @@ class Summary:
                 lines.append(f"without a formula: {', '.join(kinds)}")
             if more := total.get("flops_backward_unknown"):
                 lines.append(f"without a formula of backward: {more}")
-        memory = (
-            f"{bytes_in_words(self.input_bytes)} inputs, {bytes_in_words(total.get('activation_bytes', 0))} activations"
-        )
-        lines.append(memory)
+        if more := total.get("unseen"):
+            lines.append(f"did more than was recorded: {more} calls{self._why_unseen}")
+        results = FIGURES["activation_bytes"].in_words(total.get("activation_bytes", 0), total)
+        lines.append(f"{bytes_in_words(self.input_bytes)} inputs, {results} activations")
         for name, what in (("duration_ns", "forward"), ("backward_ns", "backward")):
             if times := [t for row in self._outermost if (t := getattr(row, name)) is not None]:
                 lines[-1] += f" · {time_in_words(sum(times))} {what}"

@@ -169,8 +169,9 @@ def test_a_recurrent_layer_counts_its_matrices() -> None:
     lstm = recorded(nn.LSTM(4, 8), x(5, 2, 4)).total
     forward, _ = counted(Net(by_hand, cell=cell), x(5, 2, 4))
     assert told["flops"] == lstm["flops"] == forward
-    # Two products come back for each one that went there, but for the input, which needs no gradient.
-    assert lstm["flops_backward"] == 2 * forward - 5 * 2 * 4 * 32 * 2
+    # Two products come back for each one that went there, but for the input and the state that it
+    # begins with, which need no gradient.
+    assert lstm["flops_backward"] == 2 * forward - 5 * 2 * 4 * 32 * 2 - 2 * 8 * 32 * 2
     deep = recorded(nn.GRU(4, 8, num_layers=2, bidirectional=True), x(5, 2, 4)).total
     assert deep["flops"] == 2 * 10 * 2 * (4 * 24 + 8 * 24 + 16 * 24 + 8 * 24)
 

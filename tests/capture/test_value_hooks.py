@@ -20,7 +20,7 @@ import recorder.capture.tensor_stats
 from recorder import EventStream, Graph, Recorder, assemble, dumps, loads
 from recorder.capture.describe import name_function
 from recorder.capture.tensor_facts import outputs_of
-from recorder.events import Held, Measured
+from recorder.events import Measured, NotFinite
 from recorder.graph.core import Value
 
 NAN, INF = float("nan"), float("inf")
@@ -317,7 +317,7 @@ def test_hooks_and_modes_are_gone_afterwards_and_nobody_else_pays() -> None:
         assert plain._session.capture._append == plain._session.capture.log.extend
         assert type(plain._session.capture._mode).__name__ == "Recording"
         net(x(2, 4))
-    assert not any(isinstance(event, Measured | Held) for event in plain.events)
+    assert not any(isinstance(event, Measured | NotFinite) for event in plain.events)
     assert any(isinstance(event, Measured) for event in r.events)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support import strategies
 
 from recorder import EventStream, GraphError, StreamError, assemble
-from recorder.events import SCHEMA_VERSION, Derived, Header, Op, Tensor, TensorMeta
+from recorder.events import SCHEMA_VERSION, Derived, Header, NotFinite, Op, Tensor, TensorMeta
 from recorder.events.stream import encode_events, encode_header
 from recorder.testing import sample_streams
 
@@ -35,6 +35,12 @@ def test_what_is_saved_comes_back(path: Path, stream: EventStream) -> None:
     assert data.count(b"\n") == len(stream) + 1
     loaded.save(path)
     assert path.read_bytes() == data
+
+
+def test_files_keep_their_word_for_what_is_not_finite(path: Path) -> None:
+    """The event had another name once."""
+    path.write_bytes(HEADER + b'{"type":"held","nan":[1],"unknown":[2]}\n')
+    assert list(EventStream.load(path)) == [NotFinite(nan=(1,), unknown=(2,))]
 
 
 @pytest.mark.parametrize("name", sample_streams())

@@ -21,11 +21,11 @@ from recorder.events import (
     Grad,
     GradStats,
     Header,
-    Held,
     Leave,
     Measured,
     Member,
     Module,
+    NotFinite,
     Op,
     Output,
     ParameterGrad,
@@ -307,9 +307,9 @@ class _Writer:
         stats = ValueStats(float(a), float(b), float(a - b), int(b % 3 == 0), c % 7, 0.5)
         self.events.append(Measured(self.pick(a), stats))
 
-    def held(self, a: int, b: int, c: int) -> None:
+    def not_finite(self, a: int, b: int, c: int) -> None:
         """That any tensor is not finite, as if a module held it."""
-        self.events.append(Held(*((self.pick(n),) if n % 2 else () for n in (a, b, c))))
+        self.events.append(NotFinite(*((self.pick(n),) if n % 2 else () for n in (a, b, c))))
 
 
 _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
@@ -331,7 +331,7 @@ _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.parameter_grad, 1),
     (_Writer.backward_start, 1),
     (_Writer.measured, 2),
-    (_Writer.held, 1),
+    (_Writer.not_finite, 1),
 )
 
 _instruction = st.tuples(

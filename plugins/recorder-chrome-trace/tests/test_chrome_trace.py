@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from recorder_chrome_trace import chrome_trace, recorder_register_commands
 
-from recorder import EventStream
+from recorder import EventStream, Recorder, assemble
 from recorder.events import Enter, Grad, Leave, Op, TensorMeta
 from recorder.testing import HOSTILE_NAMES, StreamBuilder, sample_streams
 
@@ -64,8 +65,6 @@ def meta(device="cpu"):
 
 
 def training(net, *batches):
-    from recorder import Recorder
-
     with Recorder(net) as r:
         for batch in batches:
             net(batch).sum().backward()
@@ -100,10 +99,7 @@ def test_slices_lie_in_each_other_as_the_calls_did():
 
 
 def test_calls_tell_arguments_and_names():
-    import torch
     from torch import nn
-
-    from recorder import Recorder
 
     class Cell(nn.Module):
         def forward(self, ids, mask, scale=1.0):
@@ -146,7 +142,6 @@ def test_errors_are_told_and_calls_that_never_returned_end_with_what_was_seen_la
 
 
 def test_a_resnet_goes_back_through_every_module_and_arrows_lead_there():
-    import torch
     from torchvision.models import resnet18
 
     net = resnet18()
@@ -166,7 +161,6 @@ def test_a_resnet_goes_back_through_every_module_and_arrows_lead_there():
 
 
 def test_recomputation_is_told_apart_and_lies_within_backward():
-    import torch
     from torch import nn
     from torch.utils.checkpoint import checkpoint
 
@@ -199,10 +193,52 @@ def backward_of(*grads):
     return [(s.thread, s.name, s.depth, s.start, s.stop) for s in slices if s.category == "backward"]
 
 
-def test_what_holds_others_is_around_them_though_it_took_no_longer():
+class Own(torch.nn.Module):
+    """Its last part in backward is the smallest piece of what is to be done there."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.w = torch.nn.Linear(4, 4), torch.nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x):
+        for _ in range(30):
+            x = torch.tanh(x @ self.w)
+        return self.fc(x)
+
+
+def times_of(stream):
+    """What a graph says, in microseconds, by the name of a module's only call."""
+    graph = assemble(stream)
+    return {p.name: None if p.backward_ns is None else p.backward_ns / 1000 for p in (*graph.scopes, *graph.nodes)}
+
+
+def test_a_call_goes_back_as_long_as_the_graph_says():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), Own(), torch.nn.Linear(4, 4))
+    stream = training(net, torch.ones(2, 4))
+    slices, _ = read(chrome_trace(stream))
+    told = {s.name: s.stop - s.start for s in slices if s.category == "backward"}
+    known = {name: time for name, time in times_of(stream).items() if time is not None}
+    assert told == pytest.approx(known)
+    assert {"1", "1.fc", "Sequential"} <= told.keys()
+    assert told["1"] > 3 * told["1.fc"]
+
+
+def test_each_pass_of_several_has_its_own_time():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), Own())
+    with Recorder(net) as r:
+        loss = net(torch.ones(2, 4)).sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+    slices, _ = read(chrome_trace(r.events))
+    passes = {s.args["pass"]: s.stop - s.start for s in slices if (s.name, s.category) == ("1", "backward")}
+    assert passes.keys() == {0, 1}
+    assert sum(passes.values()) == pytest.approx(times_of(r.events)["1"])
+
+
+def test_what_is_not_known_to_have_ended_has_no_slice():
+    """Without numbers of autograd nodes, when a call with others inside was over is not known."""
     assert backward_of((2, "arrive", 20_000, "cpu"), (2, "leave", 30_000, "cpu")) == [
-        ("backward on cpu", "Net", 0, 20, 30),
-        ("backward on cpu", "b", 1, 20, 30),
+        ("backward on cpu", "b", 0, 20, 30)
     ]
 
 
@@ -211,9 +247,8 @@ def test_a_device_has_its_own_thread():
         (2, "arrive", 20_000, "cuda:1"), (2, "leave", 30_000, "cuda:1"),
         (1, "arrive", 31_000, "cuda:0"), (1, "leave", 40_000, "cuda:0"),
     ) == [
-        ("backward on cuda:1", "Net", 0, 20, 40),
-        ("backward on cuda:1", "b", 1, 20, 30),
         ("backward on cuda:0", "a", 0, 31, 40),
+        ("backward on cuda:1", "b", 0, 20, 30),
     ]  # fmt: skip
 
 
@@ -222,8 +257,7 @@ def test_what_overlaps_is_shown_side_by_side_at_its_true_times():
         (2, "arrive", 20_000, "cpu"), (1, "arrive", 25_000, "cpu"),
         (2, "leave", 30_000, "cpu"), (1, "leave", 40_000, "cpu"),
     ) == [
-        ("backward on cpu", "Net", 0, 20, 40),
-        ("backward on cpu", "b", 1, 20, 30),
+        ("backward on cpu", "b", 0, 20, 30),
         ("backward on cpu (2)", "a", 0, 25, 40),
     ]  # fmt: skip
 
@@ -286,8 +320,6 @@ def test_a_file_that_is_no_recording_leaves_no_trace(command, tmp_path):
 
 
 def test_the_example_of_the_readme(tmp_path, monkeypatch):
-    import torch
-
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     exec(block, {"net": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), "x": torch.ones(1, 2)})
