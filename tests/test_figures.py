@@ -1,5 +1,6 @@
 """Figures in words, where they are lower bounds or of one of several alike."""
 
+import math
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 import recorder
 from recorder import Recorder, fold
-from recorder.figures import FIGURES
+from recorder.figures import FIGURES, arrived_norm
 
 
 def blocks() -> recorder.Graph:
@@ -52,3 +53,27 @@ def test_the_page_knows_which_figures_are_lower_bounds() -> None:
     assert isinstance(page, str)
     (told,) = re.findall(r'"name":"flops",.*?"least":(\[[\d,]*\])', page)
     assert told == "[9,10,11,12]"  # the scopes, which stand after the nodes
+
+
+@pytest.mark.parametrize("missing", ["flops_unknown", "flops_backward_unknown"])
+def test_backward_is_a_lower_bound_where_any_part_of_either_way_is_unknown(missing: str) -> None:
+    assert FIGURES["flops_backward"].in_words(64, {missing: 1}) == "at least 64"
+    assert FIGURES["flops_backward"].in_words(64, {missing: 0}) == "64"
+
+
+@pytest.mark.parametrize(("bad", "norm"), [({}, 5.0), ({"inf": 1}, math.nan), ({"nan": 1}, math.nan)])
+def test_the_norm_of_what_arrived_is_of_all_and_none_where_one_is_not_finite(bad: dict[str, int], norm: float) -> None:
+    arrived = [{"norm": 3.0, "nan": 0, "inf": 0}, None, {"norm": 4.0, "nan": 0, "inf": 0, **bad}]
+    node = recorder.Node("f", "module", "F", "f", meta={"backward": {"arrived": arrived}})
+    assert arrived_norm(node) == pytest.approx(norm, nan_ok=True)
+
+
+def test_what_is_in_a_block_that_is_drawn_once_has_the_sum_of_all_too() -> None:
+    graph = blocks()
+    view = fold(graph)
+    inside = next(node for node in view.nodes if node.op_type == "Linear")
+    assert "repeats" not in inside.meta
+    times = [node.duration_ns for node in graph.nodes if node.op_type == "Linear"]
+    assert len(times) == 3
+    assert FIGURES["time"].of_all(view, inside) == sum(time for time in times if time is not None)
+    assert str(FIGURES["time"].said(view, inside)).endswith("in all")

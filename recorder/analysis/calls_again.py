@@ -49,6 +49,8 @@ _OPERATORS = {
     "torch.functional": "",
     "torch.nn.functional": "",
     "torch._C._nn": "",
+    "torch.fft": "fft_",
+    "torch._C._fft": "",
     "torch.linalg": "linalg_",
     "torch._C._linalg": "",
     "torch.special": "special_",
@@ -193,10 +195,10 @@ def _as(kind: str, value: Any) -> Any:
 
 def _table() -> Iterator[tuple[str, Again]]:
     for home, names in (
-        ("torch", "addmv addr bilinear chain_matmul dot einsum ger inner matmul mv outer tensordot vdot"),
+        ("torch", "addmv addr bilinear cdist chain_matmul dot einsum ger inner matmul mv outer tensordot vdot"),
         ("torch.Tensor", "__matmul__ __rmatmul__ addmv addmv_ addr addr_ dot ger inner matmul mv outer vdot"),
         ("torch.linalg", "matmul multi_dot"),
-        ("torch.functional", "chain_matmul einsum tensordot"),
+        ("torch.functional", "cdist chain_matmul einsum tensordot"),
         ("torch.nn.functional", "bilinear linear"),
         ("torch.ops.aten", "addmv addr bilinear dot einsum ger inner linear matmul mv outer vdot"),
     ):
@@ -216,6 +218,7 @@ _PRODUCTS: dict[str, Callable[..., Any]] = {
     "addmv": products.added_product,
     "addr": products.added_outer,
     "bilinear": products.bilinear,
+    "cdist": torch.cdist,
     "chain_matmul": products.chain,
     "dot": products.matmul,
     "einsum": torch.einsum,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["formula_of", "registered"]
+__all__ = ["formula_of", "of_the_user", "registered"]
 
 Formula = Callable[..., int]
 
@@ -21,6 +21,14 @@ def formula_of(packet: Any) -> Formula | None:
     """The formula of a kernel, called as torch's own are; what is registered with torch comes first."""
     found: Formula | None = flop_registry.get(packet)
     return found if found is not None else _ours().get(packet)
+
+
+def of_the_user() -> list[Any]:
+    """What has a formula that is not torch's own, whenever it was registered."""
+    return [packet for packet, formula in flop_registry.items() if getattr(formula, "__module__", "") != _TORCHS]
+
+
+_TORCHS = torch.utils.flop_counter.__name__
 
 
 def registered(name: str) -> tuple[Any, Formula] | None:

@@ -13,7 +13,7 @@ A recording may come from a stranger, so nothing is called because a recording n
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -28,8 +28,9 @@ from torch.utils.flop_counter import flop_registry
 from recorder.analysis.backward_again import back_again
 from recorder.analysis.backward_passes import Computed
 from recorder.analysis.calls_again import again_of, placed
-from recorder.analysis.flop_formulas import formula_of, registered
-from recorder.analysis.kernel_kinds import decomposition, is_free, is_free_call, takes_no_floats
+from recorder.analysis.flop_formulas import formula_of, of_the_user, registered
+from recorder.analysis.free_layers_again import free_layer_again
+from recorder.analysis.kernel_kinds import decomposition, is_free, is_free_call, makes_nothing, takes_no_floats
 from recorder.analysis.layers_again import Again, Told
 from recorder.graph.core import Node
 
@@ -77,34 +78,42 @@ class Work(NamedTuple):
 
 
 def takes_none(node: Node) -> bool:
-    """Whether a call takes no floating-point operations, as far as its name tells. What the user has registered a
-    formula for takes what that says.
+    """Whether a call takes no floating-point operations, as far as its name tells. Where the user has registered a
+    formula for such a kernel, which kernels it runs has to be seen.
     """
-    return is_free_call(node) and not (len(flop_registry) > _AT_FIRST and registered(_as_operator(node)))
+    return is_free_call(node) and (makes_nothing(node) or not _counts_free_kernels(_formulas()))
 
 
 def can_be_counted(target: str) -> bool:
     """Whether calls of a target can be counted, if what is recorded of one allows it."""
-    return again_of(target) is not None or registered(target) is not None
+    return again_of(target) is not None or registered(target) is not None or free_layer_again(target) is not None
 
 
 def work_of(call: Call) -> Work | None:
     """The operations of one call; None if a kernel in it is unknown, or the call cannot be made again from what was
     recorded of it.
     """
-    return _work_of(call, len(flop_registry))  # a formula may be registered between one question and the next
+    return _work_of(call, _formulas())
 
 
-_AT_FIRST = len(flop_registry)
+def _formulas() -> tuple[int, ...]:
+    """Which there are: one may be registered between one question and the next."""
+    return tuple(map(id, flop_registry.values()))
 
 
-def _as_operator(node: Node) -> str:
-    return f"torch.ops.aten.{node.target.removeprefix('torch.ops.aten.').split('.')[-1].removesuffix('_')}"
+@lru_cache(8)
+def _counts_free_kernels(formulas: tuple[int, ...]) -> bool:
+    """Whether there is a formula of the user for a kernel of torch's that takes none otherwise."""
+    packets = [packet for packet in of_the_user() if isinstance(packet, torch._ops.OpOverloadPacket)]
+    kernels = [getattr(packet, name) for packet in packets for name in packet.overloads()]  # type: ignore[no-untyped-call]
+    return any(kernel.namespace == "aten" and is_free(kernel) for kernel in kernels)
 
 
 @lru_cache(8192)
-def _work_of(call: Call, formulas: int) -> Work | None:
+def _work_of(call: Call, formulas: tuple[int, ...]) -> Work | None:
     again = again_of(call.target)
+    if again is None and registered(call.target) is None:
+        again = free_layer_again(call.target)
     for device in (None, "cpu"):  # of some devices fake tensors cannot be made where the device is not
         try:
             with _apart():
@@ -166,14 +175,19 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _in_some_order(again: Again, call: Call, device: str | None) -> Work | None:
-    """The work of a call. Of a function that cannot have been given its tensors in that order, the work in any order in
-    which it can, if all of those agree.
+    """The work of a call. Of a function that cannot have been given its tensors in that order, the work without the
+    last one, if that may be what ``out`` was; else in any order in which it can, if all of those agree.
     """
     try:
         return _count(again, call, device)
     except Exception:
-        if call.module or not 1 < len(call.inputs) <= _ORDERS:
+        if call.module or len(call.inputs) < 2:
             raise
+    if len(call.outputs) == 1 and call.inputs[-1].shape in (call.outputs[0].shape, (0,)):
+        with suppress(Exception):
+            return _count(again, call._replace(inputs=call.inputs[:-1]), device)
+    if len(call.inputs) > _ORDERS:
+        return None
     found: set[Work | None] = set()
     for inputs in permutations(call.inputs):
         try:

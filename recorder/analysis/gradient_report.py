@@ -30,9 +30,10 @@ class GradientReport:
         unknown: what the recording cannot tell, and what to do about it.
         unregistered: parameters that were used inside the recorded models, and that no optimizer over theirs sees.
 
-    The norm of a call is the 2-norm over all gradients that arrived at it. ``start`` is that of the call that the same
-    backward pass reached first with more than one element: the head of the network, not its loss. It is not the median
-    over the calls: where most layers have vanished, the median has too.
+    The norm of a call is the 2-norm over all gradients that arrived at it. ``start`` is that of the head of the
+    network, not of its loss: of the calls with more than one element that the same backward pass reached by no other,
+    the largest. It is not the median over the calls: where most layers have vanished, the median has too. Where it is
+    0, all have vanished: the loss does not change with what the network returned.
     """
 
     missing: tuple[MissingGradient, ...] = ()

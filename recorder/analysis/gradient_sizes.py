@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from recorder.analysis.gradient_places import Place, captions, told_of
+from recorder.analysis.heads import starts_of
 from recorder.graph.core import Graph, Node, Scope
 
 __all__ = ["FACTOR", "LayerGradient", "shrunk_and_grown"]
@@ -37,12 +38,12 @@ def shrunk_and_grown(
     """
     of_weights = _of_weights(graph)
     places = [place for place in places if id(place) not in of_weights]
-    starts = _starts(places)
+    starts = starts_of(graph, places, _norm)
     ratios: dict[int, float] = {}
     for place in places:
         norm, (order, start) = _norm(place), starts.get(told_of(place)["pass"], (0, 0.0))
-        if norm is not None and start > 0 and order <= told_of(place)["order"]:
-            ratios[id(place)] = norm / start
+        if norm is not None and order <= told_of(place)["order"]:
+            ratios[id(place)] = norm / start if start > 0 else 0.0
     stays: dict[int, bool] = {}
     every: Iterable[Place] = chain(graph.nodes, graph.scopes)
     for one in every:  # so that what a node was given is known before it
@@ -97,20 +98,6 @@ def _before(place: Place, ratios: Mapping[int, float]) -> list[Node]:
 
 def _makers(place: Place) -> list[Node]:
     return [value.producer for value in place.inputs if value.requires_grad and value.producer is not None]
-
-
-def _starts(places: Sequence[Place]) -> dict[int, tuple[int, float]]:
-    """Where the network ends, for each backward pass: the order of the first call of a module that was reached with
-    more than one element, and its norm. What functions do after that is the loss. Where no module was called, it is the
-    first function.
-    """
-    starts: dict[int, tuple[int, float]] = {}
-    for place in sorted(places, key=_is_function):
-        norm = _norm(place)
-        if norm is not None:
-            told = told_of(place)
-            starts.setdefault(told["pass"], (told["order"], norm))
-    return starts
 
 
 def _norm(place: Place) -> float | None:

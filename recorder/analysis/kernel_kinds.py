@@ -16,7 +16,7 @@ from torch._ops import OpOverload
 
 from recorder.graph.core import Node
 
-__all__ = ["decomposition", "is_free", "is_free_call", "takes_no_floats"]
+__all__ = ["decomposition", "is_free", "is_free_call", "makes_nothing", "takes_no_floats"]
 
 _TAGS = {
     tag for name in ("pointwise", "reduction", "inplace_view") if (tag := getattr(torch.Tag, name, None)) is not None
@@ -148,18 +148,19 @@ def takes_no_floats(*values: Any) -> bool:
     return True
 
 
+def makes_nothing(node: Node) -> bool:
+    """Whether a module call returned what it was given, or nothing, as a check in an exported program does."""
+    if node.outputs:
+        return node.kind == "module" and all(value.meta.get("handed_on") is True for value in node.outputs)
+    return node.kind == "module" and node.target.startswith("torch.")
+
+
 def is_free_call(node: Node) -> bool:
     """Whether a recorded call takes none, as far as its name tells: what it is made of need not be looked at."""
     if node.kind == "module":
         if node.target in _NOT_FREE:
             return False
-        handed_on = bool(node.outputs) and all(value.meta.get("handed_on") is True for value in node.outputs)
-        return (
-            node.target.startswith(_FILES)
-            or node.target in _LAYERS
-            or handed_on
-            or (not node.outputs and node.target.startswith("torch."))  # a check, as exported programs have
-        )
+        return node.target.startswith(_FILES) or node.target in _LAYERS or makes_nothing(node)
     if node.kind != "function":
         return False
     if not any("float" in value.dtype or "complex" in value.dtype for value in node.inputs):

@@ -35,22 +35,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from itertools import chain
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from recorder.analysis.backward_passes import Passes, computed_of, passes_of
-from recorder.analysis.gradient_flow import backward_reached, mapped_unseen, reached_unseen
-from recorder.analysis.op_kinds import allocates, computes_nothing
+from recorder.analysis.gradient_flow import backward_reached
+from recorder.analysis.op_kinds import allocates
+from recorder.analysis.work import work_of
 from recorder.figures import arrived_norm
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.limits import LARGEST
 
 if TYPE_CHECKING:
-    from recorder.analysis.flops import Call
+    pass
 
 __all__ = ["Measured", "add_metrics", "bytes_of", "elements", "measured", "metrics_of"]
 
@@ -91,10 +87,8 @@ def measured(graph: Graph) -> Measured:
     """The metrics of a graph, which is not changed. Of nodes that stand for more than one call, as in a view, those
     that they have already.
     """
-    parameters_of, backward, unseen = _parameters(graph), backward_reached(graph), reached_unseen(graph)
-    unseen |= mapped_unseen(graph) if backward else set()
-    returned = {id(value) for value in graph.outputs}
-    passes, counts = passes_of(graph), _counter()
+    parameters_of, backward = _parameters(graph), backward_reached(graph)
+    work = work_of(graph, backward)
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
@@ -112,8 +106,7 @@ def measured(graph: Graph) -> Measured:
                 told["activation_bytes"] = sum(map(bytes_of, node.outputs)) if allocates(node) else 0
                 if any(value.meta.get("tangents") for value in node.outputs):
                     told["unseen"] = 1
-            if counts is not None:
-                told |= _flops(node, parameters, node in backward, returned, unseen, counts, passes)
+            told |= {} if work is None else work.of(node, parameters)
             told |= _observed(node, *times)
             told |= _saved(node) if memory else {}
             told = _possible(told)
@@ -123,7 +116,7 @@ def measured(graph: Graph) -> Measured:
             sums[id(scope)].add(node, told, parameters, often)
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
-    told_of: tuple[str, ...] = _SUMMED[:2] if counts is None else _SUMMED if backward else _SUMMED[:5]
+    told_of: tuple[str, ...] = _SUMMED[:2] if work is None else _SUMMED if backward else _SUMMED[:5]
     if memory:
         told_of += _SAVED
         _add_saved(graph, sums, whole)
@@ -133,7 +126,7 @@ def measured(graph: Graph) -> Measured:
         of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
         if sums[id(scope)].folded:  # each repetition may have parameters of its own, and the first one's are here
             of[id(scope)] |= {name: n for name, n in known.get(scope, {}).items() if name in _OF_PARAMETERS}
-    return Measured(of, whole.figures(told_of), None if counts is None else whole.unknown)
+    return Measured(of, whole.figures(told_of), None if work is None else whole.unknown)
 
 
 _SUMMED = ("activation_bytes", "unseen", "flops", "macs", "flops_unknown", "flops_backward", "flops_backward_unknown")
@@ -252,98 +245,6 @@ def _parameters(graph: Graph) -> Callable[[Node], dict[int, Value]]:
         return beneath().get(node.fqn, {})
 
     return of
-
-
-# FLOPs
-
-
-def _counter() -> ModuleType | None:
-    """The counter, which needs torch; None where there is no torch."""
-    if find_spec("torch") is None:
-        return None
-    from recorder.analysis import flops
-
-    return flops
-
-
-def _flops(
-    node: Node,
-    parameters: dict[int, Value],
-    backward: bool,
-    returned: set[int],
-    unseen: set[int],
-    counts: ModuleType,
-    passes: Passes,
-) -> Metrics:
-    forward: int = 0
-    back: int | None = 0
-    more = False
-    if node.error is not None:
-        return {"flops_unknown": 1}
-    if not computes_nothing(node) and not counts.takes_none(node):
-        call = _call(node, parameters, backward, returned, unseen) if counts.can_be_counted(node.target) else None
-        work = None if call is None else counts.work_of(call)
-        if work is None:
-            return {"flops_unknown": 1}
-        forward, back = work
-        back = back if passes.can_be_judged(node) else None
-        more = passes.may_go_on(node)
-    if any(id(value) in unseen for value in node.outputs):  # by code of the user's, which may do anything
-        backward, back = True, None
-    # One kernel computes all the examples of a mapped call.
-    examples = max((value.meta.get("examples", 1) for value in node.outputs), default=1)
-    forward, back = examples * forward, None if back is None else examples * back
-    figures: Metrics = {"flops": forward, "macs": forward // 2}
-    if backward:
-        figures |= {} if back is None else {"flops_backward": back}
-        figures |= {"flops_backward_unknown": 1} if back is None or more else {}
-    return figures
-
-
-_MEMBER = re.compile(r"(\w+_proj|self_attn|linear\d|norm\d|weight|bias|running|num_batches)(\b|_)")
-"""What the parameters and buffers of a layer of torch are called. Those of one that is made in forward, or initialised
-in it, were made by functions, and are known by these names alone."""
-
-
-def _call(
-    node: Node, parameters: dict[int, Value], backward: bool, returned: set[int], unseen: set[int]
-) -> "Call | None":
-    """A node as `recorder.analysis.flops` takes it: all of it can be hashed, as equal calls are counted once. None for
-    one that cannot be counted.
-    """
-    from recorder.analysis.flops import Call, Facts
-
-    told = node.meta.get("arguments")
-    try:
-        attributes = msgspec.json.encode(node.attributes | (told if isinstance(told, dict) else {}))
-    except (TypeError, ValueError):  # what JSON cannot hold, such as a lone surrogate, is an argument of none of these
-        return None
-    # Autocast converts tensors on the way in: all get the dtype that it chose.
-    floating = next((v.dtype for v in node.outputs if "float" in v.dtype), None)
-
-    def facts(value: Value) -> Facts:
-        dtype = floating if floating is not None and "float" in value.dtype else value.dtype
-        return Facts(value.shape, dtype, value.device, value.requires_grad or id(value) in unseen)
-
-    given: list[Value] = list(node.inputs)
-    named: list[tuple[str, Facts]] = []
-    if node.kind == "module":  # its own tensors come last
-        prefix = f"{node.fqn}." if node.fqn else ""
-        names = node.input_names if len(node.input_names) == len(given) else ("",) * len(given)
-        while given:
-            value, name = given[-1], names[len(given) - 1]
-            if value.role in ("parameter", "buffer") and value.name.startswith(prefix):
-                name = value.name.removeprefix(prefix)
-            elif not _MEMBER.match(name):
-                break
-            named.insert(0, (name, facts(given.pop())))
-        if not any(id(value) in parameters for value in node.inputs):
-            named += [(value.name.removeprefix(prefix), facts(value)) for value in parameters.values()]
-    used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
-    return Call(
-        node.target, tuple(map(facts, given)), tuple(named), attributes, tuple(map(facts, node.outputs)),
-        tuple(used), backward, node.kind == "module", computed_of(node) if backward else (),
-    )  # fmt: skip
 
 
 # Sizes and times

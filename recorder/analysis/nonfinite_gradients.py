@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from recorder.analysis.gradient_places import Place, captions, told_of
@@ -16,8 +17,9 @@ class NotFinite:
 
     ``call`` is the call; ``born`` says where in regard to it: ``"inside"`` if what arrived was finite and what left, or
     the gradient of ``parameter``, was not; ``"before"`` if it arrived so, as far as one can tell, and then ``suspects``
-    are the nodes between this call and those whose gradients were seen; ``"forward"`` if what the call computed, and
-    backward was called on, was not finite itself. ``nan`` and ``inf`` count elements, ``order`` what backward had
+    are the nodes between this call and those whose gradients were seen; ``"held"`` if what backward added was finite,
+    and what ``parameter`` held before, or the sum, was not; ``"forward"`` if what the call computed, and backward was
+    called on, was not finite itself. ``nan`` and ``inf`` count elements, ``order`` what backward had
     reached before. ``advice`` says how to find out more.
     """
 
@@ -34,6 +36,11 @@ class NotFinite:
         counts = " and ".join(f"{n} {what}" for n, what in ((self.nan, "NaN"), (self.inf, "Inf")) if n)
         if self.born == "forward":
             return f"the loss itself, of {self.call}, had {counts} already: forward made it; {self.advice}"
+        if self.born == "held":
+            return (
+                f"the gradient of {self.parameter} has {counts}, and what {self.call} added to it was finite: it was "
+                "so before this backward, the sum is too large, or a hook of it made it so"
+            )
         if self.parameter is not None:
             seen = "" if self.born == "inside" else ", the first that was seen: recomputed calls tell less"
             return f"in {self.call}: the gradient of {self.parameter} has {counts}{seen}"
@@ -81,8 +88,19 @@ def _of_parameters(parameters: Iterable[Value]) -> Iterator[NotFinite]:
         if nan or inf:
             user = parameter.uses[-1][0] if parameter.uses else None  # backward comes by the last one first
             born = "before" if user is not None and user.kind == "module" and not told_of(user) else "inside"
+            born = "held" if all(_added_finite(one, parameter) for one, _ in parameter.uses) and user else born
             name = parameter.name if user is None else user.name
             yield NotFinite(name, born, nan, inf, parameter.name, (), told["order"])
+
+
+def _added_finite(user: Node, parameter: Value) -> bool:
+    """Whether what a call handed on to a parameter was seen, and was finite."""
+    told = told_of(user)
+    if told.get("passes") != 1 or told.get("several") or parameter.meta["backward"]["passes"] > len(parameter.uses):
+        return False
+    left = [caption for caption in told.get("left", ()) if caption is not None]
+    same = [caption for caption in left if prod(caption["shape"]) == prod(parameter.shape) and "nan" in caption]
+    return bool(same) and not any(_counts(left))
 
 
 def _counts(of: Iterable[dict[str, Any]]) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 Everything comes from ``meta["stats"]`` of values and ``meta["given"]`` of nodes, which `recorder.assembly.value_marks`
 describes, and from dataflow. A call made a NaN if it was given none, and an Inf if it was given neither. Infinities
 that were asked for, as those of masks, are no fault; nor is what was discarded before anything came of it: ``where``
-takes the other branch, a softmax makes zeros of -Inf.
+takes the other branch, a softmax makes zeros of -Inf. A NaN that was asked for, and of which something came, is one;
+and so is a loss, or a sum of all, that is infinite because of a mask.
 """
 
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 from recorder.graph.core import Graph, Node, Value
 
-__all__ = ["LARGEST", "Came", "Flow", "Made"]
+__all__ = ["FLOATING", "LARGEST", "Came", "Flow", "Made", "is_uninitialized"]
 
 LARGEST = {
     "float16": 65504.0,
@@ -50,11 +51,16 @@ _ATTENDS = frozenset({
 _ATTENDED = 3
 """Query, key and value are the first arguments of attention."""
 
+_SUMS = frozenset({"dist", "mean", "norm", "std", "sum", "var"})
+_LOSSES = ("_loss", "loss", "cross_entropy", "cross_entropy_with_logits", "kl_div")
+"""What all elements count in."""
+
 _UNINITIALIZED = frozenset({
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize_", "resize_as_",
 })  # fmt: skip
 
-_FLOATING = ("float", "bfloat", "complex")
+FLOATING = ("float", "bfloat", "complex")
+"""How the names of dtypes begin that have NaN and Inf."""
 
 
 class Cause(IntEnum):
@@ -70,7 +76,7 @@ class Cause(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Made:
     """A node made ``nan`` NaN and ``inf`` Inf of ``elements``, in one of its outputs, ``value``. ``of_inf`` is an input
-    that had Inf, if the NaN was made of those.
+    that had Inf, if they were made of those; ``asked`` says that an argument of it is NaN.
     """
 
     node: Node
@@ -79,6 +85,7 @@ class Made:
     inf: int
     elements: int
     of_inf: Value | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class Flow:
             why = self._why(node, nan, given)
             if remote and why is Cause.MADE:
                 why = Cause.UNKNOWN
-            first = why is Cause.MADE and not any(self._follows(nan, one) for one in given)
+            first = why is Cause.MADE and not any(self._follows(one) for one in given)
             self._cause[id(value)] = why
             if id(value) in self._matters:
                 if why is Cause.UNKNOWN:
@@ -145,8 +152,11 @@ class Flow:
         not_known = [one for one in given if one.content == "unknown"]
         asked = _numbers_asked_for(node.attributes)
         if of_nan or (of_inf and not nan):
-            return max(self._cause_of(one) for one in (*of_nan, *of_inf))
-        if any(map(math.isnan, asked)) or (not nan and (any(map(math.isinf, asked)) or _at_the_end(given))):
+            why = max(self._cause_of(one) for one in (*of_nan, *of_inf))
+            return Cause.MADE if why is Cause.ASKED_FOR and _sums_up(node) else why
+        if any(map(math.isnan, asked)):
+            return Cause.MADE
+        if not nan and (any(map(math.isinf, asked)) or _at_the_end(given)):
             return Cause.ASKED_FOR
         if not_known:
             return max(self._cause_of(one) for one in not_known)
@@ -156,14 +166,14 @@ class Flow:
                 return why
         return Cause.MADE
 
-    def _follows(self, nan: bool, one: _Input) -> bool:
+    def _follows(self, one: _Input) -> bool:
         """Whether what is in an input, which was made somewhere, explains what is in an output."""
-        return one.content == "nan" or (one.content == "inf" and (not nan or self._cause_of(one) is Cause.MADE))
+        return one.content == "nan" or (one.content == "inf" and self._cause_of(one) is Cause.MADE)
 
     def _cause_of(self, one: _Input) -> Cause:
         if one.content == "unknown":
             producer = one.value.producer
-            return Cause.UNINITIALIZED if producer is not None and _uninitialized(producer) else Cause.UNKNOWN
+            return Cause.UNINITIALIZED if producer is not None and is_uninitialized(producer) else Cause.UNKNOWN
         if one.marked:
             return Cause.GIVEN
         return self._cause.get(id(one.value), Cause.GIVEN)
@@ -191,11 +201,15 @@ class Flow:
             return True
         if not value.uses:
             producer = value.producer
-            return producer is None or _kind(producer) not in ("setitem", "copy", "index_copy", "index_put", "scatter")
+            if producer is None:
+                return True
+            written = _kind(producer) in ("setitem", "copy", "index_copy", "index_put", "scatter")
+            # What was made of no tensor, and went into none that was recorded, is memory for something unseen.
+            return not written and (bool(producer.inputs) or producer.kind == "module")
         for user, at in value.uses:
             if user.meta.get("given", {}).get(str(at)) == "finite":
                 continue  # it was written over
-            floating = [output for output in user.outputs if output.dtype.startswith(_FLOATING)]
+            floating = [output for output in user.outputs if output.dtype.startswith(FLOATING)]
             bad = [output for output in floating if not _finite(output)]
             unmeasured = any("stats" not in output.meta and math.prod(output.shape) for output in floating)
             if any(id(output) in self._matters for output in bad) or unmeasured:
@@ -208,7 +222,8 @@ class Flow:
 def _made(node: Node, value: Value, given: list[_Input]) -> Made:
     stats = value.meta["stats"]
     of_inf = next((one.value for one in given if one.content == "inf"), None)
-    return Made(node, value, stats["nan"], stats["inf"], math.prod(value.shape), of_inf)
+    asked = stats["nan"] > 0 and any(map(math.isnan, _numbers_asked_for(node.attributes)))
+    return Made(node, value, stats["nan"], stats["inf"], math.prod(value.shape), of_inf, asked)
 
 
 def _finite(value: Value) -> bool:
@@ -228,7 +243,7 @@ def _inputs(node: Node) -> Iterator[_Input]:
             content = "nan" if stats["nan"] else "inf" if stats["inf"] else "finite"
         else:
             held = value.producer is None and value.role in ("parameter", "buffer")
-            known = held or not value.dtype.startswith(_FLOATING) or 0 in value.shape
+            known = held or not value.dtype.startswith(FLOATING) or 0 in value.shape
             content = "finite" if known else "unknown"
         yield _Input(value, content, mark is not None)
 
@@ -248,11 +263,20 @@ def _discards(node: Node, at: int, value: Value) -> bool:
     return kind in _LEAVES_OUT
 
 
+def _sums_up(node: Node) -> bool:
+    """Whether a node makes one number of many, all of which count, as a loss does: no mask is for that."""
+    kind = _kind(node)
+    one = all(math.prod(value.shape) == 1 for value in node.outputs)
+    many = any(math.prod(value.shape) > 1 for value in node.inputs)
+    return one and many and (kind in _SUMS or kind.endswith(_LOSSES))
+
+
 def _attends(node: Node) -> bool:
     return _kind(node) in _ATTENDS
 
 
-def _uninitialized(node: Node) -> bool:
+def is_uninitialized(node: Node) -> bool:
+    """Whether what a node makes is whatever was in memory before."""
     return node.op_type in _UNINITIALIZED
 
 

@@ -2,11 +2,12 @@
 saved and loaded. `recorder.analysis.not_finite` finds out; here it is put in words.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from recorder.analysis.dead_outputs import dead, saturated
 from recorder.analysis.not_finite import LARGEST, Came, Flow, Made
+from recorder.analysis.unmeasured_values import unmeasured
 from recorder.graph.core import Graph, Node
 from recorder.terminal import in_one_line
 
@@ -32,7 +33,7 @@ class ValueReport:
         findings: all of that in words, by heading.
 
     Infinities that were asked for, as those of masks are, and what was discarded before anything came of it, are no
-    faults.
+    faults; a NaN that was asked for, and that came to something, is one.
     """
 
     origin: Node | None = None
@@ -62,10 +63,10 @@ def value_report(graph: Graph) -> ValueReport:
     if graph.meta.get("values") is None and not any("stats" in value.meta for value in graph.values()):
         return ValueReport(unknown=(_ADVICE,), findings=(("cannot be told", (_ADVICE,)),))
     flow = Flow(graph)
-    unknown: tuple[str, ...] = ()
+    unknown = _not_measured(unmeasured(graph))
     if flow.unknown and not flow.made and not flow.came:
         at = flow.unknown[0].name
-        unknown = (f"where it was made that the result of {at} is not finite: not all that it was given was measured",)
+        unknown += (f"where it was made that the result of {at} is not finite: not all that it was given was measured",)
     silent, full = dead(graph), saturated(graph)
     first, *more = [_made_in_words(made) for made in flow.made] or [""]
     found = (
@@ -87,6 +88,13 @@ def value_report(graph: Graph) -> ValueReport:
     )
 
 
+def _not_measured(nodes: Sequence[Node]) -> tuple[str, ...]:
+    if not nodes:
+        return ()
+    what = f"what {_listed([node.name for node in nodes])} made"
+    return (f"whether {what} is finite: it could not be measured, nor was anything that was made of it",)
+
+
 def _made_in_words(made: Made) -> str:
     counts = " and ".join(f"{n} {what}" for n, what in ((made.nan, "NaN"), (made.inf, "Inf")) if n)
     return f"{_place(made.node)} made {counts} of {made.elements} elements: {_why(made)}"
@@ -97,7 +105,9 @@ def _why(made: Made) -> str:
     if made.of_inf is not None:
         maker = made.of_inf.producer
         where = f", from {maker.name}" if maker is not None else ""
-        return f"{made.of_inf.name} had Inf{where}, and NaN was made of it"
+        return f"{made.of_inf.name} had Inf{where}, and {'NaN' if made.nan else 'Inf'} was made of it"
+    if made.asked:
+        return "it was asked to, by an argument that is NaN"
     inputs = [v for v in made.node.inputs if "stats" in v.meta]
     if not inputs:
         return "what it was given was finite"

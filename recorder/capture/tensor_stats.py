@@ -38,7 +38,7 @@ class Measure:
             return None
         norm, lowest, highest, nan, inf, nonzero = self.row[:6]
         largest = max(abs(lowest), abs(highest))
-        # Squares of float64 may overflow; JSON has no infinity.
+        # A norm of float64 may be more than that holds; JSON has no infinity.
         return min(norm, sys.float_info.max), largest, int(nan), int(inf), (self.size - nonzero) / self.size
 
     def mean(self) -> float | None:
@@ -162,7 +162,7 @@ def _numbers(tensor: Tensor, mean: bool) -> Tensor:
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
     finite = torch.nan_to_num(tensor, 0.0, 0.0, 0.0)
     numbers = [
-        torch.linalg.vector_norm(finite, dtype=wide),
+        _norm(finite, wide),
         *torch.aminmax(finite),
         tensor.isnan().count_nonzero(),
         tensor.isinf().count_nonzero(),
@@ -173,11 +173,21 @@ def _numbers(tensor: Tensor, mean: bool) -> Tensor:
     return torch.stack(numbers)  # in the widest of their dtypes, which is the norm's
 
 
+def _norm(finite: Tensor, wide: torch.dtype) -> Tensor:
+    """Squares of float64 may be too large for it, or too small: those of what is left over the largest are not."""
+    largest = None
+    if finite.dtype == torch.float64:
+        largest = finite.abs().amax().clamp_min(torch.finfo(torch.float64).tiny)
+        finite = finite / largest
+    norm: Tensor = torch.linalg.vector_norm(finite, dtype=wide)
+    return norm if largest is None else norm * largest
+
+
 def _numbers_of_finite(tensor: Tensor, mean: bool) -> list[float] | None:
     """The same, read at once; None where an element is not finite."""
     lowest, highest = (edge.item() for edge in torch.aminmax(tensor))  # NaN, if there is one
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         return None
-    norm = torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
+    norm = _norm(tensor, torch.float64).item()
     total = [tensor.sum(dtype=torch.float64).item()] if mean else []
     return [norm, lowest, highest, 0, 0, tensor.count_nonzero().item(), *total]

@@ -148,6 +148,21 @@ def test_products_count_what_they_compute(name: str) -> None:
     assert (found.total["flops"], found.total["flops_backward"]) == (flops, 2 * flops)
 
 
+@pytest.mark.parametrize("size", [(2, 5), (0,)])
+@pytest.mark.parametrize(
+    ("function", "flops"), [(torch.mm, 80), (torch.matmul, 80), (torch.mul, 0), (torch.linalg.multi_dot, 80)]
+)
+def test_what_is_written_to_is_no_factor(function: Callable[..., Tensor], flops: int, size: tuple[int, ...]) -> None:
+    def called(a: Tensor, b: Tensor) -> Tensor:
+        if function is torch.mul:
+            return torch.mul(a, a, out=torch.empty(size if size == (0,) else a.shape))
+        given: Any = ([a, b],) if function is torch.linalg.multi_dot else (a, b)
+        return function(*given, out=torch.empty(size))
+
+    found = of(called, (2, 4), (4, 5), grad=False)
+    assert (found.total["flops"], dict(found.unknown or {})) == (flops, {})
+
+
 @torch.library.custom_op("recorder_tests::scaled", mutates_args=())
 def scaled(a: Tensor, b: Tensor, times: int = 3) -> Tensor:
     return a @ b * times

@@ -1,6 +1,5 @@
 """What is in the gradients, the report of what is wrong with them, and that nobody notices that they were looked at."""
 
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -88,8 +87,7 @@ def test_squares_overflow_in_no_precision() -> None:
             net(batch.clone()).backward(torch.full((1, 4), size, dtype=dtype))
         (arrived,) = told(r.graph, "Net")["arrived"]
         assert arrived["inf"] == 0
-        # Nothing is wider than float64: there the norm is the largest number that it can be told with.
-        assert arrived["norm"] == pytest.approx(2 * size if size < 1e300 else sys.float_info.max, rel=1e-2)
+        assert arrived["norm"] == pytest.approx(2 * size, rel=1e-2)
         assert arrived["largest"] == pytest.approx(size, rel=1e-2)
         assert loads(dumps(r.graph)) == r.graph
 

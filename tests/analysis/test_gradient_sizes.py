@@ -108,6 +108,40 @@ def test_backward_begins_at_the_head_and_not_at_a_recorded_loss() -> None:
     assert r.graph.gradient_report().ok
 
 
+@pytest.mark.parametrize("weight", [1e-9, 0.0, 1e9])
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_task_that_counts_little_is_no_measure_for_the_others(weight: float, last: int, own: bool) -> None:
+    torch.manual_seed(0)
+    layer = (lambda: Block(lambda _, x: x.sin() + 0)) if own else (lambda: nn.Linear(4, 4))
+    heads = {"trunk": nn.Linear(4, 4), "one": layer(), "two": layer()}
+    net = Net(lambda net, x: [net.one(y := net.trunk(x).tanh()), net.two(y)], **heads)
+    with Recorder(net, gradients="stats") as r:
+        out = net(x())
+        (out[last].mean() + weight * out[1 - last].mean()).backward()
+    found = r.graph.gradient_report()
+    assert not found.exploding
+    assert {layer.call for layer in found.vanishing} <= {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out: (out * 0).mean(),
+        lambda out: F.relu(out - 1000).mean(),
+        lambda out: F.mse_loss(out, out.detach()),
+        lambda out: out.clamp(10, 20).sum(),
+    ],
+)
+def test_a_loss_that_does_not_depend_on_the_network_is_told(loss: Callable[[Tensor], Tensor]) -> None:
+    net = nn.Sequential(linear(4, 4), nn.Tanh(), linear(4, 2))
+    found = report(net, loss, x())
+    assert all(not parameter.grad.any() for parameter in net.parameters() if parameter.grad is not None)
+    assert [(layer.call, layer.norm, layer.ratio) for layer in found.vanishing] == [
+        ("2", 0.0, 0.0), ("1", 0.0, 0.0), ("0", 0.0, 0.0)
+    ]  # fmt: skip
+
+
 def test_a_small_gradient_on_a_side_way_has_not_vanished() -> None:
     def forward(net: Net, x: Tensor) -> Tensor:
         h = net.first(x)

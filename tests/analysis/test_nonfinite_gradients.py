@@ -171,3 +171,28 @@ def test_what_a_file_says_of_where_backward_began_is_checked(starts: Any) -> Non
     r.graph.meta["backward_starts"] = starts
     with pytest.raises(GraphError, match="backward_starts"):
         loads(dumps(r.graph))
+
+
+def test_a_gradient_that_was_nan_before_is_not_blamed_on_the_call() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for spoilt in (True, False):
+        net.zero_grad()
+        if spoilt:
+            net[1].bias.grad = torch.full((4,), float("nan"))
+        with Recorder(net, gradients="stats") as r:
+            net(x()).sum().backward()
+        if spoilt:
+            assert (first(r).born, first(r).parameter) == ("held", "1.bias")
+            assert "what 1 added to it was finite" in str(first(r))
+        else:
+            assert r.graph.gradient_report().ok
+
+
+def test_a_sum_of_gradients_that_is_too_large_is_not_blamed_on_the_call() -> None:
+    net = nn.Linear(4, 1, bias=False).half()
+    with Recorder(net, gradients="stats") as r:
+        for _ in range(3):
+            (net(torch.full((1, 4), 300.0).half()) * 100).sum().backward()
+    assert net.weight.grad is not None
+    assert net.weight.grad.isinf().all()
+    assert (first(r).born, first(r).parameter) == ("held", "weight")

@@ -496,3 +496,72 @@ def test_a_layer_whose_weight_could_not_be_measured_is_not_blamed() -> None:
     report = graph.value_report()
     assert (report.origin, report.ok) == (None, False)
     assert "the result of 1 is not finite: not all that it was given was measured" in str(report)
+
+
+UNMEASURED: dict[str, Callable[[Tensor], Tensor]] = {
+    "sparse": lambda t: t.to_sparse().sqrt(),
+    "rows": lambda t: t.relu().to_sparse_csr() * NAN,
+    "a subclass": lambda t: t.as_subclass(Doubled).log(),
+    "jagged": lambda t: torch.nested.as_nested_tensor([t, t[:1]], layout=torch.jagged).log(),
+    "meta": lambda t: t.to("meta").log(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("kind", UNMEASURED)
+@pytest.mark.parametrize("bad", [False, True])
+def test_what_no_measured_value_vouches_for_is_not_said_to_be_sound(kind: str, bad: bool) -> None:
+    given = x(2, 4).abs() + 1
+    report = recorded(Net(lambda net, x: UNMEASURED[kind](x)), -given if bad else given).value_report()
+    assert (report.origin, report.ok) == (None, False)
+    assert "could not be measured" in str(report)
+    assert "no fault" not in str(report)
+
+
+def test_an_unmeasured_value_is_vouched_for_by_what_was_made_of_it() -> None:
+    for forward in (
+        lambda net, x: x.relu().to_sparse().to_dense() * 2,
+        lambda net, x: torch.func.vmap(torch.sin)(x) * 2,
+        lambda net, x: x.as_subclass(Doubled).neg().as_subclass(Tensor) * 2,
+    ):
+        report = recorded(Net(forward), x(2, 4)).value_report()
+        assert str(report) == "no fault found in the values"
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [
+        (lambda net, x: x.masked_fill(x > 0, NAN), "masked_fill"),
+        (lambda net, x: x + torch.full((4,), NAN), "full"),
+        (lambda net, x: net.a(x * NAN), "mul"),
+        (lambda net, x: x + torch.zeros(4).fill_(NAN), "fill_"),
+    ],
+)
+def test_a_nan_that_was_asked_for_and_came_to_something_is_told(forward: Any, name: str) -> None:
+    graph = recorded(Net(forward, a=linear(4, 4)), x(2, 4))
+    assert origin(graph) == name
+    assert "asked to, by an argument that is NaN" in str(graph.value_report())
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda net, x: x.masked_fill(x > 0, NAN).nanmean(),
+        lambda net, x: torch.where((y := x.masked_fill(x > 0, NAN)).isnan(), 0.0, y),
+    ],
+)
+def test_a_nan_that_marks_what_is_missing_is_no_fault(forward: Any) -> None:
+    assert recorded(Net(forward), x(2, 4)).value_report().ok
+
+
+@pytest.mark.parametrize("criterion", [F.cross_entropy, nn.CrossEntropyLoss(), lambda o, y: F.nll_loss(o, y)])
+def test_a_loss_is_named_that_is_infinite_because_its_target_is_masked(criterion: Any) -> None:
+    net, target = linear(4, 4), torch.tensor([0, 1])
+    for masked, sound in (([3], True), ([0], False)):
+        with Recorder(net, values="stats") as r:
+            out = net(x(2, 4)).index_fill(1, torch.tensor(masked), -INF)
+            loss = criterion(out, target)
+        assert bool(loss.isfinite()) == sound
+        report = report_of(r)
+        assert report.ok == sound
+        assert sound or (report.origin is r.graph.nodes[-1] and "had Inf, from index_fill, and Inf" in str(report))

@@ -313,6 +313,45 @@ def test_what_another_thread_has_made_is_nobodys() -> None:
     assert loss.grad_fn is not None
 
 
+@pytest.mark.parametrize("like", ["a call's", "one within a call"])
+def test_a_number_that_another_thread_has_counted_to_as_well_ties_nothing(like: str) -> None:
+    """Every thread counts its autograd nodes from 0, so numbers of one are in the range of the other's calls."""
+    made: list[Tensor] = []
+
+    def elsewhere(given: Tensor, wanted: int) -> None:
+        result = given.exp()
+        while result.grad_fn._sequence_nr() < wanted:  # type: ignore[union-attr]
+            result = given.exp()
+        made.append(result)
+
+    def run() -> None:
+        net = Net(lambda self, t: self.b(self.a(t)), a=linear(), b=linear())
+        numbers: dict[str, int] = {}
+        for name in "ab":
+            note = lambda m, args, out, name=name: numbers.update({name: out.grad_fn._sequence_nr()})  # noqa: E731
+            net.get_submodule(name).register_forward_hook(note)
+        with Recorder(net) as r:
+            out = net(x())
+            wanted = numbers["a"] if like == "a call's" else numbers["b"] - 1
+            alone(partial(elsewhere, out, wanted))
+            kept = (out * made[0]).sum()
+        assert made[0].grad_fn._sequence_nr() == wanted  # type: ignore[union-attr]
+        assert kept.grad_fn is not None
+        found.extend(places(r))
+
+    found: list[str] = []
+    alone(run)
+    assert "None: ExpBackward0 < None" in found
+    assert {"Net: MmBackward0 < a", "Net: MmBackward0 < b"} <= set(found)
+
+
+def alone(run: Callable[[], None]) -> None:
+    """Run something on a thread of its own."""
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
 # Reading while the run goes on
 
 

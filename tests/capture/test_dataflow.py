@@ -11,6 +11,8 @@ import torch
 from support.models import Block, Net, in_words, linear, record, written, x
 from torch import Tensor, nn
 
+from recorder import Recorder
+
 
 def test_residual() -> None:
     net = Net(lambda net, x: net.fc(x) + x, fc=linear())
@@ -225,3 +227,25 @@ def test_an_edge_that_autograd_alone_knows() -> None:
         Net: fc#1 = Linear(fc:0, fc.weight)
         outputs: fc#1:0
     """)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_was_made_unseen_has_its_sources_in_the_order_of_making(reverse: bool) -> None:
+    def forward(net: Any, x: Tensor) -> Tensor:
+        one, other = net.a(x), net.b(x)
+        return net.c(other * one if reverse else one * other)  # type: ignore[no-any-return]
+
+    with Recorder(net := Net(forward, a=linear(), b=linear(), c=linear()), functions=False) as r:
+        net(x())
+    assert [value.name for value in r.graph.nodes[-1].inputs] == ["a:0", "b:0", "c.weight"]
+
+
+def test_what_a_call_returns_and_nobody_saw_made_is_no_constant() -> None:
+    def forward(net: nn.Module, x: Tensor) -> Any:
+        with torch._C.DisableTorchFunction():
+            unseen = torch.ones(3)
+        return x * 2, unseen
+
+    with Recorder(net := Net(forward)) as r:
+        net(x())
+    assert [value.role for value in r.graph.outputs] == ["activation", "activation"]

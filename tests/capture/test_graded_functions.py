@@ -232,3 +232,42 @@ def test_values_are_measured_beside_gradients(source: bool) -> None:
     assert linear.outputs[0].meta["stats"]["norm"] > 0
     assert linear.meta["backward"]["arrived"][0]["norm"] > 0
     assert ("source" in linear.meta) is source
+
+
+def test_a_backward_of_something_else_is_no_part_of_it() -> None:
+    net = Net(lambda net, x: net.fc(x).relu(), fc=linear())
+    with Recorder(net, gradients="stats") as r:
+        net(x()).sum().backward()
+        other = torch.ones(3, requires_grad=True).exp().sum()
+        other.backward()
+        torch.autograd.grad(outputs=net(x()).mean(), inputs=list(net.parameters()))
+    assert [start["value"] for start in r.graph.meta["backward_starts"]] == ["sum:0", "mean:0"]
+
+
+def test_what_comes_to_each_of_several_results_is_told_of_one_call() -> None:
+    def forward(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        one, other = torch.broadcast_tensors(a, b)
+        return (one * 2 + other * 3).sum()
+
+    a, b = torch.ones(2, 1, requires_grad=True), torch.ones(3, requires_grad=True)
+    with Recorder(net := Net(forward), gradients="stats") as r:
+        net(a, b).backward()
+    arrived = told(r.graph)["broadcast_tensors"]["arrived"]
+    assert sorted(caption["norm"] for caption in arrived) == pytest.approx([2 * 6**0.5, 3 * 6**0.5])
+
+
+def test_what_is_called_as_a_whole_begins_where_it_begins() -> None:
+    """What ran before it, and nobody saw, is none of it."""
+    net = linear()
+    with Recorder(net, gradients="stats") as r:
+        y = net(x())
+        with torch._C.DisableTorchFunction():
+            unseen = [y.exp() for _ in range(3)]
+        mode: Any = r._session.capture._mode
+        made = mode.record_opaque(torch.sin, (y,), {}, lambda: torch.sin(y))
+        with torch._C.DisableTorchFunction():
+            unseen += [y.exp() for _ in range(3)]
+        mode.begin(torch.cos, (y,))
+        assert mode._began == unseen[-1].grad_fn._sequence_nr() + 1
+    sine = next(event for event in r.events if isinstance(event, Op) and event.op_type == "sin")
+    assert sine.sequence_nr == made.grad_fn._sequence_nr()

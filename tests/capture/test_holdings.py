@@ -505,3 +505,11 @@ def test_a_name_on_the_page_is_text() -> None:
     page = str(recorded(net, x()).export("html"))
     assert "<li>never called: &lt;img src=x&gt; (16 parameters)</li>" in page
     assert "<img" not in page
+
+
+def test_of_several_others_the_first_is_told() -> None:
+    def run() -> None:
+        nn.Sequential(linear(), nn.ReLU())(x())
+        nn.Tanh()(x())
+
+    assert "calls of Sequential were seen, which is no part of it" in warned(Recorder(net_with_relu()), run)

@@ -375,3 +375,13 @@ def test_an_error_of_ours_is_told_and_harms_nobody(monkeypatch: pytest.MonkeyPat
         recorded = net(batch)
     assert same(plain, recorded)
     assert [node.name for node in r.graph.nodes] == ["a", "mul"]
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1.0])
+def test_a_norm_whose_squares_float64_does_not_hold_is_the_norm_all_the_same(scale: float) -> None:
+    plain = torch.randn(4, 4, dtype=torch.float64)
+    net = Net(lambda net, x: x * scale)
+    with Recorder(net, values="stats") as r:
+        net(plain)
+    (node,) = r.graph.nodes
+    assert node.outputs[0].meta["stats"]["norm"] == pytest.approx(plain.norm().item() * scale)

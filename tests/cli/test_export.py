@@ -114,3 +114,13 @@ def test_a_name_that_is_nearly_right_is_told_in_python_too(saved):
     with pytest.raises(recorder.OptionError) as error:
         recorder.export(graph, "dot", nothing_like_it=1)
     assert len(str(error.value)) < 260
+
+
+def test_every_source_that_fails_is_told(saved):
+    names = [f"broken{number}.jsonl" for number in range(3)]
+    for name in names:
+        Path(name).write_text("{")
+    result = run("export", *names, "graph.json", "-o", "{name}.dot")
+    assert result.exit_code == 1
+    told = [line for line in result.stderr.splitlines() if line.startswith("Error")]
+    assert [name in line for name, line in zip(names, told, strict=True)] == [True] * 3

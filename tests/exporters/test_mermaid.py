@@ -374,3 +374,11 @@ def test_no_character_is_taken_for_markup(draw: Draw) -> None:
 def test_signs_that_a_title_cannot_have_are_replaced(draw: Draw) -> None:
     (drawing,) = draw([str(export(Graph(), "mermaid", title="Vec<int> & ﬂ°°35¶ß"))])
     assert drawing["title"] == "Vec‹int› ＆ fl°°35⁋ß"
+
+
+def test_a_name_like_an_address_is_no_link() -> None:
+    """Readers of Markdown make links of what begins so, without a scheme."""
+    graph = Graph([Node("0", "function", "www.example.org", ""), Node("1", "function", "a.b", "")])
+    text = str(export(graph, "mermaid"))
+    assert "www#46;example.org" in text
+    assert "a.b" in text

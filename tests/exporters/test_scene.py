@@ -10,6 +10,7 @@ from recorder_exporters.drawing.fields import fields
 from recorder_exporters.drawing.scene import Frame, Line, Part, Role, Scene, scene_of
 from recorder_exporters.drawing.styles import STYLES
 from recorder_exporters.drawing.themes import THEMES
+from recorder_exporters.drawing.words import short_name
 from torch import nn
 
 import recorder
@@ -220,3 +221,12 @@ def test_scopes_that_hold_nothing_but_each_other_are_one_frame() -> None:
     assert all(box.frame is drawn.frames[1] for box in drawn.boxes)
     middle.error = "ValueError: no"
     assert len(scene(Graph(nodes, scopes=[root, outer, middle, inner])).frames) == 4, "an error is told where it was"
+
+
+@pytest.mark.parametrize(
+    ("names", "repeats", "said"),
+    [(["h.0", "h.1", "h.2"], 3, "h.0–2"), (["a", "b", "c"], 3, "a … c"), (["a", "b", "c", "d", "e", "f"], 3, "a … e")],
+)
+def test_what_repeats_is_called_by_its_first_and_its_last(names: list[str], repeats: int, said: str) -> None:
+    """Of blocks that take turns, by what the last of the repetitions begins with."""
+    assert short_name(Node("a", "module", "A", "A", meta={"repeated": names, "repeats": repeats})) == said

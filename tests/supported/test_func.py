@@ -1,6 +1,8 @@
 """torch.func: the transforms of docs/supported.md, each recorded beside the same run unrecorded."""
 
 import contextlib
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from support.twice import run_twice
 from torch import Tensor
 
 from recorder import EventStream, Recorder, assemble
+from recorder.events import Members
 
 supported = pytest.mark.supported
 
@@ -93,6 +96,20 @@ def test_outermost_calls_inside_a_functional_call_are_graphs_of_their_own() -> N
     assert [graph.nodes[0].inputs[1].role for graph in r.graphs] == ["constant", "constant", "parameter"]
     for graph in r.graphs:
         graph.lint()
+
+
+@supported("`torch.func.functional_call`")
+def test_what_another_thread_calls_so_stays_out() -> None:
+    net = with_relu()
+    with Recorder(net) as r:
+        net(x())
+        call = partial(torch.func.functional_call, net, {"fc.weight": torch.ones(4, 4)}, x())
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        net(x())
+    assert not any(isinstance(event, Members) for event in r.events)
+    assert [node.inputs[1].name for node in r.graph.nodes if node.op_type == "Linear"] == ["fc.weight"] * 2
 
 
 @supported("`torch.func.functional_call`")
