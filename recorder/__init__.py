@@ -36,9 +36,10 @@ from recorder.plugins.exporting import export, formats, save
 from recorder.plugins.hookspecs import Exporter, Register, Sink, hookimpl
 from recorder.views.accumulation import without_accumulation
 from recorder.views.collapse import collapse, collapse_to_fit, expand
-from recorder.views.fit import ROOM, readable
 from recorder.views.fold import fold, unfold
 from recorder.views.hide import hide
+from recorder.views.repeats import Repetition, repetitions
+from recorder.views.room import ROOM, readable
 from recorder.views.select import select
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ __all__ = [
     "Recorder",
     "RecorderError",
     "Register",
+    "Repetition",
     "Scope",
     "Sink",
     "StreamError",
@@ -101,6 +103,7 @@ __all__ = [
     "make_dot",
     "readable",
     "remarks",
+    "repetitions",
     "save",
     "select",
     "unfold",

@@ -197,7 +197,8 @@ class Figure:
         sum or the largest; NaN if one of them is not finite. Of a view that was loaded, that is not known.
         """
         if self.repeated == "each" or not _is_several(place):
-            return self.value(graph, place)
+            # What is around something folded hands on all of it: what it made is not what the view has of that.
+            return self.value(graph, place) if self.fact is None else self.fact(_original(graph, place))
         whole, places = _alike(graph, place)
         found = [self.value(whole, each) for each in places]
         known = [value for value in found if value is not None]
@@ -241,6 +242,10 @@ def _is_several(place: "Node | Scope | None") -> bool:
             return True
         place = place.parent if hasattr(place, "parent") else place.scope
     return False
+
+
+def _original(graph: "Graph", place: "Node | Scope") -> "Node | Scope":
+    return place if graph._shown is None else graph._shown[1].get(place, place)
 
 
 def _alike(graph: "Graph", place: "Node | Scope") -> "tuple[Graph, tuple[Node | Scope, ...]]":

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from recorder.assembly.assembler import assemble, assemble_with_origins
-from recorder.autograd.of_run import LatestReading, tie
+from recorder.autograd.reading import LatestReading, tie
 from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix

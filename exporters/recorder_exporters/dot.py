@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recorder import ROOM, Graph, Node, Value, without_accumulation
 from recorder_exporters.drawing.colour_scale import ColourBy
+from recorder_exporters.drawing.columns import checked_columns
 from recorder_exporters.drawing.dot_drawing import ArrowMark, Attributes, BoxMark, Drawing, FrameMark
 from recorder_exporters.drawing.dot_markup import (
     heading,
@@ -156,6 +157,7 @@ def _box(box: Box, styles: Mapping[str, Style], theme: Theme) -> Attributes:
     if isinstance(box.subject, Node):
         attributes |= {"peripheries": "2"} if times(box.subject) else {}
         attributes |= {"penwidth": "1.8"} if box.subject.error is not None else {}
+        attributes |= {"style": '"rounded,filled,dashed"'} if "between" in box.subject.meta else {}
     else:
         attributes["style"] = '"filled,dashed"' if box.look == "activation" else "filled"
         if not is_prominent(box):
@@ -230,6 +232,7 @@ def drawing_of(
     colours: dict[str, str] | None = None,
     width: float | None = None,
     font: str | None = None,
+    wrap: int = 1,
 ) -> Drawing:
     """What is to be drawn of a graph, before any of it has a place. The options are those of `DotExporter`."""
     graph = without_accumulation(graph)
@@ -268,6 +271,8 @@ def drawing_of(
         headline,
         fast,
         1.0 if font is None else WIDER,
+        checked_columns(wrap),
+        direction == "LR",
     )
 
 
@@ -300,6 +305,8 @@ class DotExporter:
         width: inches that the drawing is wide: all of it, its type too, is scaled to that.
         font: the family of the type, as ``Times New Roman``, if it is not Helvetica or Arial. It has to be installed
             where the picture is drawn and, for svg, where it is read.
+        wrap: columns that a long chain is broken into; rows, where the data flows to the right. Only in pictures that
+            are drawn here, and by Graphviz.
     """
 
     name, suffixes, media_type = "dot", (".dot", ".gv"), "text/vnd.graphviz"

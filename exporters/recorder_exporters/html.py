@@ -16,21 +16,24 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from recorder import (
+    ROOM,
     Graph,
     Node,
     OptionError,
+    Repetition,
     Scope,
     __version__,
     backward_reached,
     dumps,
     remarks,
+    repetitions,
     without_accumulation,
 )
 from recorder.figures import FIGURES
 from recorder_exporters.drawing.colour_scale import colours_of
 from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
 from recorder_exporters.drawing.themes import THEMES
-from recorder_exporters.drawing.words import hints, legible, short_name, title_of
+from recorder_exporters.drawing.words import hints, legible, short_name, short_range, title_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -38,10 +41,15 @@ if TYPE_CHECKING:
 __all__ = ["HtmlExporter"]
 
 SCRIPTS = (
-    "text", "dom", "model", "paths", "search", "metrics", "layout", "boxes", "scene",
-    "address", "work", "draw", "camera", "minimap", "panel", "save", "searchbox", "looks", "opening", "app", "main",
+    "text", "dom", "folding", "model", "paths", "search", "boxes", "metrics", "layout", "scene",
+    "address", "work", "draw", "camera", "minimap", "panel", "sheet", "save",
+    "searchbox", "looks", "opening", "app", "main",
 )  # fmt: skip
 """Each after all that it imports."""
+
+
+KINDS = 3
+"""Of what repeats in turn, so many are named."""
 
 
 class HtmlExporter:
@@ -50,6 +58,8 @@ class HtmlExporter:
     Options of `export`:
         title: what stands above; the graph's name if None.
         depth: how many levels of scopes are open at first; as many as stay readable if None.
+        direction: where the data flows at first: to the bottom or to the right.
+        fold: whether what repeats is drawn once, as "× 12", at first; if "auto", where there is no room for all of it.
         backward: whether to show at first where gradients came back, as far as the recording tells.
         theme: light, dark, or as the reader's system has it if None.
         timing: include measured durations, which differ from run to run.
@@ -63,6 +73,8 @@ class HtmlExporter:
         *,
         title: str | None = None,
         depth: int | None = None,
+        direction: Literal["TB", "LR"] = "TB",
+        fold: bool | Literal["auto"] = "auto",
         backward: bool = False,
         theme: Literal["light", "dark"] | None = None,
         timing: bool = True,
@@ -80,7 +92,10 @@ class HtmlExporter:
         settings = {
             "title": title,
             "depth": depth,
+            "direction": direction,
             "backward": backward,
+            "fold": fold if fold != "auto" else "auto" if len(graph.nodes) > ROOM else False,
+            "runs": [_run(found) for found in repetitions(graph)],
             **_words(graph),
             "figures": _figures(graph, timing),
             "scales": {name: colours_of(THEMES[name]) for name in ("light", "dark")},
@@ -114,6 +129,15 @@ def _words(graph: Graph) -> dict[str, Any]:
     }
 
 
+def _run(found: Repetition) -> dict[str, Any]:
+    """A run of what repeats, for the page, which folds and shows it by itself."""
+    told = {"times": found.repeats, "first": found.first, "size": found.size}
+    name = short_range(found.places[0], found.names, found.repeats)
+    kinds = list(dict.fromkeys(place.op_type or "…" for place in found.places))
+    title = {} if len(found.places) == 1 else {"title": ", ".join([*kinds[:KINDS], *["…"][: len(kinds) > KINDS]])}
+    return {**told, "name": name, **title}
+
+
 def _figures(graph: Graph, timing: bool) -> list[dict[str, Any]]:
     """What any place has some of, with its numbers in the order of the graph's nodes and scopes; times come first."""
     places: list[Node | Scope] = [*graph.nodes, *graph.scopes]
@@ -123,7 +147,8 @@ def _figures(graph: Graph, timing: bool) -> list[dict[str, Any]]:
         if any(values):
             told = [value if value is None or math.isfinite(value) else str(value) for value in values]
             said: dict[str, Any] = {
-                "name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent
+                "name": figure.name, "called": figure.called, "words": figure.words, "absent": figure.absent,
+                "repeated": figure.repeated,
             }  # fmt: skip
             known = ((i, graph.metrics.get(place)) for i, place in enumerate(places) if values[i] is not None)
             if least := [i for i, metrics in known if figure.is_least(metrics)]:

@@ -289,6 +289,7 @@ def _colour(name: str, colour: str) -> str:
 def _node(box: Box, text: Lines, place: Place) -> str:
     subject = box.subject
     often = ", double, double distance=0.8pt" if isinstance(subject, Node) and times(subject) else ""
+    often += ", densely dashed" if isinstance(subject, Node) and "between" in subject.meta else ""
     kind = "graph box" if isinstance(subject, Node) else "graph tensor"
     size = f"minimum width={place.width:.1f}bp, minimum height={place.height:.1f}bp"
     return rf"\node[{kind}, graph {box.look}, {size}{often}] at ({_at(place.x, place.y)}) {{{text.latex()}}};"

@@ -5,18 +5,13 @@ The program is told sizes and numbers alone, so no text of a model reaches it. L
 
 import json
 import re
-import shutil
-import subprocess
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from recorder import ExportError
+from recorder_exporters.graphviz import graphviz
 
 __all__ = ["Layout", "Line", "Place", "Plan", "layout_of"]
-
-PURE = "graphviz-pure"
 
 
 class Place(NamedTuple):
@@ -67,7 +62,8 @@ def layout_of(plan: Plan, direction: Literal["TB", "LR"], timeout: float) -> Lay
     Raises:
         ExportError: there is no program, or it failed; says what to do.
     """
-    document = json.loads(_run("\n".join(_dot(plan, direction)), timeout), strict=False)
+    text = "\n".join(_dot(plan, direction))
+    document = json.loads(graphviz("a figure", timeout).run(text, "-Tjson0"), strict=False)
     boxes: dict[int, Place] = {}
     frames: dict[int, Place] = {}
     for item in document.get("objects", []):
@@ -132,25 +128,3 @@ def _blank(width: float, height: float) -> str:
     """A label that is nothing but so large."""
     cell = f'<td width="{width:.0f}" height="{height:.0f}" fixedsize="true"></td>'
     return f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{cell}</tr></table>>'
-
-
-def _run(text: str, timeout: float) -> str:
-    # Next to this Python too: an environment that is used without being activated is not on PATH.
-    program = shutil.which("dot") or shutil.which(PURE) or shutil.which(PURE, path=sysconfig.get_path("scripts"))
-    if program is None:
-        raise ExportError(
-            "no program to lay a figure out with: there is no 'dot' on PATH; install Graphviz (apt install graphviz), "
-            'or pip install "graph-recorder[graphviz]"'
-        )
-    try:
-        done = subprocess.run([program, "-Tjson0"], input=text, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise ExportError(
-            f"{program} has not finished after {timeout:g} seconds; draw less (depth=1), or give it more time "
-            "(timeout=...)"
-        ) from None
-    except OSError as error:
-        raise ExportError(f"{program} could not be started: {error}") from error
-    if done.returncode or not done.stdout:
-        raise ExportError(f"{program} could not lay the figure out: {done.stderr.strip() or done.returncode}")
-    return done.stdout

@@ -197,9 +197,11 @@ class _Assembler:
             prefix = "" if scope is None or (scope.fqn == "" and scope.call == 0) else f"{scope.name}."
             name = self.names.unique(prefix + event.op_type)
             inputs = tuple(versions.values(event.inputs))
+            marks: dict[str, Any] = {"hook": True} if event.hook else {}
+            marks |= {} if event.source is None else {"source": event.source}
             node = Node(
                 name, "function", event.op_type, event.target, None, None, scope, inputs, (), dict(event.attributes),
-                {} if event.source is None else {"source": event.source}, event.error, duration,
+                marks, event.error, duration,
             )  # fmt: skip
         else:
             node = self._module_node(module, event, event.attributes, duration, event.outermost)

@@ -80,7 +80,7 @@ class Decoder:
         self._next, self._next_module = count().__next__, count().__next__
         self._storages, self._passes = _Numbers(count().__next__), _Numbers(count().__next__)
         self._names: dict[Any, tuple[str, str]] = {}
-        self._source: str | None = None
+        self._source: tuple[str | None, bool] = None, False
         self._call: tuple[int | None, int | None] = None, None
         self._kinds: dict[Any, tuple[tuple[int, ...], str, str, str | None]] = {}
         self._metas: dict[tuple[Any, ...], ev.TensorMeta] = {}
@@ -232,7 +232,7 @@ class Decoder:
         inputs, values, keywords = reader.arguments()
         attributes = self._plain(values) if values else _NONE
         outputs, again = self._outputs(reader, inputs)
-        source, self._source = self._source, None
+        (source, hook), self._source = self._source, (None, False)
         (call, began), self._call = self._call, (None, None)
         return ev.Op(
             op_type,
@@ -252,6 +252,7 @@ class Decoder:
             (),
             (),
             began,
+            hook,
         )
 
     def _leaf(self, reader: Reader) -> ev.Op:
@@ -348,8 +349,8 @@ class Decoder:
         return attributes
 
     def _place(self, reader: Reader) -> None:
-        file, line = reader.source()
-        self._source = intern(f"{file}:{line}")
+        file, line, hook = reader.source()
+        self._source = None if file is None else intern(f"{file}:{line}"), hook
 
     def _called(self, reader: Reader) -> None:
         self._call = reader.call()

@@ -22,6 +22,7 @@ from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import Mode, depth
 from recorder.capture.modules import Entry
 from recorder.capture.outside_calls import HELD, KNOWN, UNKNOWN
+from recorder.capture.own_hooks import marking
 from recorder.capture.raw_records import END, OP, Log, op_record, source_record
 from recorder.capture.tensor_facts import PLAIN, facts, outputs_of, quietly, tensors_in
 from recorder.errors import describe_error
@@ -47,6 +48,7 @@ class Recording(Mode):
         consumes: tells what a call from outside of all of them is given: see `recorder.capture.outside_calls`.
         failed: is told an error of our own, and the record that it spoiled.
         source: record the user's file and line, too, which takes about as long as all else of a record.
+        hooks: record, too, what hooks around a module's forward called; which takes as long again.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Recording(Mode):
         consumes: Callable[..., int],
         failed: Callable[..., None],
         source: bool = False,
+        hooks: Callable[[], bool] = bool,
     ) -> None:
         super().__init__()
+        append = marking(append) if hooks() else append
         self._append: Callable[[Iterable[Any]], None] = partial(_with_source, append) if source else append
         self._stack = stack
         self._known = known

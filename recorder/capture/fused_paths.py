@@ -167,7 +167,7 @@ def _without_functions(inside: Log, known: KnownTensors) -> Log:
                 at += 8
             at += 1
             continue
-        at = _after(inside, at + 2, 1) if tag is DERIVED else at + (3 if tag is SOURCE or tag is CALL else 9)
+        at = _after(inside, at + 2, 1) if tag is DERIVED else at + (4 if tag is SOURCE else 3 if tag is CALL else 9)
         if tag is not SOURCE and tag is not CALL:
             kept += inside[begin:at]
     return kept

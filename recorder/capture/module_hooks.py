@@ -114,9 +114,9 @@ class Capture:
         skips = self.modules, self._calls, self.outside, self.backward.unwatch_parameters
         self._every_nth = EveryNth(every, *skips) if every != 1 else None
         self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
-        how = self._append, self._stack, self.known, self.outside.consumes, self.faults.add, source
+        how = self._stack, self.known, self.outside.consumes, self.faults.add, source, self.modules.hooked
         grading = (self._keys, self.backward) if gradients != "calls" else None
-        self._make_mode = mode_maker(before_backward, self.watchers, grading, *how) if functions else None
+        self._make_mode = mode_maker(before_backward, self.watchers, grading, self._append, *how) if functions else None
         self._mode: Mode | None = None
 
     def start(self) -> None:

@@ -150,6 +150,11 @@ class Modules:
                 pending += part._modules.values()
         return found.values()
 
+    def hooked(self) -> bool:
+        """Whether any of them has hooks of its own around its forward."""
+        kinds = "_forward_pre_hooks", "_forward_hooks"
+        return any(part.__dict__.get(kind) for part in self.parts() for kind in kinds)
+
     def entry(self, module: nn.Module) -> Entry:
         """What is known of a module."""
         entry = self.entries.get(id(module))

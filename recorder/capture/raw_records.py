@@ -15,7 +15,7 @@ Each begins with its tag and its head. Parts follow, each up to an END:
     MODULE   entry or None, qualified name, root, attributes; parameters, buffers
     DERIVED  reference; references
     MEMBERS  entry; references
-    SOURCE   file, line: where the OP that follows was called
+    SOURCE   file or None, line, hook: where the OP that follows was called, and whether by a hook around a forward
     GRAD     key, phase, time, backward, sequence; gradients, measures
     PARAMETER  reference, time, backward, measure, gradient
     BEGUN    reference, facts, measure: what backward is called on
@@ -144,9 +144,9 @@ def members_record(entry: Any, references: Iterable[Reference]) -> Log:
     return [MEMBERS, entry, *references, END]
 
 
-def source_record(file: str, line: int) -> Log:
+def source_record(file: str | None, line: int, hook: bool = False) -> Log:
     """Where the function was called whose record follows."""
-    return [SOURCE, file, line]
+    return [SOURCE, file, line, hook]
 
 
 def call_record(key: int, began: int) -> Log:
@@ -196,7 +196,7 @@ class Reader:
     enter: Callable[[], tuple[Any, int, int, int, int]]
     leave: Callable[[], tuple[int, int, str | None]]
     module: Callable[[], tuple[Any, str, bool, Log]]
-    source: Callable[[], tuple[str, int]]
+    source: Callable[[], tuple[str | None, int, bool]]
     call: Callable[[], tuple[int, int]]
     grad: Callable[[], tuple[int, Phase, int, int, int | None]]
 
@@ -206,8 +206,8 @@ class Reader:
         self._items = self.tags
         self._next: Callable[[], Any] = self._items.__next__
         two, three, four, five, seven = (zip(*[self._items] * n, strict=True).__next__ for n in (2, 3, 4, 5, 7))
-        self.leave, self.leaf = three, seven
-        self.source = self.call = two
+        self.leave = self.source = three
+        self.leaf, self.call = seven, two
         self.op = self.module = four
         self.enter = self.grad = five
         self._five, self._seven = five, seven

@@ -120,7 +120,7 @@ class ValueHooks:
         if tracing() is not None:
             return
         try:
-            at = 3 if record[0] is SOURCE else 0
+            at = 4 if record[0] is SOURCE else 0
             if record[at] is CALL:
                 at += 3
             tag = record[at]

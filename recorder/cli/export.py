@@ -5,16 +5,13 @@ from typing import Any
 
 import click
 
-from recorder.cli.outputs import STREAM_SUFFIX, Target, output_flags, say, targets, write
+from recorder.cli.outputs import NAME, STREAM_SUFFIX, Target, output_flags, say, targets, write
 from recorder.cli.source import GRAPH_SUFFIX, load
 from recorder.errors import StreamError
 from recorder.plugins.manager import installed
 from recorder.terminal import folded
 
 __all__ = ["export"]
-
-NAME = "{name}"
-"""Stands in an output's name for that of the source."""
 
 
 @click.command()

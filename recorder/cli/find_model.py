@@ -72,6 +72,9 @@ def _nameless(name: str) -> str:
     """What to write instead of a name that says no model; of a file, what there is in it."""
     file = Path(name.rstrip(":"))
     if file.suffix != ".py":
+        known = _in_libraries(name)
+        if known:
+            return f"{name!r} names no model: write {' or '.join(known)}"
         return (
             f"{name!r} names no model: write package.module:factory, such as torchvision.models:resnet18, or "
             "path/to/file.py:factory"
@@ -85,6 +88,23 @@ def _nameless(name: str) -> str:
     classes = [node.name for node in body if isinstance(node, ast.ClassDef)]
     names = " or ".join(f"{file}:{name}" for name in classes[:4]) or f"{file}:factory"
     return f"{name!r} names no model: write {names}, or `recorder run {file}` to record it as a script"
+
+
+def _in_libraries(name: str) -> list[str]:
+    """How to write the name of a model alone, if a library that is installed has one of that name."""
+    found = []
+    if (
+        name.isidentifier()
+        and importlib.util.find_spec("torchvision")
+        and name in _import("torchvision.models").__dict__
+    ):
+        found.append(f"torchvision.models:{name}")
+    if name and importlib.util.find_spec("timm") and _import("timm").is_model(name):
+        found.append(f"timm:{name}")
+    if name and importlib.util.find_spec("transformers"):
+        names = _import("transformers.models.auto.configuration_auto").CONFIG_MAPPING_NAMES
+        found += [f"transformers:{name}"] if name in names else []
+    return found
 
 
 def _needs(factory: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
@@ -152,7 +172,8 @@ def _attribute(module: Any, path: str, module_name: str) -> Any:
     try:
         return attrgetter(path)(module)
     except AttributeError as error:
-        hint = did_you_mean(path, dir(module))
+        elsewhere = _in_libraries(path)
+        hint = f": did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(path, dir(module))
         raise click.UsageError(f"the module {module_name!r} has no {path!r}{hint}") from error
 
 

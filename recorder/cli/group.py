@@ -11,6 +11,7 @@ import io
 import sys
 import warnings
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -83,13 +84,33 @@ def _one_line() -> Iterator[None]:
         yield
     except click.ClickException as error:
         kind = click.UsageError if isinstance(error, click.UsageError) else click.ClickException
-        told: Any = kind(harmless(error.format_message()))
+        told: Any = kind(harmless(error.format_message() + _of_a_format(error)))
         told.exit_code = error.exit_code
         raise told from error
     except (FormatError, OptionError, StreamError, GraphError) as error:
         raise click.UsageError(folded(str(error))) from error
     except RecorderError as error:
         raise click.ClickException(folded(str(error))) from error
+
+
+def _of_a_format(error: click.ClickException) -> str:
+    """How to give an option that is no flag, but one of some format."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return ""
+    known = {parameter.name for parameter in error.ctx.command.params}
+    name = error.option_name.lstrip("-").replace("-", "_")
+    if "options" not in known:
+        return ""
+    of_formats: dict[str, list[str]] = {}
+    for format in installed().formats():
+        for option in format.options:
+            of_formats.setdefault(option.name, []).append(format.name)
+    near = get_close_matches(name, [each for each in of_formats if each not in known], 1, cutoff=0.8)
+    if not near:
+        return ""
+    formats = of_formats[near[0]]
+    among = ", ".join(formats[:5]) + (", …" if len(formats) > 5 else "")
+    return f" Of the formats {among} there is --option {near[0]}=…"
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

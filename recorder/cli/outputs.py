@@ -22,9 +22,12 @@ from recorder.plugins.manager import installed
 from recorder.plugins.options import parse_options
 from recorder.terminal import folded, harmless, in_one_line
 
-__all__ = ["STREAM_SUFFIX", "Target", "output_flags", "say", "targets", "write"]
+__all__ = ["NAME", "STREAM_SUFFIX", "Target", "output_flags", "say", "targets", "write"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+NAME = "{name}"
+"""Stands in an output's name for that of the source."""
 
 STREAM_SUFFIX = ".jsonl"
 """A file with this ending holds the event stream itself, and not an export of the graph."""

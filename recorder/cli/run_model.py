@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
                             optimizer.step()
             except Exception as error:
                 told = describe_error(error, first_line=True)
-                failure = f"the model failed, and the recording ends there: {told}"
+                failure = f"the model failed, and the recording ends there: {told}{_of_integers(told)}"
         say(f"recorded {len(run.events)} events in {time.perf_counter() - begin:.2f} s")
     return run, failure
 
@@ -129,6 +130,12 @@ def without_numbers() -> Iterator[None]:
 
     with FakeTensorMode():
         yield
+
+
+def _of_integers(told: str) -> str:
+    """What to do about an error that says that a model takes integers, as tokens are."""
+    wants = re.search(r"scalar types: Long|expected scalar type Long|tensors used as indices must be long", told)
+    return "; integers are given as --input 1,16:int64<100, from 0 to below 100" if wants else ""
 
 
 def _made(

@@ -171,7 +171,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
     module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
     asked for. The inputs and outputs of a module have names, as in `Leave`. ``sequence_nr`` is as in `Enter`, of calls
-    with a number.
+    with a number. ``hook`` says that a hook around a module's forward called it.
     """
 
     op_type: str
@@ -191,6 +191,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     sequence_nr: Int64 | None = None
+    hook: bool = False
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):

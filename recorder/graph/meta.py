@@ -19,6 +19,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
 _Repeats = Annotated[int, msgspec.Meta(ge=2, le=2**63 - 1)]
 _Names = Annotated[list[str], msgspec.Meta(min_length=2)]
+_Ends = tuple[str, str]
 
 
 class _Caption(msgspec.Struct):
@@ -107,7 +108,7 @@ class _Memory(msgspec.Struct):
 
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
-    ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``source`` and those of `fold`.
+    ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -134,10 +135,12 @@ def check_told(graph: Graph) -> None:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
             check("node", node.name, node.meta, "collapsed", _Count)
+            check("node", node.name, node.meta, "between", _Ends)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
             check("node", node.name, node.meta, "saved", _Count)
             check("node", node.name, node.meta, "saved_unknown", _Count)
+            check("node", node.name, node.meta, "hook", Literal[True])
             check("node", node.name, node.meta, "given", _Given)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:

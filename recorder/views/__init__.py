@@ -14,15 +14,18 @@ repetition to the next is not drawn, which "× 12" says. What a node or scope st
 * ``meta["repeats"]`` is how often a folded one stood there, and ``meta["repeated"]`` has the names of all that it
   stands for, in execution order. All else that it says is of the first. If a sequence of several blocks repeats, a
   scope that no module made stands around them: then it has more names than repetitions.
+* ``meta["between"]`` has the names of the first and the last of those in a row that `readable` shows as one node, of
+  kind "function", because there is no room for all of them. They need not be alike.
+* ``meta["repeats"]`` of a tensor says that it is the first of so many that come or go side by side.
 
 A view remembers the graph that it was made of, which is how `expand` and `unfold` find back. A saved view does not.
 """
 
 from recorder.views.accumulation import without_accumulation
 from recorder.views.collapse import collapse, collapse_to_fit, expand
-from recorder.views.fit import readable
 from recorder.views.fold import fold, unfold
 from recorder.views.hide import hide
+from recorder.views.room import readable
 from recorder.views.select import select
 
 __all__ = [

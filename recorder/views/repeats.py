@@ -13,7 +13,7 @@ from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.names import Namespace
 from recorder.views.isomorphism import Block, Blocks, Key
 
-__all__ = ["Repetition", "Runs", "children_of"]
+__all__ = ["Repetition", "Runs", "children_of", "repetitions"]
 
 LONGEST = 8
 """Blocks in a sequence that is looked for."""
@@ -29,10 +29,28 @@ are made by three isomorphic branches as well, but they are no repetition."""
 
 
 class Repetition(NamedTuple):
-    """What a kept place stands for: how often it was there, and the names of all that were there, in order."""
+    """A place that stands for several, or a new scope around a sequence of places that does.
+
+    Attributes:
+        repeats: how often it was there.
+        names: of all that were there, in order.
+        first: the number of its first node in ``graph.nodes``, from which those of all repetitions follow each other.
+        size: how many nodes one of them has.
+        places: what one of them is: a node or scope, or the sequence. What repeated in turn is there as its new scope.
+        place: what stands for all: the one place, or the new scope.
+    """
 
     repeats: int
     names: list[str]
+    first: int
+    size: int
+    places: tuple[Node | Scope, ...]
+    place: Node | Scope
+
+
+def repetitions(graph: Graph) -> list[Repetition]:
+    """All that `fold` would show once, the innermost first: for what folds and opens by itself, as the page does."""
+    return list(Runs(graph, lambda place: False).told.values())
 
 
 class _Run(NamedTuple):
@@ -208,7 +226,8 @@ class Runs:
             fqn, call = ("", 0) if around is None else (around.fqn, around.call)
             place = Scope(fqn, call, "", around, self._names.unique(f"{names[0]} … {names[-1]}"))
             self.groups |= {id(block.place): place for block in first}
-        self.told[id(place)] = Repetition(how.length, names)
+        places = tuple(block.place for block in first)
+        self.told[id(place)] = Repetition(how.length, names, start, end - start, places, place)
         symbol = blocks.symbol("run", wiring.pattern, how)
         exits = blocks.ranges.leaving((value for block in run for value in block.exits), run[-1].end)
         return Block(place, symbol, start, run[-1].end, wiring.entries, exits, True, True, how.length)

@@ -3,10 +3,12 @@
 from typing import Literal
 
 from recorder.graph.core import Graph
+from recorder.views.bundles import bundled
 from recorder.views.collapse import collapse
-from recorder.views.fit import drawn, narrowed
 from recorder.views.fold import fold as folded
 from recorder.views.hide import hide as hidden
+from recorder.views.housekeeping import housekept
+from recorder.views.room import drawn, narrowed, uncrowded
 from recorder.views.select import select
 
 __all__ = ["arranged"]
@@ -22,6 +24,7 @@ def arranged(
     scope: str | None = None,
     around: str | None = None,
     radius: int = 1,
+    hooks: bool | Literal["auto"] = "auto",
 ) -> Graph:
     """Apply the views in the order in which they make sense: a part of the graph, without what is hidden, folded, and
     then collapsed.
@@ -36,6 +39,8 @@ def arranged(
         scope: the name of a module call, of which nothing else is shown.
         around: the name of a node or module call, of which only the neighbourhood is shown.
         radius: how many edges the neighbourhood of ``around`` reaches.
+        hooks: whether what hooks around a module's forward call is shown one by one, as of FSDP. If ``"auto"``, it is
+            one node where a drawing has little room, unless ``depth`` asks for everything.
 
     Raises:
         ValueError: there is no such scope, place or kind, or a number is negative.
@@ -46,6 +51,8 @@ def arranged(
         graph = select(graph, around=around, radius=radius)
     if hide is not None:
         graph = hidden(graph, [kind.strip() for kind in hide.split(",")])  # type: ignore[misc]
+    if hooks is False or (hooks == "auto" and room is not None and depth is not None):
+        graph = housekept(graph)
     if fold is True:
         graph = folded(graph)
 
@@ -53,8 +60,10 @@ def arranged(
         return collapse(graph, depth) if isinstance(depth, int) else graph
 
     view = at(graph)
-    if room is None or depth is None or drawn(view) <= room:
+    if room is None or depth is None:
         return view
+    if drawn(view) <= room:
+        return bundled(uncrowded(view, room) if depth == "auto" else view)
     if fold == "auto":
         graph = folded(graph)
-    return narrowed(graph, room) if depth == "auto" else at(graph)
+    return bundled(uncrowded(narrowed(graph, room), room) if depth == "auto" else at(graph))

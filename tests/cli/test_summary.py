@@ -65,3 +65,15 @@ def test_summary_as_json_is_for_programs(saved):
     assert json.loads(works("summary", "graph.json", "--as", "JSON", *chosen).stdout)["rows"] == [
         {"module": "Residual", "parameters": summary.records()[0]["parameters"]}
     ]
+
+
+def test_several_sources_have_a_table_each(saved):
+    told = works("summary", "graph.json", "run.jsonl").stdout
+    tables = [works("summary", source).stdout for source in ("graph.json", "run.jsonl")]
+    assert told == f"graph.json\n\n{tables[0]}\nrun.jsonl\n\n{tables[1]}"
+
+
+def test_a_model_that_wanted_integers_says_how_they_are_given(project):
+    result = run("summary", "mynet:Tokens", "--input", "1,4")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("integers are given as --input 1,16:int64<100, from 0 to below 100")

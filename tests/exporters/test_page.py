@@ -29,7 +29,7 @@ def test_a_large_one_opens_with_what_stays_readable(show: Show) -> None:
         assert boxes(page) == [f"blocks.{i}" for i in range(20)]
     with show(chain(400, blocks=20), depth=0) as page:
         assert boxes(page) == ["Chain"]
-    with show(chain(400, blocks=20), depth=2) as page:
+    with show(chain(400, blocks=20), depth=2, fold=False) as page:
         assert len(boxes(page)) == 400
 
 

@@ -16,22 +16,29 @@ def test_nothing_overlaps_and_lines_end_at_what_they_join(show: Show, name: str)
     graph = sample_graphs()[name]
     with show(graph, depth=9) as page:
         scene = page.evaluate(SCENE)
-    check_scene(scene)
+        check_scene(scene)
+        page.keyboard.press("l")
+        still(page)
+        check_scene(page.evaluate(SCENE))
     assert len(scene["boxes"]) >= len(graph.nodes)
 
 
-def test_the_same_for_a_net_with_branches_lanes_and_shared_tensors(show: Show) -> None:
-    with show(transformer(30), depth=9) as page:
+@pytest.mark.parametrize("direction", ["TB", "LR"])
+def test_the_same_for_a_net_with_branches_lanes_and_shared_tensors(show: Show, direction: str) -> None:
+    with show(transformer(30), depth=9, fold=False, direction=direction) as page:
         scene = page.evaluate(SCENE)
     check_scene(scene)
     assert sum(edge["lane"] for edge in scene["edges"]) >= 25
 
 
+# What flows across is looked at in a mirror, in which it flows down.
 SCENE = """() => {
-    const rect = ([item, r]) => ({ id: item.id, parent: item.parent.id, ...r });
+    const { across } = viewer.layouts;
+    const turned = ({ x, y, w, h }) => (across ? { x: y, y: x, w: h, h: w } : { x, y, w, h });
+    const rect = ([item, r]) => ({ id: item.id, parent: item.parent.id, ...turned(r) });
     const ends = (end) => end && end.id;
     return { boxes: [...viewer.scene.boxes].map(rect), frames: [...viewer.scene.frames].map(rect),
-        edges: [...viewer.scene.edges.values()].map((edge) => ({ lane: edge.lane, points: edge.points,
+        edges: [...viewer.scene.edges.values()].map((edge) => ({ lane: edge.lane, points: edge.points.map(turned),
             scope: edge.scope.id, ends: edge.ends.map(ends) })) };
 }"""
 
@@ -120,7 +127,7 @@ OPEN_ALL = """async () => {
 
 def test_how_long_5000_nodes_take(show: Show) -> None:
     for name, graph in (("50 blocks of 100", chain(5000, blocks=50)), ("one block of 5,000", chain(5000))):
-        with show(graph) as page:
+        with show(graph, fold=False) as page:
             first = page.evaluate(READY)
             everything = page.evaluate(OPEN_ALL)
             print(f"5,000 nodes, {name}: open after {first} ms; all scopes opened in {everything} ms")

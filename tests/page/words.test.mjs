@@ -67,12 +67,13 @@ test("scales are logarithmic, whatever the range", () => {
   const colours = { ramp: ["a", "b", "c", "d"].map(look), zero: look("zero"), broken: look("broken"),
     unknown: look("unknown") };
   const metric = { of: (value) => value };
-  const fills = (...numbers) => numbers.map((value) => scaleOf(metric, numbers, colours).style(value).fill);
+  const items = (numbers) => numbers.map((source) => ({ source }));
+  const fills = (...numbers) => numbers.map((value) => scaleOf(metric, items(numbers), colours).style(value).fill);
   assert.deepEqual(fills(1, 3, 30, 1e4), ["a", "a", "b", "d"]);
   assert.deepEqual(fills(50, 60, 75, 100), ["a", "b", "c", "d"]);
   assert.deepEqual(fills(0, 1, null, NaN, Infinity, -2, 10), ["zero", "a", "unknown", "broken", "broken", "zero", "d"]);
   assert.deepEqual(fills(7, 7), ["a", "a"]);
-  const found = scaleOf(metric, [0, 7, null], colours);
+  const found = scaleOf(metric, items([0, 7, null]), colours);
   assert.deepEqual([found.zero.fill, found.unknown.fill, found.broken, found.low, found.high], ["zero", "unknown", null, 7, 7]);
   assert.equal(scaleOf(metric, [], colours).low, Infinity);
 });
@@ -81,8 +82,8 @@ test("what stands in a box", () => {
   const item = { kind: "node", title: "Linear", hint: "", short: "fc", inside: 1,
     source: { kind: "module", meta: { repeats: 12, collapsed: 40 }, error: "ValueError: no" } };
   const text = linesOf(item).map((line) => line.map((part) => part.text).join(""));
-  assert.deepEqual(text, ["Linear × 12", "fc · 40 nodes", "ValueError: no"]);
+  assert.deepEqual(text, ["Linear × 12", "fc · 40 nodes each", "ValueError: no"]);
   const wide = makeSizeOf((words) => words.length * 10)(item);
-  assert.equal(wide.w, 140 + 22);
+  assert.equal(wide.w, 180 + 22);
   assert.ok(wide.h > makeSizeOf(() => 1)({ ...item, short: "", source: { kind: "module" } }).h);
 });

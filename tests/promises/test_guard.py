@@ -19,7 +19,7 @@ import recorder.capture.function_mode
 import recorder.capture.module_hooks
 import recorder.capture.modules
 from recorder import EventStream, Recorder
-from recorder.autograd.of_run import LatestReading
+from recorder.autograd.reading import LatestReading
 from recorder.capture.backward_hooks import Backward
 from recorder.capture.function_mode import Recording
 from recorder.capture.known_tensors import KnownTensors

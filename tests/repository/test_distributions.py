@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import recorder_exporters.graphviz
 import recorder_exporters.scenes
 
 import recorder
@@ -31,6 +32,7 @@ PUBLIC = {
     "recorder": {*recorder.__all__},
     "recorder.events": {*recorder.events.__all__},  # what a sink gets
     "recorder.testing": {*recorder.testing.__all__},
+    "recorder_exporters.graphviz": {*recorder_exporters.graphviz.__all__},
     "recorder_exporters.scenes": {*recorder_exporters.scenes.__all__},
 }
 

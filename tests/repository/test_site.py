@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,23 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
         text = page.read_text("utf-8")
         assert not re.search(r"<(script|img|iframe)[^>]*src=\"?(https?:)?//", text), page
         assert not re.search(r"<link[^>]*rel=\"?(stylesheet|preconnect|icon)[^>]*href=\"?(https?:)?//", text), page
+
+
+def test_the_search_works_in_a_site_that_is_opened_from_its_folder(site: Path, browser: Any) -> None:
+    """A word, a result, and the page that it leads to, without a server and without a network."""
+    context = browser.new_context()
+    tab = context.new_page()
+    asked: list[str] = []
+    wrong: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto((site / "index.html").as_uri())
+    tab.locator(".md-search__input").click()
+    tab.locator(".md-search__input").press_sequentially("add_metrics")
+    result = tab.locator(".md-search-result__link", has_text="add_metrics").first
+    result.click()
+    tab.wait_for_url("**/reference.html*")
+    tab.locator('[id="recorder.add_metrics"]').wait_for()
+    assert [url for url in asked if not url.startswith(("file:", "about:", "blob:", "data:"))] == []
+    assert wrong == []
+    context.close()

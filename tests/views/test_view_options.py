@@ -121,7 +121,7 @@ def test_every_installed_format_takes_them(tmp_path: Path) -> None:
     for format in recorder.formats():
         if format.name not in ("svg", "png", "pdf") or shutil.which("dot"):
             assert recorder.export(GRAPH, format.name, depth=1, fold=True)
-    assert [o.name for o in VIEW_OPTIONS] == ["depth", "fold", "hide", "scope", "around", "radius"]
+    assert [o.name for o in VIEW_OPTIONS] == ["depth", "fold", "hide", "scope", "around", "radius", "hooks"]
     path = recorder.save(GRAPH, tmp_path / "net.json", depth=1, fold=True)
     assert loads(path.read_bytes()) == collapse(fold(GRAPH), 1)
 

@@ -61,7 +61,8 @@ class Places:
 class Drawing(NamedTuple):
     """What is to be written. ``defaults`` are the attributes of the graph, its nodes and its edges, ``headline`` makes
     the label of the whole of a note, and ``fast`` says that the layout has no time for words on arrows. ``wider`` is by
-    how much letters may be wider than those of Helvetica.
+    how much letters may be wider than those of Helvetica, ``columns`` is how many a long chain is broken into: rows,
+    where data flows ``to_the_right``.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Drawing(NamedTuple):
     headline: Callable[[str], str]
     fast: bool
     wider: float = 1.0
+    columns: int = 1
+    to_the_right: bool = False
 
     def text(self) -> str:
         """For any Graphviz: dot finds the place of all words."""

@@ -25,6 +25,7 @@ STYLES: dict[str, Style] = {
     "output": Style("#fbe3cf", "#c2571a", "#4a1f05", "output"),
     "module": Style("#dce9f7", "#2f6da8", "#10304f", "module call"),
     "collapsed": Style("#bcd4ee", "#2f6da8", "#10304f", "module call, collapsed"),
+    "between": Style("#ece9df", "#6e6e69", "#2b2b29", "several in a row"),
     "function": Style("#ffffff", "#6e6e69", "#2b2b29", "function call"),
     "autograd": Style("#efe3f3", "#8a4f9e", "#3a1c45", "autograd node"),
     "parameter": Style("#fdf3c7", "#b8930b", "#4a3b04", "parameter"),
@@ -53,6 +54,8 @@ def class_of(node: Node) -> str:
     """The key into `STYLES` for a node."""
     if node.error is not None:
         return "error"
+    if "between" in node.meta:
+        return "between"
     if "collapsed" in node.meta:
         return "collapsed"
     return node.kind

@@ -15,6 +15,7 @@ __all__ = [
     "legible",
     "shape_of",
     "short_name",
+    "short_range",
     "shortened",
     "size_of",
     "times",
@@ -49,19 +50,32 @@ def title_of(graph: Graph) -> str:
 
 def short_name(place: Node | Scope) -> str:
     """What to call a module's call where the scope around it is named already: ``conv1`` in ``layer1.0``, with the
-    call's number if it is not the first: ``conv1 #1``; ``0–11`` if it stands for twelve. An autograd node is called
-    after the forward node that made it, if that is known. Empty for the root's first call, and for functions.
+    call's number if it is not the first: ``conv1 #1``; ``0–11`` if it stands for twelve, alike or in a row. An autograd
+    node is called after the forward node that made it, if that is known. Empty for the root's first call, and for
+    functions.
     """
-    around = place.scope if isinstance(place, Node) else place.parent
-    prefix = f"{around.fqn}." if around is not None and around.fqn else ""
     names = place.meta.get("repeated")
     if names:
-        return _range([name.removeprefix(prefix) for name in names], int(place.meta["repeats"]))
+        return short_range(place, names, int(place.meta["repeats"]))
+    if "between" in place.meta:
+        return short_range(place, place.meta["between"], 2)
+    prefix = _prefix(place)
     name = place.meta.get("forward") if place.fqn is None else place.fqn
     if not isinstance(name, str):
         return ""
     name = name.removeprefix(prefix)
     return f"{name} #{place.call}".strip() if place.call else name
+
+
+def short_range(place: Node | Scope, names: list[str], repeats: int) -> str:
+    """The same of what stands for several, with the names of all."""
+    prefix = _prefix(place)
+    return _range([name.removeprefix(prefix) for name in names], repeats)
+
+
+def _prefix(place: Node | Scope) -> str:
+    around = place.scope if isinstance(place, Node) else place.parent
+    return f"{around.fqn}." if around is not None and around.fqn else ""
 
 
 def _range(names: list[str], repeats: int) -> str:

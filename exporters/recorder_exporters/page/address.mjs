@@ -2,7 +2,7 @@
 
 /** The item that a link with a name leads to: a node before a scope before a tensor, the first of each. */
 export function itemNamed(model, name) {
-  const fits = model.items.filter((item) => item.source && item.name === name);
+  const fits = model.places.filter((item) => item.source && item.name === name);
   return ["node", "scope", "value"].map((kind) => fits.find((item) => item.kind === kind)).find(Boolean) ?? null;
 }
 

@@ -7,17 +7,18 @@ export const TYPE = {
   title: { size: 12.5, weight: 600, line: 17 },
   plain: { size: 12.5, weight: 400, line: 17 },
   hint: { size: 11, weight: 400, line: 15 },
-  name: { size: 10.5, weight: 400, line: 14 },
+  name: { size: 11, weight: 400, line: 14 },
 };
 const PAD = { x: 11, y: 6 };
 
 /** The lines of an item's box: lists of `{text, type}`. */
 export function linesOf(item) {
   const { source } = item;
+  const times = repeatsOf(item) ? ` × ${repeatsOf(item)}` : "";
   if (item.kind === "value") {
     const modest = item.look === "parameter" || item.look === "buffer" || item.look === "constant";
     return [
-      [{ text: legible(item.title) || "unnamed", type: modest ? "hint" : "title" }],
+      [{ text: (legible(item.title) || "unnamed") + times, type: modest ? "hint" : "title" }],
       [{ text: captionOf(source), type: "name" }],
     ];
   }
@@ -25,9 +26,9 @@ export function linesOf(item) {
   const first = [{ text: (item.kind === "scope" ? "▸ " : "") + (legible(item.title) || "unnamed"),
     type: loud ? "title" : "plain" }];
   if (item.hint) first.push({ text: ` ${item.hint}`, type: "hint" });
-  if (repeatsOf(item)) first.push({ text: ` × ${repeatsOf(item)}`, type: "title" });
+  if (times) first.push({ text: times, type: "title" });
   const hidden = item.kind === "scope" ? item.inside : source.meta?.collapsed;
-  const count = typeof hidden === "number" ? `${hidden} node${hidden === 1 ? "" : "s"}` : "";
+  const count = typeof hidden === "number" ? `${hidden} node${hidden === 1 ? "" : "s"}${times ? " each" : ""}` : "";
   const second = [legible(item.short), count].filter(Boolean).join(" · ");
   const lines = [first];
   if (second) lines.push([{ text: second, type: "name" }]);
@@ -35,8 +36,9 @@ export function linesOf(item) {
   return lines;
 }
 
-/** How many equal blocks an item stands for; 0 if it stands for itself. */
+/** How many equal blocks an item stands for; 0 if it stands for itself. A graph may have been folded before. */
 export function repeatsOf(item) {
+  if (item.times > 1) return item.times;
   const repeats = item.source?.meta?.repeats;
   return typeof repeats === "number" && repeats > 1 ? repeats : 0;
 }
@@ -47,11 +49,13 @@ export function frameTitle(item) {
   return { title: `▾ ${legible(item.title) || "unnamed"}${repeats}`, name: legible(item.short) };
 }
 
-/** Measure boxes with a function that knows how wide a text in some type is. */
+/** Measure boxes with a function that knows how wide a text in some type is. What an item says changes with `times`. */
 export function makeSizeOf(widthOf) {
   const kept = new Map();
   return (item) => {
-    if (!kept.has(item)) kept.set(item, sized(linesOf(item), widthOf));
+    const found = kept.get(item);
+    if (found && found.times === item.times) return found;
+    kept.set(item, { ...sized(linesOf(item), widthOf), times: item.times });
     return kept.get(item);
   };
 }

@@ -5,6 +5,8 @@ const MOST = 4;
 /** As in the style sheet: the widest narrow window, and how high what stands in its lower corners is. */
 const NARROW = 640;
 const CORNERS = 72;
+/** How high a legend of one line is, below the margin. */
+const LEGEND = 24;
 /** Around what is fitted into the window. */
 const MARGIN = 28;
 /** Smaller than this, text cannot be read. */
@@ -28,12 +30,13 @@ export class Camera {
     return { w: width, h: height };
   }
 
-  /** The part of the canvas that no panel covers. */
+  /** The part of the canvas that no panel covers, and no legend. */
   get free() {
     const { w, h } = this.size;
     const { offsetWidth: width, offsetHeight: height } = this.cover();
     // In a narrow window the panel stands below, or else the legend and the map leave no room beside them.
-    return width > 0.8 * w || w <= NARROW ? { w, h: Math.max(h / 4, h - (height || CORNERS)) } : { w: Math.max(w / 4, w - width), h };
+    if (width > 0.8 * w || w <= NARROW) return { w, h: Math.max(h / 4, h - (height || CORNERS)) };
+    return { w: Math.max(w / 4, w - width), h: Math.max(h / 4, h - LEGEND) };
   }
 
   set({ x, y, k }) {
@@ -66,16 +69,16 @@ export class Camera {
     return Math.min((width - 2 * MARGIN) / w, (height - 2 * MARGIN) / h, 1.15);
   }
 
-  /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper part. */
+  /** The view that shows a rectangle: all of it, or, if it would be too small to read, its upper or left part. */
   viewOf({ x, y, w, h }, whole = false) {
     const { w: width, h: height } = this.free;
-    const across = (width - 2 * MARGIN) / w;
     const all = this.scaleOf({ w, h });
     if (whole || all >= READABLE) {
       return { k: all, x: (width - w * all) / 2 - x * all, y: (height - h * all) / 2 - y * all };
     }
-    const k = Math.min(1, Math.max(READABLE, across));
-    return { k, x: (width - w * k) / 2 - x * k, y: MARGIN - y * k };
+    const k = Math.min(1, Math.max(READABLE, (width - 2 * MARGIN) / w, (height - 2 * MARGIN) / h));
+    const start = (room, from, length) => (length * k > room - MARGIN ? MARGIN : (room - length * k) / 2) - from * k;
+    return { k, x: start(width, x, w), y: start(height, y, h) };
   }
 
   /** The view with a rectangle's middle in the middle, as near as now, or nearer if text could not be read. */
@@ -83,6 +86,14 @@ export class Camera {
     const { w: width, h: height } = this.free;
     const k = Math.max(this.k, 0.8);
     return { k, x: width / 2 - (x + w / 2) * k, y: height / 2 - (y + Math.min(h / 2, 120 / k)) * k };
+  }
+
+  /** Move so far that the middle of a rectangle is under no panel. */
+  uncover({ x, y, w, h }) {
+    const { w: width, h: height } = this.free;
+    const [across, down] = [this.x + (x + w / 2) * this.k, this.y + (y + Math.min(h / 2, 120 / this.k)) * this.k];
+    const move = { x: across > width ? width / 2 - across : 0, y: down > height ? height / 2 - down : 0 };
+    if (move.x || move.y) this.set({ k: this.k, x: this.x + move.x, y: this.y + move.y });
   }
 
   /** A function that goes to a view step by step, as `Drawing.show` wants it. */

@@ -1,6 +1,6 @@
 // The scene as SVG, kept from one state to the next: what stays moves, what is new grows out of the box that it was in.
 
-import { baselines, frameTitle, linesOf } from "./boxes.mjs";
+import { baselines, frameTitle, linesOf, repeatsOf } from "./boxes.mjs";
 import { svg } from "./dom.mjs";
 import { GAP } from "./layout.mjs";
 import { pathOf, placeOf } from "./scene.mjs";
@@ -70,7 +70,7 @@ export class Drawing {
     const { layer, drawn } = this.layers[kind];
     const moves = [];
     for (const [key, one] of drawn) {
-      if (wanted.has(key)) continue;
+      if (wanted.has(key) && one.times === timesOf(kind, key)) continue;
       drawn.delete(key);
       const goal = kind !== "titles" && isRect(kind) && placeOf(this.scene, key);
       if (!goal) one.element.remove();
@@ -81,7 +81,7 @@ export class Drawing {
       let one = drawn.get(key);
       const from = one?.place;
       if (!one) {
-        one = { element: make(kind === "edges" || kind === "labels" ? place : key), place };
+        one = { element: make(kind === "edges" || kind === "labels" ? place : key), place, times: timesOf(kind, key) };
         drawn.set(key, one);
         if (previous) previous.after(one.element);
         else layer.prepend(one.element);
@@ -107,6 +107,11 @@ export class Drawing {
       backward ? svg("path", { class: "gradient" }) : null,
       backward && edge.ends[0] !== null ? svg("path", { class: "gradient-head" }) : null);
   }
+}
+
+/** What a box or a title says of how many it stands for changes, and then it is drawn anew. */
+function timesOf(kind, key) {
+  return kind === "boxes" || kind === "titles" ? repeatsOf(key) : 0;
 }
 
 function isRect(kind) {
@@ -143,7 +148,7 @@ function between(from, to, part) {
       const old = from.points[Math.round(i * (from.points.length - 1) / Math.max(1, to.points.length - 1))];
       return { x: mix(old.x, point.x), y: mix(old.y, point.y) };
     });
-    return { points, lane: to.lane };
+    return { points, lane: to.lane, across: to.across };
   }
   const place = { x: mix(from.x, to.x), y: mix(from.y, to.y) };
   return to.w === undefined ? place : { ...place, w: mix(from.w, to.w), h: mix(from.h, to.h) };
@@ -210,9 +215,11 @@ function setEdge(element, edge, goal) {
   const last = edge.points.at(-1);
   for (const part of element.children) {
     if (part.classList.contains("head")) {
-      part.setAttribute("d", `M${last.x - 3.5} ${last.y - 7}H${last.x + 3.5}L${last.x} ${last.y}Z`);
+      part.setAttribute("d", edge.across ? `M${last.x - 7} ${last.y - 3.5}V${last.y + 3.5}L${last.x} ${last.y}Z`
+        : `M${last.x - 3.5} ${last.y - 7}H${last.x + 3.5}L${last.x} ${last.y}Z`);
     } else if (part.classList.contains("gradient-head")) {
-      part.setAttribute("d", `M${first.x + 2} ${first.y + 7}h7l-3.5 -7Z`);
+      part.setAttribute("d", edge.across ? `M${first.x + 7} ${first.y + 2}v7l-7 -3.5Z`
+        : `M${first.x + 2} ${first.y + 7}h7l-3.5 -7Z`);
     } else part.setAttribute("d", path);
   }
   element.classList.toggle("lane", Boolean(goal.lane));

@@ -7,6 +7,9 @@
 
 export const GAP = { node: 22, rank: 34, edge: 12, lane: 9, pad: 14, title: 26 };
 
+/** The way of what flows: down, with the usual room between two ranks; or across, with room for what stands on lines. */
+export const DOWN = { across: false, rank: GAP.rank };
+
 /** Ranks that the edges of one scope may pass together for dagre to lay it out: about a quarter of a second. */
 const TOO_LONG = 1200;
 const MANY_USERS = 4;
@@ -19,22 +22,23 @@ const FAR = 2;
  * to, wish}]`, where an end is a child's id or a port, "in …" or "out …"; a `wish {end, row, x}` says by which x the ends
  * of one row should be in order. Gives `{w, h, places: Map id → {x, y} of the upper left corner, ports: Map port → x,
  * routes: Map key → {points, lane}}`, all from the scope's upper left corner, with room for its title if `titled`.
+ * Everything flows downwards here: to lie across, all is given and taken as in a mirror, and the title stands at the left.
  */
-export function layoutScope(children, edges, engine, titled = true) {
+export function layoutScope(children, edges, engine, titled = true, way = DOWN) {
   const ranks = ranksOf(children, edges);
   const far = farEdges(edges, ranks);
-  const placed = isChain(children, edges, ranks) ? byRows(children, edges, ranks, far)
-    : byDagreIfShort(children, edges, ranks, far, engine) ?? byRows(children, edges, ranks, far);
+  const placed = isChain(children, edges, ranks) ? byRows(children, edges, ranks, far, way)
+    : byDagreIfShort(children, edges, ranks, far, engine, way) ?? byRows(children, edges, ranks, far, way);
   inOrderOfPorts(children, edges, placed);
-  return framed(children, edges, far, placed, titled);
+  return framed(children, edges, far, placed, titled, way);
 }
 
 /** By Dagre, without the far edges; null if that would take too long. A far edge that then leads upwards is none. */
-function byDagreIfShort(children, edges, ranks, far, engine) {
+function byDagreIfShort(children, edges, ranks, far, engine, way) {
   for (;;) {
     const near = edges.filter((edge) => !far.has(edge));
     if (near.reduce((sum, edge) => sum + spanOf(edge, ranks), children.length) > TOO_LONG) return null;
-    const placed = byDagre(children, near, edges, engine);
+    const placed = byDagre(children, near, edges, engine, way);
     const y = (end) => placed.places.get(end)?.y;
     const upwards = [...far].filter(({ from, to }) => y(from) >= y(to));
     if (!upwards.length) return placed;
@@ -105,9 +109,9 @@ function farEdges(edges, ranks) {
   return far;
 }
 
-function byDagre(children, near, edges, engine) {
+function byDagre(children, near, edges, engine, way) {
   const graph = new engine.Graph({ multigraph: true });
-  graph.setGraph({ rankdir: "TB", nodesep: GAP.node, edgesep: GAP.edge, ranksep: GAP.rank,
+  graph.setGraph({ rankdir: "TB", nodesep: GAP.node, edgesep: GAP.edge, ranksep: way.rank,
     ranker: children.length > 300 ? "longest-path" : "network-simplex" });
   for (const { id, room, h } of children) graph.setNode(`c${id}`, { width: room, height: h });
   const name = (end) => (isPort(end) ? `p${end}` : `c${end}`);
@@ -159,7 +163,7 @@ function inOrderOfPorts(children, edges, { places, routes }) {
 
 /** Ranks as rows, each child below the middle of what it uses, as far as its neighbours leave room. All that skips a
  *  row is far. */
-function byRows(children, edges, ranks, far) {
+function byRows(children, edges, ranks, far, way) {
   for (const edge of edges) if (spanOf(edge, ranks) > 1) far.add(edge);
   const uses = new Map(children.map((child) => [child.id, []]));
   for (const edge of edges) if (!isPort(edge.from) && !isPort(edge.to)) uses.get(edge.to).push(edge.from);
@@ -187,7 +191,7 @@ function byRows(children, edges, ranks, far) {
       places.set(child.id, { x, y: y + (height - child.h) / 2 });
       centre.set(child.id, x + child.w / 2);
     }
-    y += height + GAP.rank;
+    y += height + way.rank;
   }
   const portX = new Map();
   for (const { from, to } of edges) {
@@ -200,7 +204,7 @@ function byRows(children, edges, ranks, far) {
 }
 
 /** Move everything into a frame with room for the title, end the routes at boxes and borders, and draw the lanes. */
-function framed(children, edges, far, { places, portX, routes }, titled) {
+function framed(children, edges, far, { places, portX, routes }, titled, way) {
   const boxes = children.map(({ id, w, h, room }) => ({ x: places.get(id).x - (room - w) / 4, y: places.get(id).y,
     w: w + (3 / 4) * (room - w), h }));
   const bends = [...routes.values()].flat();
@@ -208,11 +212,12 @@ function framed(children, edges, far, { places, portX, routes }, titled) {
   const ys = [...boxes.flatMap((b) => [b.y, b.y + b.h])];
   const [left, right] = [xs.reduce((a, b) => Math.min(a, b), Infinity), xs.reduce((a, b) => Math.max(a, b), -Infinity)];
   const [upper, lower] = [ys.reduce((a, b) => Math.min(a, b), Infinity), ys.reduce((a, b) => Math.max(a, b), -Infinity)];
-  if (!boxes.length) return { w: 2 * GAP.pad, h: GAP.title + GAP.pad, places, ports: new Map(), routes: new Map() };
+  const [aside, over] = way.across ? [titled ? GAP.title - 4 : 0, GAP.pad] : [0, titled ? GAP.title : GAP.pad];
+  if (!boxes.length) return { w: 2 * GAP.pad + aside, h: over + GAP.pad, places, ports: new Map(), routes: new Map() };
   const kinds = new Set(edges.flatMap((edge) => [edge.from, edge.to]).filter(isPort).map((port) => port.split(" ")[0]));
-  const above = (titled ? GAP.title : GAP.pad) + (kinds.has("in") ? GAP.rank * 0.7 : 4);
+  const above = over + (kinds.has("in") ? GAP.rank * 0.7 : 4);
   const below = kinds.has("out") ? GAP.rank * 0.8 : GAP.pad;
-  const move = { x: GAP.pad - left, y: above - upper };
+  const move = { x: GAP.pad + aside - left, y: above - upper };
   const height = above + (lower - upper) + below;
   const at = new Map();
   for (const child of children) {
@@ -235,18 +240,18 @@ function framed(children, edges, far, { places, portX, routes }, titled) {
       const [start, end] = [edgeOfBox(edge.from, true), edgeOfBox(edge.to, false)];
       if (middle.length > 1) {
         // The whole gap between two ranks for the turn, of which Dagre takes the first half, or the last.
-        const [room, left] = [isPort(edge.from) ? above : start.y + GAP.rank, isPort(edge.to) ? height - below
-          : end.y - GAP.rank];
+        const [room, left] = [isPort(edge.from) ? above : start.y + way.rank, isPort(edge.to) ? height - below
+          : end.y - way.rank];
         middle[0].y = Math.max(middle[0].y, Math.min(room - 2, middle[1].y));
         middle.at(-1).y = Math.min(middle.at(-1).y, Math.max(left + 2, middle.at(-2).y));
       }
       const first = leaning(start, middle.length ? middle[0].x : end.x);
       const last = leaning(end, middle.length ? middle.at(-1).x : start.x);
-      const past = isPort(edge.from) ? [{ x: first.x, y: titled ? GAP.title - 6 : 0 }] : [];
+      const past = isPort(edge.from) && !way.across ? [{ x: first.x, y: titled ? GAP.title - 6 : 0 }] : [];
       finished.set(edge.key, { points: [first, ...past, ...middle, last], lane: false });
     }
   }
-  let width = right - left + 2 * GAP.pad;
+  let width = right - left + 2 * GAP.pad + aside;
   const lanes = lanesOf([...far].map((edge) => ({
     edge, start: edgeOfBox(edge.from, true), end: edgeOfBox(edge.to, false),
   })));

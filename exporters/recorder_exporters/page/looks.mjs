@@ -2,7 +2,7 @@
 
 import { byId, html } from "./dom.mjs";
 import { around } from "./model.mjs";
-import { scaleOf } from "./metrics.mjs";
+import { REPEATED, ofAll, scaleOf } from "./metrics.mjs";
 import { figures } from "./text.mjs";
 
 export class Looks {
@@ -50,11 +50,10 @@ export class Looks {
   apply() {
     const { app } = this;
     if (!app.scene) return;
-    const { doc } = app.model;
-    this.scale = this.metric && scaleOf(this.metric, [...doc.nodes, ...doc.scopes],
-      this.scales[this.dark ? "dark" : "light"]);
+    this.scale = this.metric && scaleOf(this.metric, app.model.places.filter((item) => item.source
+      && item.kind !== "value" && item.shown === item), this.scales[this.dark ? "dark" : "light"]);
     const lit = this.litItems();
-    const found = new Set([...this.found].flatMap((item) => [...around(item)]));
+    const found = new Set([...this.found].flatMap((item) => [...around(item.shown)]));
     const canvas = byId("canvas");
     canvas.classList.toggle("some-lit", Boolean(app.lit));
     canvas.classList.toggle("faint", Boolean(app.lit?.faint));
@@ -81,7 +80,7 @@ export class Looks {
     const { lit, picked } = this.app;
     const items = new Set();
     for (const leaf of [...(lit?.leaves ?? []), ...(picked ? [picked] : [])]) {
-      for (const item of around(leaf)) {
+      for (const item of around(leaf.shown)) {
         if (items.has(item)) break;
         items.add(item);
       }
@@ -90,7 +89,7 @@ export class Looks {
   }
 
   colour(element, item) {
-    const style = this.scale && item.kind !== "value" ? this.scale.style(this.scale.metric.of(item.source)) : null;
+    const style = this.scale && item.kind !== "value" ? this.scale.style(ofAll(this.metric, item)) : null;
     element.style.setProperty("--fill", style?.fill ?? "");
     element.style.setProperty("--text", style?.text ?? "");
     element.classList.toggle("measured", Boolean(style));
@@ -101,7 +100,7 @@ export class Looks {
     const colours = (this.colours ??= new Map());
     const look = framed ? "frame" : item.look;
     if (!framed && this.scale && item.kind !== "value") {
-      return { fill: this.scale.style(this.scale.metric.of(item.source)).fill, line: this.lineOf("line") };
+      return { fill: this.scale.style(ofAll(this.metric, item)).fill, line: this.lineOf("line") };
     }
     if (!colours.has(look)) {
       colours.set(look, framed ? { fill: this.lineOf("shade-1"), line: this.lineOf("frame-line") }
@@ -125,13 +124,16 @@ export class Looks {
       const others = [[zero, "0"], [broken, "NaN or Inf"], [unknown, "not known"]]
         .flatMap(([look, text]) => (look ? [{ fill: look.fill, text }] : []));
       const nothing = zero ? others.splice(0, 1) : [];
-      return [{ text: `${metric.label}, logarithmic` }, ...nothing, ...ends, ...others];
+      const whose = this.app.model.runs.some((run) => run.folded) ? REPEATED[metric.repeated ?? "each"] : "";
+      return [{ text: `${metric.label}${whose}, logarithmic` }, ...nothing, ...ends, ...others];
     }
     const shown = new Set([...scene.boxes.keys()].map((item) => item.look));
     const entries = Object.entries(this.styles).filter(([look]) => shown.has(look));
     const gradient = drawing.backwardFlows.size && byId("canvas").classList.contains("backward");
     return [
       ...entries.map(([look, text]) => ({ fill: this.lineOf(`${look}-fill`), line: this.lineOf(`${look}-line`), text })),
+      ...([...scene.boxes.keys(), ...scene.frames.keys()].some((item) => item.run)
+        ? [{ text: "× n: n alike, drawn once" }] : []),
       ...(gradient ? [{ fill: this.lineOf("gradient-line"), text: this.styles.gradient }] : []),
     ];
   }

@@ -20,6 +20,9 @@ const KEYS = [
   ["+", "nearer", (app) => app.camera.zoom(1.25)],
   ["-", "farther", (app) => app.camera.zoom(0.8)],
   ["b", "gradients", () => byId("backward").click()],
+  ["l", "left to right, or down", () => byId("across").click()],
+  ["x", "show all of what repeats, or fold it", (app) => app.picked && app.repeat(app.picked)],
+  ["r", "repeats, folded or not", () => byId("fold").click()],
   ["s", "shapes", () => byId("shapes").click()],
   ["m", "map", (app) => toggleMap(app)],
   ["t", "light or dark", (app) => app.looks.switchTheme()],
@@ -84,6 +87,8 @@ function listen(app) {
   press("help-button", () => toggleHelp());
   press("help-close", () => toggleHelp(false));
   press("shapes", (event) => canvas.classList.toggle("shapes", event.target.checked));
+  press("across", (event) => app.turn(event.target.checked));
+  press("fold", (event) => app.setFolded(app.model.runs, event.target.checked));
   press("backward", (event) => {
     canvas.classList.toggle("backward", event.target.checked);
     app.looks.apply();
@@ -100,6 +105,7 @@ function fill(app) {
   byId("colour").append(...app.metrics.map(({ key, label }) => html("option", { value: key }, label)));
   byId("keys").append(...KEYS.map(([key, meaning]) =>
     html("div", {}, html("kbd", {}, key.replace("Arrow", "").replace("Escape", "Esc")), meaning)));
+  byId("fold").parentElement.hidden = !app.model.runs.length;
   byId("colour").parentElement.hidden = !app.metrics.length;
   byId("backward").parentElement.hidden = !app.drawing.backwardFlows.size;
   if (app.settings.backward && app.drawing.backwardFlows.size) byId("backward").click();

@@ -4,8 +4,11 @@
 // goes from one leaf to another. Scopes that it leaves or enters on the way show it at a port of their border, so that
 // each level can be laid out by itself, once, whatever is open elsewhere.
 
+import { arrange, foldable } from "./folding.mjs";
+
 /** Build the model of a graph document. `labels` holds, in the order of the document's nodes and scopes, what to write
- *  on them: `hints` and `names` of nodes, `scopes` the names of scopes. */
+ *  on them: `hints` and `names` of nodes, `scopes` the names of scopes; and the `runs` of what repeats, and whether to
+ *  `fold` them at first; if that is "auto", a view may think again. */
 export function buildModel(doc, labels) {
   const items = [];
   const add = (item) => {
@@ -71,8 +74,11 @@ export function buildModel(doc, labels) {
   }
   inOrder(nodes, items);
   items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
-  flows.forEach(lift);
-  return { doc, items, top, scopes, nodes, values, flows, producer };
+  const model = { doc, items, top, scopes, nodes, values, flows, producer };
+  foldable(model, labels.runs ?? [], Boolean(labels.fold));
+  for (const group of model.groups) group.first = group.firstNode;
+  arrange(model);
+  return model;
 }
 
 /** The graph's outputs, each once, with what its calls name it. */
@@ -82,13 +88,12 @@ function returned(doc) {
   return found;
 }
 
-/** Sort the children of each scope: as they ran, tensors before those that use them. */
+/** The order of children: as they ran, tensors before those that use them. */
 function inOrder(nodes, items) {
   for (const item of items) item.first = item.kind === "value" && item.outOf.length ? -1 : Infinity;
   nodes.forEach((node, i) => {
     for (let item = node; item; item = item.parent) item.first = Math.min(item.first, i);
   });
-  for (const item of items) item.children.sort((a, b) => a.first - b.first || a.id - b.id);
 }
 
 function isMember(value) {
@@ -120,28 +125,6 @@ export function commonScope(one, other) {
   return one;
 }
 
-/** Note a flow at every scope whose inside it touches: between two children, or between a child and the border. */
-function lift(flow) {
-  let { from, to } = flow;
-  while (from.parent !== to.parent) {
-    if (from.parent.level >= to.parent.level) {
-      link(from.parent, from, null, flow);
-      from = from.parent;
-    } else {
-      link(to.parent, null, to, flow);
-      to = to.parent;
-    }
-  }
-  link(from.parent, from, to, flow);
-}
-
-function link(scope, from, to, flow) {
-  const key = `${from ? from.id : "in"} ${to ? to.id : "out"} ${flow.value}`;
-  const found = scope.links.get(key);
-  if (found) found.flows.push(flow);
-  else scope.links.set(key, { from, to, value: flow.value, flows: [flow] });
-}
-
 /** The item itself and all around it, without the top. */
 export function* around(item) {
   for (; item && item.parent; item = item.parent) yield item;
@@ -150,13 +133,7 @@ export function* around(item) {
 /** The nodes and tensors at or below an item. */
 export function* leaves(item) {
   if (item.kind !== "scope") yield item;
-  else for (const child of item.children) yield* leaves(child);
-}
-
-/** Whether an item is another or stands inside it. */
-export function isWithin(item, other) {
-  for (; item; item = item.parent) if (item === other) return true;
-  return false;
+  else for (const member of item.members) yield* leaves(member);
 }
 
 // What a graph that shows two says of a call: see drawing/differences.py. A file can say anything there.
@@ -180,11 +157,12 @@ function wordsOf(place) {
 
 /** Flows that enter an item from outside, and those that leave it. */
 export function crossing(item) {
+  const inside = new Set(leaves(item));
   const into = [];
   const outOf = [];
-  for (const leaf of leaves(item)) {
-    into.push(...leaf.into.filter((flow) => !isWithin(flow.from, item)));
-    outOf.push(...leaf.outOf.filter((flow) => !isWithin(flow.to, item)));
+  for (const leaf of inside) {
+    into.push(...leaf.into.filter((flow) => !inside.has(flow.from)));
+    outOf.push(...leaf.outOf.filter((flow) => !inside.has(flow.to)));
   }
   return { into, outOf };
 }
@@ -203,6 +181,6 @@ export function openedAtFirst(model, budget, depth = null) {
     next.forEach((scope) => open.add(scope));
     level = next;
   }
-  for (const item of model.nodes) if (item.source.error) for (const scope of around(item.parent)) open.add(scope);
+  for (const item of model.nodes) if (item.source.error) for (const scope of around(item.shown.parent)) open.add(scope);
   return open;
 }

@@ -2,15 +2,17 @@
 // size, as in a hidden tab or a closed part of a notebook, waits for one, and knows nothing of it before.
 
 import { READABLE } from "./camera.mjs";
+import { arrange } from "./folding.mjs";
 import { around, openedAtFirst } from "./model.mjs";
 import { boundsOf, buildScene, placeOf } from "./scene.mjs";
 
 /** Boxes that show at first. */
 const BUDGET = 90;
-/** Calls that tell too little of a model: it has all in a wrapper or two. */
+/** Calls that say something of a model, and those that say enough: fewer, and it has all in a wrapper or two. */
 const FEW = 3;
-/** A first look at the whole may be a little smaller than what is read with ease. */
-const GLANCE = 0.38;
+const ENOUGH = 8;
+/** A first look at the whole may be smaller than what is read with ease. */
+const GLANCE = 0.3;
 
 export class Opening {
   constructor(app) {
@@ -47,21 +49,53 @@ export class Opening {
     app.minimap.paint(app.scene);
   }
 
-  /** Close the innermost levels for as long as the whole is too small to read, and something is left to look at. */
+  /** Close the innermost levels for as long as the whole is too small to read, and enough is left to look at. */
   closeWhatIsTooMuch() {
-    const { layouts, model, settings, camera } = this.app;
+    const { layouts, model, settings } = this.app;
     if (settings.depth !== null) return;
-    const kept = new Set(model.nodes.filter((node) => node.source.error).flatMap((node) => [...around(node.parent)]));
+    let found = this.best();
+    // To say no more than "× 60" of all is to say too little, if there is room for more.
+    if (settings.fold === "auto" && found.calls < FEW && model.runs.length) {
+      this.refold(false);
+      const other = this.best();
+      if (other.calls > found.calls && other.scale >= GLANCE) found = other;
+      else this.refold(true);
+    }
+    layouts.change([...layouts.open], false);
+    layouts.change(found.open, true);
+  }
+
+  /** Begin again with all that repeats folded, or with nothing folded. */
+  refold(folded) {
+    const { layouts, model } = this.app;
+    for (const run of model.runs) run.folded = folded;
+    arrange(model);
+    layouts.forget();
+    layouts.change([...layouts.open], false);
+    this.begin();
+  }
+
+  /** The levels to open: the most of those that can be read in one look, or else the best there is. */
+  best() {
+    const looks = [...this.levels()];
+    return looks.find(({ scale, calls }) => scale >= READABLE && calls >= ENOUGH)
+      ?? looks.find(({ scale, calls }) => scale >= GLANCE && calls >= ENOUGH)
+      ?? looks.find(({ scale, calls }) => scale >= READABLE && calls >= FEW)
+      ?? looks.findLast(({ calls }) => calls >= FEW) ?? looks[0];
+  }
+
+  /** What shows with fewer and fewer levels open: how near it can be seen with all in view, and how many calls that are. */
+  *levels() {
+    const { layouts, model, camera } = this.app;
+    const kept = new Set(model.nodes.filter((node) => node.source.error)
+      .flatMap((node) => [...around(node.shown.parent)]));
     const deepest = () => Math.max(...[...layouts.open].filter((one) => !kept.has(one)).map((one) => one.level), 0);
-    for (let level = deepest(); level > 1; level = deepest()) {
-      if (camera.scaleOf(this.bounds(buildScene(layouts))) >= READABLE) return;
-      const closed = [...layouts.open].filter((one) => one.level === level && !kept.has(one));
-      layouts.change(closed, false);
-      const calls = [...buildScene(layouts).boxes.keys()].filter((item) => item.kind !== "value");
-      if (calls.length < FEW) {
-        layouts.change(closed, true);
-        return;
-      }
+    for (let level = deepest(); ; level = deepest()) {
+      const scene = buildScene(layouts);
+      const calls = [...scene.boxes.keys()].filter((item) => item.kind !== "value").length;
+      yield { open: [...layouts.open], scale: camera.scaleOf(this.bounds(scene)), calls };
+      if (level <= 1) return;
+      layouts.change([...layouts.open].filter((one) => one.level === level && !kept.has(one)), false);
     }
   }
 

@@ -1,13 +1,15 @@
 // Everything that is known of the place that was picked: a scope, a node, a tensor, or what flows along a line.
 
 import { byId, html } from "./dom.mjs";
+import { alikeOf, runAround } from "./folding.mjs";
+import { saidOf } from "./metrics.mjs";
 import { around, crossing } from "./model.mjs";
-import { figures, jsonText, legible, measuredOf, shapeOf, visible } from "./text.mjs";
+import { jsonText, legible, measuredOf, shapeOf, visible } from "./text.mjs";
 
 const SHOWN = 60;
 
 export class Panel {
-  /** `actions`: `reveal(item)`, `path(item, way)`, `toggle(item)`, `close()`. */
+  /** `actions`: `reveal(item)`, `path(item, way)`, `toggle(item)`, `repeat(item)`, `close()`. */
   constructor(model, metrics, actions) {
     Object.assign(this, { model, metrics, actions, root: byId("panel") });
   }
@@ -47,8 +49,9 @@ export class Panel {
         ["target", source.target],
         ["kind", item.kind === "scope" ? "module call that holds nodes" : source.kind],
         ["nodes inside", item.kind === "scope" ? item.inside : undefined],
+        ["stands for", alikeOf(item).length > 1 ? alikeOf(item).map((one) => one.name).join(", ") : undefined],
       ]),
-      section("Measures", rows(this.metrics.map((metric) => [metric.label, measured(metric, source)]))),
+      section("Measures", rows(this.metrics.map((metric) => [metric.label, saidOf(metric, item, true)]))),
       section("Hyper-parameters and arguments", rows(Object.entries(source.attributes ?? {}))),
       section("Given without a tensor", rows(Object.entries(argumentsOf(source)))),
       this.tensors("Inputs", inputs, from, "from"),
@@ -86,9 +89,12 @@ export class Panel {
   }
 
   ways(item, isOpen) {
+    const around = runAround(this.model, item);
     const button = (text, title, onclick) => html("button", { title, onclick }, text);
     return html("div", { class: "ways" },
       item.kind === "scope" ? button(isOpen ? "Close" : "Open", "Enter", () => this.actions.toggle(item)) : null,
+      item.run ? button(`Show all ${item.times}`, "Show each of what repeats (x)", () => this.actions.repeat(item)) : null,
+      !item.run && around ? button(`Fold ${around.times} into one`, "(x)", () => this.actions.repeat(item)) : null,
       button("↑ leads here", "What leads here (u)", () => this.actions.path(item, "up")),
       button("↓ follows", "What follows from it (d)", () => this.actions.path(item, "down")),
       button("↕ both", "Both (p)", () => this.actions.path(item, "both")));
@@ -160,15 +166,6 @@ function link(panel, item, byShortName = false) {
   const text = byShortName ? item.short || item.title : item.name || item.title;
   return html("button", { class: "link", title: visible(item.name ?? ""), onclick: () => panel.actions.reveal(item) },
     legible(text, 60) || "unnamed");
-}
-
-function measured(metric, source) {
-  const value = metric.of(source);
-  if (value === null || value === metric.absent) return undefined;
-  const exact = Number.isInteger(value) && metric.words !== "time" && Math.abs(value) >= 1e4
-    ? ` (${value.toLocaleString("en")})` : "";
-  const bound = metric.least?.(source) ? "at least " : "";
-  return bound + figures(value, metric.words) + exact + (source.meta?.repeats ? " each" : "");
 }
 
 function describe(value) {

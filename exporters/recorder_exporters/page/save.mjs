@@ -1,6 +1,7 @@
 // Pictures of what shows, made here: an SVG that needs nothing of the page, and a PNG of it.
 
 import { byId, svg } from "./dom.mjs";
+import { GUTTER, partsOf } from "./sheet.mjs";
 
 const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "paint-order",
   "opacity", "fill-opacity", "stroke-opacity", "font-family", "font-size", "font-weight", "text-anchor"];
@@ -8,34 +9,76 @@ const USUAL = { "stroke-dasharray": "none", "stroke-linejoin": "miter", "stroke-
   "paint-order": "normal", "fill-opacity": "1", "stroke-opacity": "1" };
 const MARGIN = 16;
 const HEADER = 44;
-/** What canvases of all browsers can hold, in pixels along a side and in all. */
-const LARGEST = { side: 16_000, area: 120_000_000 };
+/** What canvases of all browsers and viewers of pictures can hold, in pixels along a side and in all. */
+const LARGEST = { side: 16_000, area: 50_000_000 };
 /** Pixels for a unit of the drawing below which its text is a smear. */
 const LEGIBLE = 0.6;
 
-/** The whole drawing as an SVG document, in the colours that show. `legend` is a list of `{fill, line, text}`. */
-export function svgText(scene, title, legend) {
+/** The drawing as an SVG document, in the colours that show: all of it, in columns or rows if it is long, or only the part
+ *  in a `view`, a rectangle of the plane. `legend` is a list of `{fill, line, text}`. */
+export function svgText(scene, title, legend, view = null) {
   const page = getComputedStyle(document.body);
-  const world = byId("world");
-  const copy = copied(world);
-  copy.setAttribute("transform", `translate(${MARGIN} ${HEADER + MARGIN})`);
+  const parts = view ? [{ ...view, left: 0, top: 0 }] : partsOf(scene);
   const font = { "font-family": page.fontFamily, fill: page.color };
+  const key = keyOf(legend, font);
+  const right = Math.max(...parts.map(({ left, w }) => left + w));
+  const below = Math.max(...parts.map(({ top, h }) => top + h));
+  const [width, height] = [Math.max(right + 2 * MARGIN, key.width), below + HEADER + 2 * MARGIN];
+  const whole = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
+    svg("title", {}, title),
+    svg("rect", { width, height, fill: page.backgroundColor }),
+    svg("text", { x: MARGIN, y: 22, "font-size": 15, "font-weight": 600, ...font }, title,
+      svg("tspan", { "font-size": 11, "font-weight": 400, dx: 8 }, orderOf(parts))),
+    key.elements,
+    laid(copyOf(byId("world")), parts, view, page.color));
+  return new XMLSerializer().serializeToString(whole);
+}
+
+/** How a picture in parts is read. */
+function orderOf(parts) {
+  if (parts.length < 2) return "";
+  return parts[1].top ? `in ${parts.length} rows, from the top` : `in ${parts.length} columns, from the left`;
+}
+
+/** The copy as it stands on the sheet: as it is, or a window on it for each part, with lines between. */
+function laid(copy, parts, view, colour) {
+  const at = ({ left, top }) => ({ x: MARGIN + left, y: HEADER + MARGIN + top });
+  if (parts.length < 2 && !view) {
+    copy.setAttribute("transform", `translate(${MARGIN} ${HEADER + MARGIN})`);
+    return copy;
+  }
+  copy.removeAttribute("transform");
+  copy.setAttribute("id", "drawing");
+  const windows = parts.map((part) => svg("svg", { ...at(part), width: part.w, height: part.h,
+    viewBox: `${part.x} ${part.y} ${part.w} ${part.h}`, overflow: "hidden" }, svg("use", { href: "#drawing" })));
+  const lines = parts.slice(1).map((part) => {
+    const { x, y } = at(part);
+    const line = part.top ? `M${x} ${y - GUTTER / 2}h${part.w}` : `M${x - GUTTER / 2} ${y}v${part.h}`;
+    return svg("path", { d: line, stroke: colour, "stroke-opacity": 0.3, "stroke-dasharray": "2 4", fill: "none" });
+  });
+  return [svg("defs", {}, copy), windows, lines];
+}
+
+function keyOf(legend, font) {
   let x = MARGIN;
-  const key = legend.flatMap(({ fill, line, text }) => {
+  const elements = legend.flatMap(({ fill, line, text }) => {
     const parts = fill ? [svg("rect", { x, y: 32, width: 14, height: 10, rx: 2, fill, stroke: line ?? "none" })] : [];
     if (fill) x += 18;
     if (text) parts.push(svg("text", { x: x + 4, y: 41, "font-size": 11, ...font }, text));
     x += text ? text.length * 6.2 + 16 : -4;
     return parts;
   });
-  const [width, height] = [Math.max(scene.w + 2 * MARGIN, x), scene.h + HEADER + 2 * MARGIN];
-  const whole = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
-    svg("title", {}, title),
-    svg("rect", { width, height, fill: page.backgroundColor }),
-    svg("text", { x: MARGIN, y: 22, "font-size": 15, "font-weight": 600, ...font }, title),
-    key,
-    copy);
-  return new XMLSerializer().serializeToString(whole);
+  return { elements, width: x };
+}
+
+/** What is drawn, with its looks, its words also where it is shown from too far for them. */
+function copyOf(world) {
+  const canvas = byId("canvas");
+  const distant = canvas.classList.contains("distant");
+  canvas.classList.remove("distant");
+  const copy = copied(world);
+  canvas.classList.toggle("distant", distant);
+  return copy;
 }
 
 /** A copy with the looks written into it, without what does not show. */
@@ -62,17 +105,17 @@ function copied(element) {
   return copy;
 }
 
-/** The same as a PNG, twice as fine as on the screen, or as fine as a canvas can be. Refused is one that nobody could
- *  read. */
-export async function pngBlob(text, scene) {
+/** A picture as a PNG, twice as fine as its units or as a `scale` of them is on the screen, or as fine as a canvas can be.
+ *  Refused is one that nobody could read. */
+export async function pngBlob(text, wanted = 1) {
   const picture = new Image();
   picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   await picture.decode();
-  const [w, h] = [picture.width || scene.w, picture.height || scene.h];
-  const scale = Math.min(2, LARGEST.side / Math.max(w, h), Math.sqrt(LARGEST.area / (w * h)));
-  if (scale < LEGIBLE) {
+  const { width: w, height: h } = picture;
+  const scale = Math.min(2 * wanted, LARGEST.side / Math.max(w, h), Math.sqrt(LARGEST.area / (w * h)));
+  if (scale < Math.min(LEGIBLE, wanted)) {
     throw new Error(`${Math.round(w).toLocaleString("en")} × ${Math.round(h).toLocaleString("en")} is more than a PNG can `
-      + "hold in a size that can be read; close some of what is open, or save as SVG");
+      + "hold in a size that can be read; close some of what is open, save what is in view, or save as SVG");
   }
   const canvas = document.createElement("canvas");
   canvas.width = Math.ceil(w * scale);

@@ -1,20 +1,27 @@
 // From what is open to what is drawn and where: boxes, frames of open scopes, and lines, in one plane. No DOM here.
 
-import { layoutScope } from "./layout.mjs";
+import { DOWN, layoutScope } from "./layout.mjs";
 import { crossing } from "./model.mjs";
 import { captionOf } from "./text.mjs";
 
 /** Of shapes beside lines: how far from them, and how wide a letter is. */
-const LABEL = { gap: 6, letter: 5.7 };
+const LABEL = { gap: 6, letter: 6.2 };
 
 /** The scopes laid out so far, kept until something inside one opens or closes. */
 export class Layouts {
   constructor(model, engine, sizeOf, titleWidth) {
     Object.assign(this, { model, engine, sizeOf, titleWidth });
     this.open = new Set([model.top]);
+    this.across = false;
     this.kept = new Map();
     this.labels = new Map();
     this.looks = new Map();
+  }
+
+  /** Forget all that was laid out, as the tree is another one. What looks as before is still known. */
+  forget() {
+    this.kept.clear();
+    this.labels.clear();
   }
 
   /** Open and close scopes. What is around them has to be laid out again. */
@@ -29,7 +36,7 @@ export class Layouts {
   /** The same with some more scopes open, for the work ahead: these stay as they are. */
   with(scopes) {
     const copy = new Layouts(this.model, this.engine, this.sizeOf, this.titleWidth);
-    Object.assign(copy, { open: new Set(this.open), kept: new Map(this.kept), labels: this.labels, looks: this.looks });
+    Object.assign(copy, { across: this.across, open: new Set(this.open), kept: new Map(this.kept), labels: this.labels, looks: this.looks });
     copy.change(scopes.filter((scope) => !this.open.has(scope)), true);
     return copy;
   }
@@ -38,14 +45,23 @@ export class Layouts {
     return item.kind === "scope" && this.open.has(item);
   }
 
-  /** The size of a child: of its inside if it is open. `room` is how wide it is with what stands beside its line. */
+  /** The size of a child, as the layout has it: of its inside if it is open. `room` is how wide it is with what stands
+   *  beside its line. */
   size(item) {
     if (this.isOpen(item)) {
       const { w, h } = this.of(item);
       return { w, h, room: w };
     }
     const { w, h } = this.sizeOf(item);
+    if (this.across) return { w: h, h: w, room: h };
     return { w, h, room: Math.max(w, 2 * (LABEL.gap + LABEL.letter * this.labelOf(item).length)) };
+  }
+
+  /** The way that everything flows in a scope: across there is room for the longest of what stands on the lines. */
+  way(children) {
+    if (!this.across) return DOWN;
+    const longest = Math.max(0, ...children.filter((child) => !this.isOpen(child)).map((one) => this.labelOf(one).length));
+    return { across: true, rank: Math.max(DOWN.rank, Math.ceil(longest * LABEL.letter) + 2 * LABEL.gap + 10) };
   }
 
   /** The shapes of what leaves an item, for beside its line; "" for what tells its shape itself. */
@@ -68,7 +84,7 @@ export class Layouts {
     this.alongPorts(edges);
     const titled = scope.parent !== null;
     const layout = this.laidOut(scope.children, edges, titled);
-    if (titled) widen(layout, this.titleWidth(scope));
+    if (titled) (this.across ? lengthen : widen)(layout, this.titleWidth(scope));
     layout.edges = edges;
     this.kept.set(scope, layout);
     return layout;
@@ -87,8 +103,9 @@ export class Layouts {
     const sizes = children.map((child, id) => ({ id, ...this.size(child) }));
     const lines = edges.map(({ from, to, wish }, key) => ({ key: String(key), from: numbered(from), to: numbered(to),
       wish: wish && { end: numbered(wish.end), x: wish.x, row: wish.row } }));
-    const look = JSON.stringify([sizes, lines, titled]);
-    if (!this.looks.has(look)) this.looks.set(look, layoutScope(sizes, lines, this.engine, titled));
+    const way = this.way(children);
+    const look = JSON.stringify([sizes, lines, titled, way]);
+    if (!this.looks.has(look)) this.looks.set(look, layoutScope(sizes, lines, this.engine, titled, way));
     const { w, h, places, ports: portX, routes } = this.looks.get(look);
     return {
       w, h,
@@ -140,6 +157,20 @@ function widen(layout, width) {
   for (const { points } of layout.routes.values()) for (const point of points) point.x += more / 2;
 }
 
+/** The same where everything flows across: what is inside moves to the middle, and lines at the borders get longer. */
+function lengthen(layout, length) {
+  const more = length - layout.h;
+  if (more <= 0) return;
+  for (const place of layout.places.values()) place.y += more / 2;
+  for (const { points } of layout.routes.values()) {
+    for (const point of points) {
+      if (point.y >= layout.h) point.y = length;
+      else if (point.y > 0) point.y += more / 2;
+    }
+  }
+  layout.h = length;
+}
+
 /** Everything that shows, in absolute coordinates: `boxes` and `frames` by item, `edges` and `labels` by key. */
 export function buildScene(layouts) {
   const { model } = layouts;
@@ -163,8 +194,19 @@ export function buildScene(layouts) {
     }
   };
   place(model.top, 0, 0);
+  if (layouts.across) mirror(scene);
   label(scene, layouts);
   return scene;
+}
+
+/** Let flow to the right what flows down. */
+function mirror(scene) {
+  const mirrored = ({ x, y, w, h }) => ({ x: y, y: x, w: h, h: w });
+  for (const rects of [scene.boxes, scene.frames]) for (const [key, rect] of rects) rects.set(key, mirrored(rect));
+  for (const [key, edge] of scene.edges) {
+    scene.edges.set(key, { ...edge, across: true, points: edge.points.map(({ x, y }) => ({ x: y, y: x })) });
+  }
+  [scene.w, scene.h] = [scene.h, scene.w];
 }
 
 /** End a line at the open scope's port, where it goes on inside. */
@@ -177,35 +219,38 @@ function meetPort(points, at, item, port, layouts, layout, x, lane) {
   if (lane) points[at === 0 ? 1 : at - 1].x = target;
 }
 
-/** The shapes of what leaves a box, written once, beside its first line. */
+/** The shapes of what leaves a box, written once, beside its first line, or on it where it goes across. */
 function label(scene, layouts) {
   for (const edge of scene.edges.values()) {
     const [source] = edge.ends;
     if (source === null || layouts.isOpen(source)) continue;
     const text = layouts.labelOf(source);
     if (!text) continue;
-    const found = scene.labels.get(source) ?? { x: -Infinity, y: edge.points[0].y + 12, text, key: source.id };
-    found.x = Math.max(found.x, edge.points[0].x + LABEL.gap);
+    const [start] = edge.points;
+    const [x, y] = edge.across ? [start.x + LABEL.gap, start.y - 5] : [start.x + LABEL.gap, start.y + 12];
+    const found = scene.labels.get(source) ?? { x, y, text, key: source.id };
+    Object.assign(found, { x: Math.max(found.x, x), y: Math.min(found.y, y) });
     scene.labels.set(source, found);
   }
 }
 
 /** An SVG path: a curve through the points, or straight with round corners where a line has its own lane. */
-export function pathOf({ points, lane }) {
-  return lane ? rounded(points) : curved(points);
+export function pathOf({ points, lane, across }) {
+  return lane ? rounded(points) : curved(points, across);
 }
 
 function at({ x, y }) {
   return `${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10}`;
 }
 
-/** Upright at every point, as everything flows downwards. */
-function curved(points) {
+/** Upright at every point, as everything flows downwards; or level, where it flows across. */
+function curved(points, across) {
   let path = `M${at(points[0])}`;
   for (let i = 1; i < points.length; i += 1) {
     const [a, b] = [points[i - 1], points[i]];
-    const middle = (a.y + b.y) / 2;
-    if (Math.abs(a.x - b.x) < 0.5) path += `L${at(b)}`;
+    const middle = across ? (a.x + b.x) / 2 : (a.y + b.y) / 2;
+    if (Math.abs(across ? a.y - b.y : a.x - b.x) < 0.5) path += `L${at(b)}`;
+    else if (across) path += `C${at({ x: middle, y: a.y })} ${at({ x: middle, y: b.y })} ${at(b)}`;
     else path += `C${at({ x: a.x, y: middle })} ${at({ x: b.x, y: middle })} ${at(b)}`;
   }
   return path;
@@ -240,7 +285,7 @@ export function boundsOf(rects) {
 
 /** Where an item shows: its own box or frame, or that of the closed scope that hides it. */
 export function placeOf(scene, item) {
-  for (; item; item = item.parent) {
+  for (item = item?.shown ?? item; item; item = item.parent) {
     const found = scene.boxes.get(item) ?? scene.frames.get(item);
     if (found) return found;
   }

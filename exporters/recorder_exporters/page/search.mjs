@@ -4,7 +4,7 @@ import { shapeOf } from "./text.mjs";
 
 /** What is searched of every item, made once. */
 export function buildIndex(model) {
-  return model.items.filter((item) => item.source).map((item) => {
+  return model.places.filter((item) => item.source).map((item) => {
     const { source } = item;
     // Of shapes, what made a tensor is found, and not every scope around that hands it on.
     const made = { value: [item.value], node: source.outputs ?? [], scope: [] }[item.kind];

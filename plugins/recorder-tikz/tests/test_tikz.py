@@ -6,7 +6,6 @@ import sysconfig
 
 import pytest
 import recorder_tikz
-import recorder_tikz_layout
 from recorder_tikz import TikzExporter
 from recorder_tikz_text import latex
 
@@ -121,14 +120,14 @@ def test_print_is_black_and_white():
 
 
 def test_without_any_program_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(recorder_tikz_layout.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(ExportError, match="apt install graphviz"):
         drawn(SAMPLES["tiny"])
 
 
 def test_graphviz_pure_does_as_well(monkeypatch):
     pure = shutil.which("graphviz-pure") or shutil.which("graphviz-pure", path=sysconfig.get_path("scripts"))
-    monkeypatch.setattr(recorder_tikz_layout.shutil, "which", lambda name, **_: pure if "pure" in name else None)
+    monkeypatch.setattr(shutil, "which", lambda name, **_: pure if "pure" in name else None)
     text = drawn(SAMPLES["residual"])
     assert text.count(r"\node[graph box") == len(SAMPLES["residual"].nodes)
 

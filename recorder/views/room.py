@@ -3,12 +3,14 @@
 from collections import Counter
 
 from recorder.graph.core import Graph, Scope
+from recorder.views.bundles import bundled
 from recorder.views.collapse import collapse
 from recorder.views.ellipsis import abridged
 from recorder.views.fold import fold
+from recorder.views.housekeeping import housekept
 from recorder.views.matching import Where, is_module, levels
 
-__all__ = ["ROOM", "drawn", "narrowed", "readable"]
+__all__ = ["ROOM", "drawn", "narrowed", "readable", "uncrowded"]
 
 ROOM = 50
 """Nodes that a reader takes in, and for which a drawing has room by default: by looking at drawings of many models."""
@@ -18,14 +20,20 @@ FEWEST, LARGER = 8, 90
 room these are the same shares.
 """
 
+CROWD = 5
+"""Edges for each node that there is room for: of more, none can be followed, and a layout takes its time."""
+
 
 def readable(graph: Graph, nodes: int = ROOM) -> Graph:
-    """A view that can be read: the graph itself if it is small enough.
+    """A view that can be read: the graph itself if it is small enough and there is nothing else to be left out.
 
     If it is not, repetitions are folded, and modules that call no other module are shown as one node: a normalization
     or an activation that is written out in functions is news to nobody. If that is not enough, it is collapsed as deep
-    as there is room for; where that leaves next to nothing there is more room, and where even that is too little, the
-    ends of long rows are shown and an ellipsis between.
+    as there is room for. Where that leaves next to nothing, it is opened one level more, and of siblings of one type
+    the first and the last are shown and, between, one node with their number: ``Linear × 54, unlike``. Where nothing is
+    like that, there is more room, and where even that is too little, the ends of long rows are shown and an ellipsis
+    between. Many inputs of the same nodes are one, and so are many outputs of one node, and what hooks around a module
+    call.
 
     Args:
         graph: any graph, views too.
@@ -33,29 +41,45 @@ def readable(graph: Graph, nodes: int = ROOM) -> Graph:
             drawings show the parameter instead. An autograd graph that is larger even with every scope closed stays
             larger.
     """
-    return graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes)
+    graph = housekept(graph)
+    return bundled(uncrowded(graph if drawn(graph) <= nodes else narrowed(fold(graph), nodes), nodes))
 
 
 def narrowed(graph: Graph, nodes: int) -> Graph:
-    """The second half of `readable`: all but folding."""
+    """The second half of `readable`: all but folding and bundling."""
     holders = {id(scope.parent) for scope in graph.scopes} | {
         id(node.scope) for node in graph.nodes if node.kind == "module"
     }
     view = collapse(graph, where=lambda scope: scope.parent is not None and id(scope) not in holders)
+    fewest, larger = FEWEST * nodes // ROOM, LARGER * nodes // ROOM
+    if drawn(view) < fewest:  # modules that only call functions are all that there is
+        view = graph
     if drawn(view) <= nodes:
         return view
-    fewest, larger = FEWEST * nodes // ROOM, LARGER * nodes // ROOM
-    for room in (nodes, larger):
-        for counts in (_is_no_container, is_module):
-            level = levels(view.scopes, counts)
-            depth = _deepest(view, room, level, counts)
-            found = _closed(view, level, counts, depth or 0)
-            if depth is not None and drawn(found) >= fewest:
-                return found
+    for counts in (_is_no_container, is_module):
+        level = levels(view.scopes, counts)
+        depth = _deepest(view, nodes, level, counts)
+        found = _closed(view, level, counts, depth or 0)
+        if depth is not None and drawn(found) >= fewest:
+            return found
     # From next to nothing to hundreds in one step, or hundreds even if all is closed: the ends of what those are.
-    opened = found if drawn(found) > larger else _closed(view, level, counts, (depth or 0) + 1)
-    is_run = all(node.kind != "autograd" for node in opened.nodes)
-    return abridged(opened, nodes) if is_run and drawn(opened) > larger else opened
+    opened = found if depth is None else _closed(view, level, counts, depth + 1)
+    has_rows = all(node.kind != "autograd" for node in opened.nodes)
+    if has_rows and fewest <= drawn(grouped := abridged(opened, nodes, rows=False)) <= nodes:
+        return grouped
+    if drawn(opened) <= larger or not has_rows:
+        return opened
+    return abridged(opened, nodes)
+
+
+def uncrowded(view: Graph, nodes: int) -> Graph:
+    """A view with fewer of the siblings of one type, if there are so many edges that nobody could follow one."""
+    room = nodes
+    thinner = view
+    while room >= 2 * FEWEST and sum(1 for _ in thinner.edges()) > CROWD * nodes:
+        thinner = abridged(view, room, rows=False)
+        room //= 2
+    return thinner if drawn(thinner) >= FEWEST else view
 
 
 def _closed(view: Graph, level: dict[int, int], counts: Where, depth: int) -> Graph:
