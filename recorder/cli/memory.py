@@ -34,9 +34,9 @@ def memory(
 ) -> None:
     """Print what a training step of MODEL needs in memory: the peak, what it is made of, and who keeps what.
 
-    MODEL and its inputs are as for `recorder record`. It runs on tensors without numbers, unless --device says where to
-    run with them: so a model of any size takes no memory for it. The step is forward, backward from the sum of what the model
-    returns, and the optimizer's if one is named.
+    MODEL and its inputs are as for `recorder record`. It runs on tensors without numbers, unless --device says where
+    to run with them: so a model of any size takes no memory for it. The step is forward, backward from the sum of what
+    the model returns, and the optimizer's if one is named.
     """
     how = HowToRun(**how_to_run)
     how = how._replace(

@@ -103,12 +103,12 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
             from recorder.recorder import Recorder
 
             net, inputs, shown = _made(name, how, arguments, config)
+            optimizer = None if how.optimizer is None else make_optimizer(how.optimizer, net)
         say(f"recording {type(net).__name__} on {shown}" + (", forward and backward" if how.backward else ""))
         failure = None
         begin = time.perf_counter()
         with torch.set_grad_enabled(how.train or how.backward):
             run = Recorder(net, functions=how.functions, gradients=how.gradients, values=how.values, memory=how.memory)
-            optimizer = None if how.optimizer is None else make_optimizer(how.optimizer, net)
             try:
                 with waiting("running the model"), run:
                     result = net(*inputs.args, **inputs.kwargs)
