@@ -80,6 +80,7 @@ MODES = {
     "gradients": Mode(lambda workload: recorded(workload, gradients="on"), ("train",)),
     "statistics": Mode(lambda workload: recorded(workload, gradients="stats"), ("train",)),
     "values": Mode(lambda workload: recorded(workload, values="stats")),
+    "digests": Mode(lambda workload: recorded(workload, values="digest")),
     "stream": Mode(streamed),
     "graph": Mode(graph),
     "dot": Mode(exported("dot")),

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
     from recorder.relations.diff import Change, Diff, diff
+    from recorder.relations.divergence import Divergence, diverge
     from recorder.relations.recordings import load, loads
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "ROOM",
     "Change",
     "Diff",
+    "Divergence",
     "Edge",
     "EventStream",
     "ExportError",
@@ -90,6 +92,7 @@ __all__ = [
     "collapse",
     "collapse_to_fit",
     "diff",
+    "diverge",
     "dumps",
     "expand",
     "export",
@@ -115,10 +118,12 @@ __all__ = [
 _LAZY = {
     "Change": "recorder.relations.diff",
     "Diff": "recorder.relations.diff",
+    "Divergence": "recorder.relations.divergence",
     "Recorder": "recorder.recorder",
     "architecture": "recorder.graph.architecture",
     "autograd_graph": "recorder.autograd.graph",
     "diff": "recorder.relations.diff",
+    "diverge": "recorder.relations.divergence",
     "load": "recorder.relations.recordings",
     "loads": "recorder.relations.recordings",
     "make_dot": "recorder.autograd.make_dot",

@@ -158,6 +158,12 @@ def stats_in_words(value: "Value") -> str:
     )
 
 
+def _error_added(place: "Node | Scope") -> float | None:
+    """By how much a place differs from another run beyond what its inputs explain; None if it was not compared."""
+    told = place.meta.get("divergence")
+    return None if told is None else told["added"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One thing that can be said of a call in a number.
@@ -264,6 +270,8 @@ _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients=
 _NO_MEMORY = "what backward keeps was not recorded: record a training step with memory=True"
 _NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 
+_NO_DIVERGENCE = "the graph was compared with none: save what recorder.diverge(a, b) gives"
+
 _ALL = (
     Figure(
         name="gradient", heading="gradient", called="gradient norm", words="norm", fact=arrived_norm,
@@ -284,6 +292,10 @@ _ALL = (
     Figure(
         name="zeros", heading="zeros", called="share of zeros in results", words="share", after=" zeros",
         fact=made_zeros, missing=_NO_VALUES, repeated="largest",
+    ),
+    Figure(
+        name="divergence", heading="divergence", called="error added", words="norm", after=" error added",
+        fact=_error_added, missing=_NO_DIVERGENCE, repeated="largest",
     ),
     Figure(
         name="time", heading="forward", called="forward time", words="time", unit="ns", varies=True,

@@ -59,7 +59,8 @@ class Recorder:
         gradients: what to record of gradients. ``"calls"``: what arrives at and leaves each module call, as shapes and
             dtypes. ``"on"``: also at each function, and which parameters received one. ``"stats"``: also what is in
             them, and in what backward is called on, computed on their device and read once when the block ends: norm,
-            largest magnitude, NaN, Inf, zeros. See `Graph.gradient_report`.
+            largest magnitude, NaN, Inf, zeros. See `Graph.gradient_report`. ``"digest"``: also what
+            `recorder.diverge` compares of them.
         stream: a file, as JSON Lines, into which the events are written while the run goes on, each time a call from
             outside has returned; they are not kept in memory. Whatever happens to the process, what the file holds can
             be read with ``EventStream.load``. A file that cannot be written is refused when the block begins, with a
@@ -74,6 +75,8 @@ class Recorder:
             zeros, as ``value.meta["stats"]``. See `Graph.value_report`. It waits for no device meanwhile.
         memory: record what autograd keeps for backward, by whom, and when storages come and go, without keeping any
             alive. Gradients are recorded as with ``"on"`` then. See `Graph.memory_report`.
+            ``"digest"`` records the same, of integers and truth values, too, and as ``value.meta["digest"]`` what
+            `recorder.diverge` compares: a fixed sample of the elements, a sketch of all of them, and a sum of all bits.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.

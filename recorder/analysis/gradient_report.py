@@ -73,7 +73,7 @@ def _report(graph: Graph) -> GradientReport:
     parameters = [v for v in graph.initializers if v.role == "parameter"]
     if not any(told_of(item) for item in (*reached, *graph.scopes, *parameters)):
         return GradientReport(unknown=("no backward pass was recorded: call backward inside the Recorder's block",))
-    recorded = graph.meta.get("gradients") in ("on", "stats")
+    recorded = graph.meta.get("gradients") in ("on", "stats", "digest")
     missing, doubtful = missing_gradients(graph, parameters, recorded)
     unknown = []
     if not recorded:

@@ -16,11 +16,11 @@ Of a call, a node or a scope:
     differentiated  true where a gradient requires a gradient itself
     parameters  the names of the parameters of its own that received a gradient; missing where that was not recorded
 
-Of functions it is there where gradients were asked for, with ``gradients="on"`` or ``"stats"``.
+Of functions it is there where gradients were asked for, with ``gradients="on"``, ``"stats"`` or ``"digest"``.
 
 A gradient is ``{"shape", "dtype"}``, and ``"norm"``, ``"largest"``, ``"nan"``, ``"inf"``, ``"zeros"`` if it was
-measured (see `recorder.events.GradStats`). Of a parameter that received one: ``passes``, ``pass``, ``order``, and
-``gradient``, the parameter's ``grad`` right afterwards.
+measured (see `recorder.events.GradStats`), with ``"digest"`` if that was asked for. Of a parameter that received one:
+``passes``, ``pass``, ``order``, and ``gradient``, the parameter's ``grad`` right afterwards.
 
 ``graph.meta["backward_starts"]`` has what backward was called on, where gradients were measured: each a gradient's
 description, with ``value``, the tensor's name, and ``order``.
@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recorder.assembly.backward_spans import Called, Spans
+from recorder.assembly.value_marks import in_meta
 from recorder.assembly.ways_out import ways_out
 from recorder.events.types import BackwardStart, Grad, GradStats, Module, ParameterGrad, TensorMeta
 from recorder.graph.core import Graph, Node, Scope, Value
@@ -119,7 +120,7 @@ class Reached:
         """
         self._places = {call: place for call, place in called.items() if isinstance(place, Node | Scope)}
         self._ways_out = ways_out(graph.nodes) if self._visits else None
-        with_parameters = graph.meta.get("gradients") in ("on", "stats")
+        with_parameters = graph.meta.get("gradients") in ("on", "stats", "digest")
         for call, passes in self._with_those_around().items():
             place = self._places[call]
             place.backward_ns = self._time(call, place, passes)
@@ -211,6 +212,8 @@ def _caption(meta: TensorMeta | None, stats: GradStats | None) -> Caption | None
         caption |= {
             "norm": stats.norm, "largest": stats.largest, "nan": stats.nan, "inf": stats.inf, "zeros": stats.zeros
         }  # fmt: skip
+        if stats.digest is not None:
+            caption["digest"] = in_meta(stats.digest)
     return caption
 
 

@@ -1,4 +1,5 @@
-"""What is in values, put on the graph: ``value.meta["stats"]``, as `recorder.events.ValueStats` has it.
+"""What is in values, put on the graph: ``value.meta["stats"]``, as `recorder.events.ValueStats` has it, and with
+``values="digest"`` also ``value.meta["digest"]``, as `recorder.events.Digest` has it.
 
 A value says what was in it when it was made or first met. Where a call was given something else, since it was written
 where nobody saw, ``node.meta["given"]`` says so: by the position of the input, as text, ``"finite"``, ``"nan"``,
@@ -13,10 +14,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from recorder.assembly.tensor_versions import Versions
-from recorder.events.types import Measured, NotFinite
-from recorder.graph.core import Node
+from recorder.events.types import Digest, Measured, NotFinite
+from recorder.graph.core import Node, Value
 
-__all__ = ["Contents"]
+__all__ = ["Contents", "in_meta"]
 
 Stats: TypeAlias = dict[str, Any]
 
@@ -40,6 +41,7 @@ class Contents:
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
         self._now: dict[int, tuple[Stats, int]] = {}  # with the version of the memory
+        self._digests: dict[int, Stats] = {}
         self._held: dict[int, str] = {}
 
     def measured(self, event: Measured) -> None:
@@ -47,9 +49,13 @@ class Contents:
         versions, tensor = self._versions, event.tensor
         state = versions.states[tensor]
         stats = msgspec.structs.asdict(event.stats)
+        digest = stats.pop("digest")
+        self._digests.pop(tensor, None)
+        if digest is not None:
+            self._digests[tensor] = in_meta(digest)
         self._now[tensor] = stats, versions.moment(tensor)
         if versions.is_current(state):
-            state.value.meta.setdefault("stats", stats)
+            self._tell(state.value, tensor, stats)
 
     def not_finite(self, event: NotFinite) -> None:
         """What modules hold was looked at."""
@@ -75,8 +81,14 @@ class Contents:
         state, (stats, moment) = versions.states[tensor], self._now.get(tensor, (None, 0))
         if stats is None or moment != versions.moment(tensor) or not versions.is_current(state):
             return None
-        state.value.meta.setdefault("stats", stats)
+        self._tell(state.value, tensor, stats)
         return stats
+
+    def _tell(self, value: Value, tensor: int, stats: Stats) -> None:
+        if "stats" not in value.meta:
+            value.meta["stats"] = stats
+            if tensor in self._digests:
+                value.meta["digest"] = self._digests[tensor]
 
     def _marks(self, node: Node, given: Iterable[int], writes: tuple[int, ...]) -> dict[str, str]:
         marks: dict[str, str] = {}
@@ -96,6 +108,11 @@ class Contents:
                 if state is not None and value is state.value:
                     marks[str(at)] = content
         return marks
+
+
+def in_meta(digest: Digest) -> Stats:
+    """A digest as JSON."""
+    return {"sample": list(digest.sample), "sketch": list(digest.sketch), "bits": digest.bits}
 
 
 def _content(stats: Stats | None) -> str:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
-Gradients = Literal["calls", "on", "stats"]
-"""What is recorded of gradients: those at module calls; of functions and parameters, too; and what is in them."""
+Gradients = Literal["calls", "on", "stats", "digest"]
+"""What is recorded of gradients: those at module calls; of functions and parameters, too; what is in them; and what two
+recordings compare of them.
+"""
 
 backward_id: Callable[[], int] = torch._C._current_graph_task_id  # -1 outside of backward
 
@@ -69,7 +71,8 @@ class Backward:
         self._mark = mark
         self._failed = failed
         self._of_parameters = gradients != "calls"
-        self._measures = Measures() if gradients == "stats" else None
+        measured = gradients in ("stats", "digest")
+        self._measures = Measures(digest=gradients == "digest") if measured else None
         self._handles: list[Any] = []
         self._crowded = _CROWD
         self._on_parameters: list[Any] = []

@@ -21,6 +21,7 @@ import msgspec
 from recorder import events as ev
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
+from recorder.capture.measured_events import grad_stats, value_stats
 from recorder.capture.memory_records import MEMORY, read_memory
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
@@ -45,7 +46,7 @@ from recorder.capture.raw_records import (
 )
 from recorder.capture.tensor_facts import SEQUENCE, Facts
 from recorder.capture.transforms import Transformed
-from recorder.capture.value_records import MEASURED, NOT_FINITE, gradient_stats, read_measured, read_not_finite
+from recorder.capture.value_records import MEASURED, NOT_FINITE, read_measured, read_not_finite
 from recorder.capture.writes import writes
 
 __all__ = ["Decoder"]
@@ -364,16 +365,13 @@ class Decoder:
     def _grad(self, reader: Reader) -> ev.Grad:
         key, phase, now, backward, sequence = reader.grad()
         metas = tuple([self._gradient(facts) for facts in reader.gradients()])
-        stats = tuple([gradient_stats(measure) for measure in reader.measures()])
+        stats = tuple([grad_stats(measure) for measure in reader.measures()])
         return ev.Grad(key, phase, now - self._origin, self._passes[backward], metas, stats, sequence)
 
     def _measured(self, reader: Reader) -> ev.Measured | None:
         reference, measure = read_measured(reader.tags)
-        numbers, mean = measure.numbers(), measure.mean()
-        if numbers is None or mean is None:
-            return None
-        norm, largest, nan, inf, zeros = numbers
-        return ev.Measured(self._number(reference), ev.ValueStats(norm, largest, mean, nan, inf, zeros))
+        stats = value_stats(measure)
+        return None if stats is None else ev.Measured(self._number(reference), stats)
 
     def _checked(self, reader: Reader) -> ev.NotFinite | None:
         """All that is not finite, if it is not what it was."""
@@ -395,8 +393,8 @@ class Decoder:
         number = self.number(reference)
         if number is None or number not in self._parameters:
             return None  # the model no longer has it
-        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, gradient_stats(measure))
+        return ev.ParameterGrad(number, now - self._origin, self._passes[backward], meta, grad_stats(measure))
 
     def _begun(self, reader: Reader) -> ev.BackwardStart:
         reference, facts, measure = reader.begun()
-        return ev.BackwardStart(self._number(reference), self._same_meta(facts), gradient_stats(measure))
+        return ev.BackwardStart(self._number(reference), self._same_meta(facts), grad_stats(measure))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from recorder.capture.tensor_digest import digest, read_digest
 from recorder.capture.tensor_facts import quietly
 
 __all__ = ["Measure", "Measures", "measurable", "out_of_sight", "tracing"]
@@ -24,12 +25,16 @@ _MANY = 1_000
 
 
 class Measure:
-    """The numbers of one tensor of ``size`` elements; ``row`` is None until they were read."""
+    """The numbers of one tensor of ``size`` elements, each of so many ``parts``; ``row`` is None until they were read.
+    The first so many of them are ``statistics``; the others a digest, where that was asked for.
+    """
 
-    __slots__ = ("row", "size")
+    __slots__ = ("parts", "row", "size", "statistics")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, parts: int, statistics: int) -> None:
         self.size = size
+        self.parts = parts
+        self.statistics = statistics
         self.row: list[float] | None = None
 
     def numbers(self) -> tuple[float, float, int, int, float] | None:
@@ -43,11 +48,17 @@ class Measure:
 
     def mean(self) -> float | None:
         """The mean of the finite elements, 0 if there is none; None if it was not measured, or could not be read."""
-        if self.row is None or len(self.row) == 6:
+        if self.row is None or self.statistics == 6:
             return None
         finite = self.size - int(self.row[3]) - int(self.row[4])
         mean = self.row[6] / finite if finite else 0.0
         return max(-sys.float_info.max, min(mean, sys.float_info.max))  # as of the norm
+
+    def digest(self) -> tuple[list[float | None], list[float], int] | None:
+        """Sample, sketch and sum of bits, as `recorder.capture.tensor_digest` has them; None if there are none."""
+        if self.row is None or len(self.row) == self.statistics:
+            return None
+        return read_digest(self.row[self.statistics :], self.size * self.parts)
 
 
 class _Unread:
@@ -80,11 +91,14 @@ class Measures:
 
     Args:
         mean: measure the mean, too. Nobody asks for that of a gradient.
+        digest: keep a sample, a sketch and a sum of bits, too: `recorder.capture.tensor_digest`.
     """
 
-    def __init__(self, mean: bool = False) -> None:
+    def __init__(self, mean: bool = False, digest: bool = False) -> None:
         self._mean = mean
+        self._digest = digest
         self._unread: dict[Any, _Unread] = {}
+        self._known: dict[Any, Tensor] = {}
 
     def measure(self, tensor: Any) -> Measure | None:
         """Compute the numbers of a tensor without waiting for them; None for what has none (see `measurable`), and for
@@ -93,23 +107,34 @@ class Measures:
         if not measurable(tensor):
             return None
         where: Any = tensor.device
+        if where.type == "cuda":  # tensors of different streams cannot be put together without waiting
+            where = (where, torch.cuda.current_stream(where).cuda_stream)
         try:
             with out_of_sight():
-                measure = Measure(tensor.numel())
-                tensor = _widened(tensor.detach())
-                if where.type == "cpu":
-                    measure.row = _numbers_of_finite(tensor, self._mean)
-                if measure.row is None:
-                    if where.type == "cuda":  # tensors of different streams cannot be put together without waiting
-                        where = (where, torch.cuda.current_stream(where).cuda_stream)
-                    self._unread.setdefault(where, _Unread()).add(_numbers(tensor, self._mean), measure)
+                measure = Measure(tensor.numel(), 1 + tensor.is_complex(), 6 + self._mean)
+                self._compute(tensor.detach(), measure, where)
         except Exception:  # to measure is our wish: that it fails must not be the end of the user's run
             return None
         return measure
 
+    def _compute(self, tensor: Tensor, measure: Measure, where: Any) -> None:
+        wide = _widened(tensor)
+        row = _numbers_of_finite(wide, self._mean) if tensor.device.type == "cpu" else None
+        told = digest(tensor, wide, row is not None, where, self._known) if self._digest else []
+        if row is not None:
+            for part in told:
+                row += part.tolist()
+            measure.row = row
+            return
+        numbers = _numbers(wide, self._mean)
+        if told:
+            numbers = torch.cat([numbers, *(part.to(numbers.dtype) for part in told)])
+        self._unread.setdefault(where, _Unread()).add(numbers, measure)
+
     def read(self) -> None:
         """Fetch all numbers. Where a device fails, its own error has reached the user or will: ours stays away."""
         unread, self._unread = self._unread, {}
+        self._known.clear()
         with out_of_sight():
             for waiting in unread.values():
                 try:

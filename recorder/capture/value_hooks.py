@@ -28,8 +28,8 @@ from recorder.capture.value_records import measured_record, not_finite_record
 
 __all__ = ["Measuring", "ValueHooks", "Values", "value_hooks"]
 
-Values = Literal["stats"]
-"""What is recorded of the values of forward."""
+Values = Literal["stats", "digest"]
+"""What is recorded of the values of forward: what is in them, and what two recordings compare of them."""
 
 _CROWD = 10_000
 """So many tensors are remembered before those that are gone are looked for."""
@@ -49,11 +49,15 @@ _UNINITIALIZED = _functions(
 )
 """What these make holds whatever was in memory."""
 
-_REARRANGING = _functions(
-    "adjoint", "clone", "contiguous", "detach", "flatten", "movedim", "moveaxis", "permute", "reshape", "squeeze",
-    "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
-)  # fmt: skip
-"""What these make has the elements of what they are given, if it is of the same dtype."""
+_RESHAPING = _functions(
+    "clone", "contiguous", "detach", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view", "view_as"
+)
+"""What these make has the elements of what they are given, in the same order, if it is of the same dtype."""
+
+_REARRANGING = _RESHAPING | _functions(
+    "adjoint", "movedim", "moveaxis", "permute", "swapaxes", "swapdims", "t", "transpose"
+)
+"""The same, in whatever order."""
 
 _COPYING = _functions("to", "cpu", "copy_")
 """These may go on from device to device after they have returned."""
@@ -77,14 +81,18 @@ class ValueHooks:
         log: where records go.
         calls: the module calls in progress.
         functions: whether functions are recorded. If not, they may write what nobody sees.
+        digest: whether there is to be a digest of each, for which the order of the elements counts, and of integers,
+            too, since what differs may have come of an index.
     """
 
-    def __init__(self, log: Log, calls: CallStack, functions: bool) -> None:
+    def __init__(self, log: Log, calls: CallStack, functions: bool, digest: bool = False) -> None:
         self._failed: Callable[[], Callable[[Exception], None] | None] = lambda: None
         self._log = log
         self._calls = calls
         self._functions = functions
-        self._measures = Measures(mean=True)
+        self._measures = Measures(mean=True, digest=digest)
+        self._digest = digest
+        self._alike = _RESHAPING if digest else _REARRANGING
         self._held = HeldTensors()
         self._seen: dict[int, _Seen] = {}
         self._crowded = _CROWD
@@ -184,14 +192,14 @@ class ValueHooks:
             if seen.version != version:
                 seen.version, seen.measure = version, self._measures.measure(tensor)
                 self._tell(seen)
-        elif inside and _counts(tensor) and tensor not in self._held:
+        elif inside and self._counts(tensor) and tensor not in self._held:
             self._measure(tensor, ref(tensor))  # it is told of if it is met
 
     # What is met and made
 
     def _met(self, reference: Reference) -> None:
         tensor = reference()
-        if tensor is None or type(tensor) not in _PLAIN or not _counts(tensor) or tensor in self._held:
+        if tensor is None or type(tensor) not in _PLAIN or not self._counts(tensor) or tensor in self._held:
             return
         self._tell(self._known(tensor) or self._measure(tensor, reference))
 
@@ -199,7 +207,7 @@ class ValueHooks:
         """``given``: the first arguments of a function."""
         for reference in made:
             tensor = reference()
-            if tensor is None or type(tensor) not in _PLAIN or not _counts(tensor):
+            if tensor is None or type(tensor) not in _PLAIN or not self._counts(tensor):
                 continue
             seen = self._known(tensor)
             wrote = seen is not None and function is not None and getattr(function, "__name__", "").endswith("_")
@@ -213,7 +221,7 @@ class ValueHooks:
                 self._seen[id(tensor)] = _Seen(reference, version, None)
                 continue
             if seen is None or wrote or seen.version != version or seen.measure is None:
-                measure = self._same(tensor, given) if function in _REARRANGING else None
+                measure = self._same(tensor, given) if function in self._alike else None
                 seen = self._seen[id(tensor)] = _Seen(reference, version, measure or self._measures.measure(tensor))
             self._tell(seen)
 
@@ -244,6 +252,9 @@ class ValueHooks:
         if seen.measure is not None:
             self._log.extend(measured_record(seen.reference, seen.measure))
 
+    def _counts(self, tensor: Tensor) -> bool:
+        return self._digest or tensor.dtype.is_floating_point or tensor.dtype.is_complex
+
     def _version(self, tensor: Tensor) -> int:
         return self._writes if tensor.is_inference() else tensor._version
 
@@ -252,7 +263,7 @@ def value_hooks(
     wanted: Values | None, log: Log, calls: CallStack, functions: bool
 ) -> tuple[ValueHooks | None, Callable[[Iterable[Any]], None]]:
     """What measures values, if they are wanted, and what appends records then."""
-    hooks = None if wanted is None else ValueHooks(log, calls, functions)
+    hooks = None if wanted is None else ValueHooks(log, calls, functions, wanted == "digest")
     return hooks, log.extend if hooks is None else hooks.append
 
 
@@ -283,10 +294,6 @@ def _outputs(record: Log, end: int) -> Iterator[Reference]:
     while record[end - 1] is not END:
         end -= 8
         yield record[end]
-
-
-def _counts(tensor: Tensor) -> bool:
-    return tensor.dtype.is_floating_point or tensor.dtype.is_complex
 
 
 def _crosses(tensor: Tensor, given: Iterable[Any]) -> bool:

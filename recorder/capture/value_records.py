@@ -12,13 +12,10 @@ from typing import Any
 
 from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import Reference
-from recorder.capture.tensor_stats import Measure
-from recorder.events.types import GradStats
 
 __all__ = [
     "MEASURED",
     "NOT_FINITE",
-    "gradient_stats",
     "measured_record",
     "not_finite_record",
     "read_measured",
@@ -46,9 +43,3 @@ def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
 def read_not_finite(items: Iterator[Any]) -> Any:
     """The check."""
     return next(items)
-
-
-def gradient_stats(measure: Measure | None) -> GradStats | None:
-    """What a measure says of a gradient, as events have it."""
-    numbers = None if measure is None else measure.numbers()
-    return None if numbers is None else GradStats(*numbers)

@@ -1,5 +1,5 @@
-"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``memory``, ``formats``,
-and what plugins add.
+"""The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``diverge``,
+``memory``, ``formats``, and what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by what
@@ -18,6 +18,7 @@ import click
 
 import recorder
 from recorder.cli.diff import diff
+from recorder.cli.diverge import diverge
 from recorder.cli.export import export
 from recorder.cli.formats import formats
 from recorder.cli.memory import memory
@@ -122,5 +123,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (record, run, export, view, summary, diff, memory, formats, plugin):
+for command in (record, run, export, view, summary, diff, diverge, memory, formats, plugin):
     main.add_command(command)

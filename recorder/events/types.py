@@ -201,10 +201,25 @@ class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     sources: tuple[Int64, ...]
 
 
+class Digest(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """What two recordings compare of a tensor. ``sample``: up to 32 of its elements, the same ones of any tensor that
+    has as many, in whatever dtype, layout or device, in order; null for what is not finite. ``sketch``: up to 32 sums
+    of all finite elements, each added or subtracted: the distance of two sketches is about that of the tensors. Of a
+    complex tensor both are of real and imaginary parts in turn. ``bits`` is a sum over the bits of all elements, in
+    which their order does not count: equal where all bits are, and only then, but for one case in 2 ** 48, and what
+    only changed places.
+    """
+
+    sample: tuple[float | None, ...]
+    sketch: tuple[float, ...]
+    bits: Int64
+
+
 class ValueStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """What is in a value of forward. ``norm`` (the 2-norm), ``largest`` magnitude and ``mean`` are over its finite
     elements, 0 if there is none; ``nan`` and ``inf`` count the others; ``zeros`` is the share of zeros among all
-    elements, from 0 to 1. Of a complex tensor all of this is said of the magnitudes.
+    elements, from 0 to 1. Of a complex tensor all of this is said of the magnitudes. ``digest`` is None where it was
+    not asked for.
     """
 
     norm: float
@@ -213,6 +228,7 @@ class ValueStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forb
     nan: Int64 = 0
     inf: Int64 = 0
     zeros: float = 0.0
+    digest: Digest | None = None
 
 
 class Measured(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="measured"):
@@ -242,6 +258,7 @@ class GradStats(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbi
     nan: Int64 = 0
     inf: Int64 = 0
     zeros: float = 0.0
+    digest: Digest | None = None
 
 
 class Grad(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="grad"):

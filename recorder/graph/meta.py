@@ -22,6 +22,14 @@ _Names = Annotated[list[str], msgspec.Meta(min_length=2)]
 _Ends = tuple[str, str]
 
 
+class _Digest(msgspec.Struct):
+    """``meta["digest"]`` of a value, and ``"digest"`` of a gradient."""
+
+    sample: list[float | None]
+    sketch: list[float]
+    bits: Int64
+
+
 class _Caption(msgspec.Struct):
     """One gradient. If it was measured, all of the last five are there."""
 
@@ -32,6 +40,8 @@ class _Caption(msgspec.Struct):
     nan: Int64 | msgspec.UnsetType = msgspec.UNSET
     inf: Int64 | msgspec.UnsetType = msgspec.UNSET
     zeros: float | msgspec.UnsetType = msgspec.UNSET
+
+    digest: _Digest | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         measured = {getattr(self, name) is msgspec.UNSET for name in ("norm", "largest", "nan", "inf", "zeros")}
@@ -48,6 +58,17 @@ class _Stats(msgspec.Struct):
     nan: Int64
     inf: Int64
     zeros: float
+
+
+class _Divergence(msgspec.Struct):
+    """``meta["divergence"]`` of a node or scope."""
+
+    given: float
+    made: float
+    added: float
+    expected: float
+    found: bool
+    first: bool
 
 
 _Given = dict[Annotated[str, msgspec.Meta(pattern="^[0-9]{1,9}$")], Literal["finite", "nan", "inf", "unknown"]]
@@ -107,8 +128,9 @@ class _Memory(msgspec.Struct):
 
 
 def check_told(graph: Graph) -> None:
-    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``given``,
-    ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those of `fold`.
+    """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``digest``, ``given``,
+    ``divergence``, ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those
+    of `fold`.
 
     Raises:
         GraphError: it is not what this package writes there; says whose and where.
@@ -142,6 +164,7 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "saved_unknown", _Count)
             check("node", node.name, node.meta, "hook", Literal[True])
             check("node", node.name, node.meta, "given", _Given)
+            check("node", node.name, node.meta, "divergence", _Divergence)
             check_repetition("node", node.name, node.meta)
     for scope in graph.scopes:
         if scope.meta:
@@ -149,12 +172,14 @@ def check_told(graph: Graph) -> None:
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
             check("scope", scope.name, scope.meta, "saved", _Count)
             check("scope", scope.name, scope.meta, "saved_unknown", _Count)
+            check("scope", scope.name, scope.meta, "divergence", _Divergence)
             check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():
         if value.meta:
             check("value", value.name, value.meta, "backward", _AtParameter)
             check("value", value.name, value.meta, "repeats", _Repeats)
             check("value", value.name, value.meta, "stats", _Stats)
+            check("value", value.name, value.meta, "digest", _Digest)
             check("value", value.name, value.meta, "examples", _Count)
             check("value", value.name, value.meta, "tangents", bool)
     if problems:

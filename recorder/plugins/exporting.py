@@ -6,8 +6,9 @@ from typing import Any
 
 from recorder.files import utf8, write_atomically
 from recorder.graph.core import Graph
-from recorder.plugins.manager import Format, installed
+from recorder.plugins.manager import Format, installed, options_of
 from recorder.relations.diff import Diff
+from recorder.relations.divergence import Divergence
 
 __all__ = ["export", "formats", "save"]
 
@@ -29,7 +30,9 @@ def export(graph: Graph, format: str, **options: Any) -> str | bytes:
     return plugins.export(plugins.named(format), graph, options)
 
 
-def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> Path:
+def save(
+    graph: Graph | Diff | Divergence, path: str | os.PathLike[str], format: str | None = None, **options: Any
+) -> Path:
     """Write a graph into a file, and return the file's path.
 
     The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
@@ -37,7 +40,8 @@ def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None =
     as UTF-8, and half of a character, which that cannot hold, as its escape.
 
     Args:
-        graph: what to export: a graph, or a `recorder.Diff`, as one picture of both; as words in ``.md`` and ``.txt``.
+        graph: what to export: a graph, or a `recorder.Diff`, as one picture of both, or a `recorder.Divergence`, as the
+            graph of the second coloured by it; either as words in ``.md`` and ``.txt``.
         path: the file; also ``/dev/stdout``, or a pipe.
         format: the name of an installed exporter, whatever the suffix.
         options: what that exporter takes.
@@ -48,13 +52,15 @@ def save(graph: Graph | Diff, path: str | os.PathLike[str], format: str | None =
     """
     path = Path(path)
     plugins = installed()
-    if isinstance(graph, Diff):
-        if format is None and path.suffix in (".md", ".txt"):
-            words = graph.to_markdown() if path.suffix == ".md" else f"{graph}\n"
-            write_atomically(path, [utf8(words)])
-            return path
-        graph = graph.graph()
+    if isinstance(graph, Diff | Divergence) and format is None and path.suffix in (".md", ".txt"):
+        words = graph.to_markdown() if path.suffix == ".md" else f"{graph}\n"
+        write_atomically(path, [utf8(words)])
+        return path
     exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
+    if isinstance(graph, Divergence) and not {"colour_by", "color_by"} & set(options):
+        options |= {option.name: "divergence" for option in options_of(exporter) if option.name == "colour_by"}
+    if isinstance(graph, Diff | Divergence):
+        graph = graph.graph()
     result = plugins.export(exporter, graph, options)
     write_atomically(path, [utf8(result) if isinstance(result, str) else result])
     return path

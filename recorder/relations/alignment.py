@@ -126,7 +126,21 @@ class Alignment:
             return {name: p for name, p in found if often[name] == 1 and not (shifts and is_numbered(name))}
 
         others = names(self.b, ys)
-        return {x: others[name] for name, x in names(self.a, xs).items() if name in others}
+        return self._exchanged({x: others[name] for name, x in names(self.a, xs).items() if name in others})
+
+    def _exchanged(self, named: dict[Place, Place]) -> dict[Place, Place]:
+        """Blocks of which each is built like the namesake of the other have changed their places."""
+        alike, size = self.likeness.alike, self.likeness.size
+        waiting: dict[tuple[int, int], Place] = {}
+        found = dict(named)
+        for x, y in named.items():
+            if alike[x] != alike[y] and min(size[x], size[y]) > 1:
+                other = waiting.pop((alike[y], alike[x]), None)
+                if other is None:
+                    waiting[alike[x], alike[y]] = x
+                else:
+                    found[x], found[other] = named[other], y
+        return found
 
     def _worth(self, x: Place, y: Place) -> float:
         """What it is worth to take two places in order for the same. Nodes that are alike count most, then names."""

@@ -205,7 +205,7 @@ def test_autograd_grad_accumulates_nothing() -> None:
 
 
 def test_what_gradients_may_be() -> None:
-    with pytest.raises(ValueError, match="gradients='all': it is one of 'calls', 'on', 'stats'"):
+    with pytest.raises(ValueError, match="gradients='all': it is one of 'calls', 'on', 'stats', 'digest'"):
         Recorder(linear(), gradients="all")  # type: ignore[arg-type]
 
 

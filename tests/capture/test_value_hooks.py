@@ -360,7 +360,7 @@ def test_each_way_to_record_has_statistics(options: dict[str, Any], tmp_path: An
 
 
 def test_an_option_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="values='all': it is one of None, 'stats'"):
+    with pytest.raises(ValueError, match="values='all': it is one of None, 'stats', 'digest'"):
         Recorder(linear(), values="all")  # type: ignore[arg-type]
 
 

@@ -147,7 +147,7 @@ TABLE = [
     (
         "export graph.json -o net.dot --directon LR",
         2,
-        "Error: No such option '--directon'. Of the formats dot, eps, html, jpg, mermaid, … there is --option direction",
+        "Error: No such option '--directon'. Of the formats dot, eps, html, jpg, mermaid, … there is --option",
     ),
     ("export graph.json -o net.dot --nonsense 1", 2, "Error: No such option '--nonsense'."),
     ("record resnet18", 2, "Error: 'resnet18' names no model: write torchvision.models:resnet18"),

@@ -166,6 +166,9 @@ def test_every_figure_colours(what: Any) -> None:
     if what == "not_finite":
         for count, node in enumerate(graph.nodes):
             node.outputs[0].meta["stats"]["nan"] = count
+    if what == "divergence":  # as a graph has it that `recorder.diverge` gives
+        for count, node in enumerate(graph.nodes):
+            node.meta["divergence"] = {"added": count / 100}
     values = [COLOURED[what].value(graph, node) for node in graph.nodes]
     assert any(values)
     drawn = fills(recorder.export(graph, "dot", colour_by=what))

@@ -25,7 +25,7 @@ PAGES = {
     "docs/tutorial.md": {"net.svg", "overview.svg", "gradients.svg", "run.jsonl", "later.svg"},
     "docs/howto.md": {"overview.svg", "overview.json", "block.svg", "cost.svg", "train.jsonl", "autograd.svg"},
     "docs/explanation.md": set(),
-    "docs/changes.md": {"net.arch", "changed.svg", "changed.html", "changed.md"},
+    "docs/changes.md": {"net.arch", "changed.svg", "changed.html", "changed.md", "parted.svg"},
     "docs/hooks.md": set(),
 }
 """Each page with code, and the files that its code writes."""

@@ -138,8 +138,8 @@ class Wrapper(nn.Module):
         super().__init__()
         self.module = module
 
-    def forward(self, *inputs: Any) -> Any:
-        return self.module(*inputs)
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.module(*inputs, **named)
 
 
 class Twice(nn.Module):

@@ -38,8 +38,8 @@ __all__ = [
 OPTIONS: dict[str, dict[str, Any]] = {
     "as by default": {},
     "modules alone": {"functions": False},
-    "all that there is": {"autograd": True, "gradients": "stats", "values": "stats", "memory": True},
     "memory": {"memory": True},
+    "all that there is": {"autograd": True, "gradients": "digest", "values": "digest", "memory": True},
 }
 """Ways to record: each must leave the run as it is."""
 

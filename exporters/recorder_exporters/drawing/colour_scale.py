@@ -19,8 +19,8 @@ __all__ = ["COLOURED", "ColourBy", "ColourScale", "colours_of", "scale_of"]
 GAP = "\N{EM SPACE}"
 
 ColourBy = Literal[
-    "kind", "gradient", "value_norm", "value_largest", "not_finite", "zeros", "time", "backward_time", "parameters",
-    "trainable", "parameter_bytes", "activation_bytes", "flops", "macs", "flops_backward",
+    "kind", "gradient", "value_norm", "value_largest", "not_finite", "zeros", "divergence", "time", "backward_time",
+    "parameters", "trainable", "parameter_bytes", "activation_bytes", "flops", "macs", "flops_backward",
 ]  # fmt: skip
 
 
