@@ -151,20 +151,8 @@ class _Assembler:
             self.parameters[event.tensor] = value
 
     def _derived(self, event: Derived) -> None:
-        if self.frame is not None and self.frame.ignored:
-            return
-        state = self.versions.states[event.tensor]
-        if state.value.role == "constant":
-            state.value.role = "activation"
-        # Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor
-        # that was written in place is a source of itself.
-        found: dict[int, Value] = {}
-        for source in event.sources:
-            known = self.versions.inside.get(source) or self.versions.states[source]
-            for v in known.sources or (known.value,):
-                found[id(v)] = v
-        state.sources = tuple(found.values())
-        self.versions.use(len(found))
+        if self.frame is None or not self.frame.ignored:
+            self.versions.derive(event.tensor, event.sources)
 
     def _measured(self, event: Measured) -> None:
         if self.frame is None or not self.frame.ignored:

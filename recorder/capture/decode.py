@@ -375,17 +375,7 @@ class Decoder:
 
     def _checked(self, reader: Reader) -> ev.NotFinite | None:
         """All that is not finite, if it is not what it was."""
-        before = dict(self._not_finite)
-        for reference, content in read_not_finite(reader.tags).contents():
-            number = self.number(reference)
-            if number is not None and content == "finite":
-                self._not_finite.pop(number, None)
-            elif number is not None:
-                self._not_finite[number] = content
-        if self._not_finite == before:
-            return None
-        kinds = ("nan", "inf", "unknown")
-        return ev.NotFinite(*(tuple(n for n, content in self._not_finite.items() if content == kind) for kind in kinds))
+        return read_not_finite(reader.tags, self._not_finite, self.number)
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()

@@ -317,7 +317,7 @@ class Capture:
                 push(mode)
             stack[-1].popped = ()
         if call.flags == OUTERMOST and self.after_call is not None:
-            self._hand_on(self.after_call)
+            self.faults.run(self.after_call)
 
     def _spoiled(self, call: OpenCall | Entry, record: Log, ours: Exception, error: str | None) -> None:
         """What was to be said of a call is lost to an error of ours, and that is said."""
@@ -325,12 +325,6 @@ class Capture:
         if self._stack and self._stack[-1] is call:
             del self._stack[-1]
         self._calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
-
-    def _hand_on(self, after_call: Callable[[], None]) -> None:
-        try:
-            after_call()
-        except Exception as ours:
-            self.faults.add(ours)
 
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any

@@ -141,7 +141,7 @@ def test_kinds_and_roles() -> None:
         (
             Graph,
             "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
-            " gradient_report value_report lint name meta",
+            " gradient_report value_report memory_report lint name meta",
         ),
         (
             Node,
