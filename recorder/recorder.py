@@ -229,8 +229,8 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                saved_bytes, macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm, value_largest,
-                not_finite, zeros, repeats.
+                saved_bytes, macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm,
+                value_largest, not_finite, zeros, repeats.
             functions: whether calls of functions have rows, too.
             fold: whether calls that repeat have one row, which says ``× 12``; totals count every one.
         """

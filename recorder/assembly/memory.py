@@ -43,7 +43,8 @@ def put_memory(graph: Graph, stream: EventStream, called: Mapping[int, object], 
         return
     places = {call: place for call, place in called.items() if isinstance(place, Node | Scope)}
     states = {event.storage for event in stream if type(event) is Storage and event.kind == "optimizer"}
-    memory = _Memory(places, values, states)
+    began = next((event.start_ns for event in stream if isinstance(event, Enter | Op)), 0)
+    memory = _Memory(places, values, states, began)
     for event in stream:
         memory.take(event)
     graph.meta["memory"] = memory.told()
@@ -69,7 +70,7 @@ class _Stored:
 class _Memory:
     """The state of the pass."""
 
-    def __init__(self, places: Mapping[int, _Place], values: Mapping[int, Value], states: set[int]) -> None:
+    def __init__(self, places: Mapping[int, _Place], values: Mapping[int, Value], states: set[int], began: int) -> None:
         self.saved: Counter[_Place] = Counter()
         self.unknown: Counter[_Place] = Counter()
         self._places, self._values = places, values
@@ -80,7 +81,7 @@ class _Memory:
         self._left: set[int | None] = set()
         self._open: list[int] = []
         self._place: _Place | None = None
-        self._phase, self._ns = "forward", 0
+        self._phase, self._ns = "forward", began
         self._rows: list[list[Any]] = []
         self._highest: dict[str, int] | None = None
         self._optimizers: dict[str, None] = {}

@@ -134,7 +134,7 @@ def trained() -> Graph:
     """Metrics that are zero, unknown, and far apart, and a backward."""
     net = Net(lambda net, x: net.block(net.fc(x).view(4, 2)).relu(), fc=linear(), block=Block(
         lambda block, x: block.fc(x), fc=linear(2, 64)))  # fmt: skip
-    with Recorder(net, gradients="stats", values="stats") as r:
+    with Recorder(net, gradients="stats", values="stats", memory=True) as r:
         net(x()).sum().backward()
     return r.graph
 
