@@ -7,6 +7,8 @@ A graph knows how long a call took, and not when it was; the events do. So this 
     backward on <device>   from the arrival of a call's gradient until backward was done with it, as ``backward_ns`` of
                            the graph has it, and nothing where that is not known; torch has one thread a device
 
+    memory                 bytes by kind, where the recording has them: ``Recorder(net, memory=True)``
+
 An arrow leads from a call to its part of a backward pass. Times are those of the Python side: what a call put on a
 device's queue may have run later.
 """
@@ -45,11 +47,25 @@ def chrome_trace(stream: EventStream) -> dict[str, Any]:
             thread += 1
             events.append(_named("thread_name", thread, track if number == 1 else f"{track} ({number})"))
             events += ({"pid": PROCESS, "tid": thread, **event} for event in lane.events)
+    events += _memory(stream)
     return {
         "traceEvents": events,
         "displayTimeUnit": "ms",
         "otherData": {"model": stream.header.model, "torch": stream.header.torch, "created": stream.header.created},
     }
+
+
+def _memory(stream: EventStream) -> Iterator[dict[str, Any]]:
+    """What was in memory as a counter. Of what was there at one time, the largest sum is told, and then the last."""
+    if not stream.header.meta.get("memory"):
+        return
+    try:
+        report = assemble(stream).memory_report()
+    except StreamError:  # a file can say anything
+        return
+    for moment in report.timeline:
+        sizes = {kind: getattr(moment, kind) for kind in report.by_kind}
+        yield {"ph": "C", "pid": PROCESS, "ts": moment.ns / 1000, "name": "memory", "args": sizes}
 
 
 def _named(what: str, thread: int, name: str) -> dict[str, Any]:

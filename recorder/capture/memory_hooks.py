@@ -159,7 +159,7 @@ class MemoryHooks:
         kept = self._checkpoints.begun()
         if kept and backward_id() == -1:
             found = dict.fromkeys(number for tensor in kept for number in self._storages.see(tensor))
-            self._say(Kept(self._around(), tuple(found)))
+            self._say(Kept(self._around(), tuple(found), int(self._checkpoints.selective())))
 
     def _around(self) -> int | None:
         """The call in progress."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from recorder.capture.tensor_facts import ACCUMULATES, sequence_of, tensors_in
 
@@ -108,6 +109,12 @@ class Checkpoints:
         if saver is not None:
             kept += kept_by(saver) or []
         return kept
+
+    @staticmethod
+    def selective() -> bool:
+        """Whether a policy says in part of the code that runs what is kept beside. Nobody sees it."""
+        stack = _get_current_dispatch_mode_stack()
+        return any(type(mode).__name__ == "_CachingTorchDispatchMode" for mode in stack)
 
 
 def _frame(pack: Any) -> Any:

@@ -40,7 +40,7 @@ class Freed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_un
 
 class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="kept"):
     """Autograd keeps these storages for the backward of a call, which ended just before or is in progress; None outside
-    of all calls. ``unknown`` counts autograd nodes that do not say what they keep.
+    of all calls. ``unknown`` counts autograd nodes that do not say what they keep, and selective checkpoints.
     """
 
     call: Int64 | None = None
