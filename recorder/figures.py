@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "KINDS_OF_MEMORY",
     "WORDS",
     "Figure",
     "Words",
@@ -372,3 +373,10 @@ def meta_of(graph: "Graph", place: "Node | Scope", *, timing: bool = True) -> di
         return place.meta
     kept = {name: n for name, n in told.items() if timing or name not in FIGURES or not FIGURES[name].varies}
     return {**place.meta, "metrics": kept}
+
+
+KINDS_OF_MEMORY = {
+    "parameters": "parameters", "buffers": "buffers", "gradients": "gradients", "saved": "kept for backward",
+    "temporary": "temporary", "optimizer": "optimizer",
+}  # fmt: skip
+"""What bytes in memory are for, in the order in which a moment of `Graph.memory_report` has them, in words."""

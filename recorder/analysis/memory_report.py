@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from recorder.analysis.memory_advice import Advice, advice, pattern
-from recorder.figures import bytes_in_words, count_in_words
+from recorder.figures import KINDS_OF_MEMORY, bytes_in_words, count_in_words
 from recorder.graph.core import Graph, Node, Scope
 from recorder.terminal import in_one_line
 
@@ -16,11 +16,6 @@ __all__ = ["Keeper", "MemoryReport", "Moment", "memory_report"]
 
 _MANY = 8
 """So many keepers are listed."""
-
-_CALLED = {
-    "parameters": "parameters", "buffers": "buffers", "gradients": "gradients", "saved": "kept for backward",
-    "temporary": "temporary", "optimizer": "optimizer",
-}  # fmt: skip
 
 _ADVICE = "what is in memory: record a training step with Recorder(net, memory=True)"
 
@@ -191,7 +186,10 @@ def _unknown(places: Iterable[Node | Scope], timeline: Iterable[Moment]) -> tupl
 
 
 def _by_kind(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{_CALLED[kind]} {bytes_in_words(size)}" for kind, size in sizes.items() if size) or "nothing"
+    return (
+        ", ".join(f"{KINDS_OF_MEMORY[kind]} {bytes_in_words(size)}" for kind, size in sizes.items() if size)
+        or "nothing"
+    )
 
 
 def _more(told: Mapping[str, int], known: int) -> str:
