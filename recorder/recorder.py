@@ -105,7 +105,10 @@ class Recorder:
         _check_modules(modules)
         _check(gradients, every, keep, stream, values)
         if memory and not CAN_LOOK:
-            raise RecorderError("memory=True needs a newer torch: see what this one is in docs/supported.md")
+            raise RecorderError(
+                f"memory=True needs torch 2.10 or newer, and this is {torch.__version__}: before, autograd does not "
+                "let one look at what it keeps"
+            )
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from support.memory import needs_memory
 from support.models import Net, linear, tensors, x
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,6 +18,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import recorder
 from recorder import Graph, GraphError, Recorder
+
+pytestmark = needs_memory
 
 
 class Layer(nn.Module):

@@ -8,6 +8,7 @@ from weakref import ref
 
 import pytest
 import torch
+from support.memory import needs_memory
 from support.models import Block, Net, linear, same, tensors, x
 from support.saved_witness import Saved, saved_in
 from support.zoo import ZOO
@@ -17,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from recorder import EventStream, Graph, Recorder, assemble
 from recorder.capture.written_savings import _SAVINGS
 from recorder.figures import FIGURES
+
+pytestmark = needs_memory
 
 MODELS = [
     "resnet18", "mobilenet_v3_small", "densenet121", "googlenet", "squeezenet1_1", "shufflenet_v2_x0_5", "swin_t",

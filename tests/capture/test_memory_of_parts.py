@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from support.memory import needs_memory
 from support.models import Net, linear, x
 from torch import nn
 
 from recorder import EventStream, Graph, Recorder, assemble, collapse, fold, select
 from recorder.events import Enter, Op
+
+pytestmark = needs_memory
 
 
 def trained(steps: int = 3, before: int = 1, **options: Any) -> Recorder:

@@ -5,9 +5,12 @@ import json
 import pytest
 import torch
 from support.command_line import fails, works
+from support.memory import needs_memory
 
 from recorder import Recorder
 from recorder.cli.find_model import find_model, total
+
+pytestmark = needs_memory
 
 
 def test_it_says_what_a_recording_says(project):

@@ -4,10 +4,13 @@ import re
 
 import torch
 from support.browser import Show, item
+from support.memory import needs_memory
 from torch import nn
 
 from recorder import Graph, Recorder
 from recorder.testing import chain
+
+pytestmark = needs_memory
 
 
 def trained(**options: bool) -> Graph:
@@ -30,7 +33,8 @@ def test_memory_over_time_with_its_peak_leads_to_places(show: Show) -> None:
         assert said.inner_text() == f"peak {peak}"
         chart = page.locator("#memory svg")
         box = chart.bounding_box()
-        assert box is not None and box["width"] > 1000
+        assert box is not None
+        assert box["width"] > 1000
         heights = [moment.total for moment in report.timeline]
         line = page.locator("#memory .peak").get_attribute("x1")
         assert heights[int(float(line or -1))] == report.peak_bytes

@@ -70,6 +70,7 @@ def test_exported_names() -> None:
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
     assert recorder.figures.__all__ == [
         "FIGURES",
+        "KINDS_OF_MEMORY",
         "WORDS",
         "Figure",
         "Words",
