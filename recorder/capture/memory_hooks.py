@@ -47,6 +47,7 @@ class MemoryHooks:
         self._floor = next_sequence()
         self._visited: set[int] = set()
         self._parameters: dict[int, Reference] = {}
+        self._gathered: set[int] = set()
         self._stepping = False
 
     def install(self, failed: Callable[[Exception], None]) -> list[Any]:
@@ -82,6 +83,7 @@ class MemoryHooks:
         self._allocated()
         self._storages.forget()
         self._parameters.clear()
+        self._gathered.clear()
 
     def append(self, record: Iterable[Any]) -> None:
         """Append a record, and say what the call that it tells of made and keeps."""
@@ -150,6 +152,9 @@ class MemoryHooks:
                 found.update(dict.fromkeys(self._storages.see(made[0])))
             elif written == "as much":
                 found[self._storages.estimate(made[0])] = None
+        for found in (own, others) if self._gathered else ():
+            for number in self._gathered.intersection(found):
+                del found[number]
         if others or unknown[0]:
             self._say(Kept(self._around(), tuple(others), unknown[0]))
         if own or unknown[1]:
@@ -172,8 +177,17 @@ class MemoryHooks:
             try:
                 with quietly():
                     self._keep_checkpoint()
+                    self._gather(module)
             except Exception as ours:
                 self._fault(ours)
+
+    def _gather(self, module: nn.Module) -> None:
+        """See what stands in for a module's parameters while it runs, as what FSDP gathers does. It is kept by the
+        module, and not for backward.
+        """
+        for parameter in module._parameters.values():
+            if parameter is not None and id(parameter) not in self._parameters:
+                self._gathered.update(self._storages.see(parameter))
 
     # What an optimizer holds
 
