@@ -10,17 +10,16 @@ import click
 import torch
 from rich.console import Console
 
-from benchmarks import machine, plot, results, scale, tables
+from benchmarks import machine, plot, ranks, results, scale, tables
 from benchmarks.isolated import Died, preload
 from benchmarks.models import MODELS
 from benchmarks.modes import MODES
 from benchmarks.overhead import Options, batches, measure_cell
 from benchmarks.peers import PEERS
-from benchmarks.workload import Step
+from benchmarks.workload import STEPS, Step
 
 RESULTS = Path(__file__).parent / "results"
 FILE = click.Path(path_type=Path, dir_okay=False)
-STEPS: tuple[Step, ...] = ("eval", "train")
 
 say = Console(stderr=True, highlight=False, soft_wrap=True).print
 
@@ -53,8 +52,15 @@ def main() -> None:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--models", default=",".join(MODELS), callback=listed(list(MODELS)), show_default=True)
 @click.option("--modes", default=",".join(MODES), callback=listed([*MODES, *PEERS]), show_default=True)
-@click.option("--peers", is_flag=True, help=f"Those that are installed, too: {', '.join(PEERS)}.")
-@click.option("--steps", default="eval,train", callback=listed(STEPS), show_default=True)
+@click.option(
+    "--peers/--no-peers",
+    default=True,
+    show_default=True,
+    help=f"In the same run, with the smallest batch, those that are installed of {', '.join(PEERS)}.",
+)
+@click.option(
+    "--steps", default=",".join(STEPS), callback=listed(list(STEPS)), show_default=True, help="eval is under no_grad."
+)
 @click.option("--batches", "which", default="small,large", show_default=True, help="small, large, or numbers.")
 @click.option("--rounds", default=30, show_default=True, help="Interleaved; the median counts.")
 @click.option("--sample", default=0.05, show_default=True, help="Seconds of runs that make one sample.")
@@ -108,9 +114,11 @@ def overhead(
         for step in steps:
             if step == "train" and not MODELS[model].trains:
                 continue
-            for batch in [2] if smallest else batches(model, which.split(","), device):
-                say(f"{_since(start)} {model}, {step}, batch {batch}")
-                found.cells.append(measure_cell(model, step, batch, modes, options))
+            sizes = [2] if smallest else batches(model, which.split(","), device)
+            for batch in sizes:
+                say(f"{_since(start)} {model}, {STEPS[step]}, batch {batch}")
+                here = [mode for mode in modes if mode in MODES or batch == min(sizes)]
+                found.cells.append(measure_cell(model, step, batch, here, options))
     console = out()
     title = found.machine.gpu or found.machine.cpu
     for group in (MODES, PEERS):
@@ -128,9 +136,17 @@ def overhead(
 @main.command("scale")
 @click.option("--max", "largest", default=1_000_000, show_default=True, type=click.IntRange(1000))
 @click.option("--limit", default=30.0, show_default=True, help="Seconds; a slower stage goes no further.")
+@click.option("--ranks", "of_ranks", is_flag=True, help="Of merging the ranks of a job, instead.")
+@click.option("--world", default=1000, show_default=True, type=click.IntRange(4), help="With --ranks: how many.")
+@click.option("--events", default=1200, show_default=True, type=click.IntRange(1), help="With --ranks: of each rank.")
 @click.option("--json", "path", type=FILE, help="Write the results there.")
-def scale_(largest: int, limit: float, path: Path | None) -> None:
-    """Time and memory per event of each stage, and how they grow."""
+def scale_(largest: int, limit: float, of_ranks: bool, world: int, events: int, path: Path | None) -> None:
+    """Time and memory per event of each stage, and how they grow; or of merging the ranks of a job."""
+    if of_ranks:
+        if path is not None:
+            raise click.UsageError("what merging takes is printed, and not kept: leave out --json")
+        _ranks(world, events)
+        return
     found = results.Scale(machine.describe("cpu", torch.get_num_threads()), {"max": largest, "limit": limit}, {})
     preload(["benchmarks.scale"])
     start = monotonic()
@@ -146,6 +162,18 @@ def scale_(largest: int, limit: float, path: Path | None) -> None:
         if stage.missing is not None:
             console.print(f"{name}: {stage.missing}", highlight=False, markup=False)
     _keep(found, path)
+
+
+def _ranks(world: int, events: int) -> None:
+    preload(["benchmarks.ranks"])
+    try:
+        merged = list(ranks.measure(world, events))
+        cost = ranks.costs()
+    except Died as death:
+        raise click.ClickException(str(death)) from None
+    console = out()
+    console.print(tables.ranks_table(merged))
+    console.print(tables.cost_in_words(cost), highlight=False, markup=False)
 
 
 @main.command("plot")

@@ -16,8 +16,8 @@ if "$python" -c 'import pytest, hypothesis'; then
 else
   echo "the tests are left out: pytest and hypothesis are not installed"
 fi
-"$python" -m benchmarks overhead --device cuda --peers --steps eval --batches small --limit 0.4 --timeout 60 \
+"$python" -m benchmarks overhead --device cuda --steps eval-grad,eval --batches small --limit 0.4 --timeout 60 \
   --models chain,resnet50-64,gpt2 --modes hooks,modules,recorded,graph --json "$folder/overhead-peers-cuda.json" || failed=1
-"$python" -m benchmarks overhead --device cuda --limit 0.4 --timeout 60 --modes hooks,modules,recorded,backward,gradients,statistics,stream,graph \
+"$python" -m benchmarks overhead --device cuda --no-peers --limit 0.4 --timeout 60 --modes hooks,modules,recorded,backward,gradients,statistics,values,stream,graph \
   --json "$folder/overhead-cuda.json" || failed=1
 exit $failed

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from benchmarks.workload import Step, Workload
 from recorder import Recorder
 
-__all__ = ["MODES", "LeftOut", "Mode"]
+__all__ = ["EVALUATIONS", "MODES", "LeftOut", "Mode"]
+
+EVALUATIONS: tuple[Step, ...] = ("eval", "eval-grad")
 
 
 class LeftOut(Exception):
@@ -23,7 +25,7 @@ class Mode(NamedTuple):
     """``run`` is one run of the workload, in the steps that it makes sense for."""
 
     run: Callable[[Workload], object]
-    steps: tuple[Step, ...] = ("eval", "train")
+    steps: tuple[Step, ...] = ("eval", "eval-grad", "train")
 
 
 def bare(workload: Workload) -> object:
@@ -75,7 +77,7 @@ MODES = {
     "bare": Mode(bare),
     "hooks": Mode(hooks),
     "modules": Mode(lambda workload: recorded(workload, functions=False)),
-    "recorded": Mode(recorded, ("eval",)),
+    "recorded": Mode(recorded, EVALUATIONS),
     "backward": Mode(recorded, ("train",)),
     "gradients": Mode(lambda workload: recorded(workload, gradients="on"), ("train",)),
     "statistics": Mode(lambda workload: recorded(workload, gradients="stats"), ("train",)),

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from torch.autograd import backward
 
-from benchmarks.modes import LeftOut, Mode
+from benchmarks.modes import EVALUATIONS, LeftOut, Mode
 from benchmarks.workload import Workload
 
 __all__ = ["PEERS", "PEER_PACKAGES"]
@@ -115,14 +115,14 @@ def _needs(package: str) -> None:
 
 
 PEERS = {
-    "torchinfo": Mode(torchinfo, ("eval",)),
-    "torchview": Mode(torchview, ("eval",)),
-    "torchlens": Mode(torchlens, ("eval",)),
-    "torchvista": Mode(torchvista, ("eval",)),
+    "torchinfo": Mode(torchinfo, EVALUATIONS),
+    "torchview": Mode(torchview, EVALUATIONS),
+    "torchlens": Mode(torchlens, EVALUATIONS),
+    "torchvista": Mode(torchvista, EVALUATIONS),
     "torchviz": Mode(torchviz, ("train",)),
     "torch.profiler": Mode(profiler),
-    "torch.fx": Mode(fx, ("eval",)),
-    "torch.export": Mode(export, ("eval",)),
+    "torch.fx": Mode(fx, EVALUATIONS),
+    "torch.export": Mode(export, EVALUATIONS),
     "DebugMode": Mode(debug_mode),
     "FlopCounterMode": Mode(flop_counter),
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from benchmarks.results import Cell, Measured, Overhead
+from benchmarks.workload import STEPS, Step
 
 __all__ = ["overhead"]
 
@@ -59,10 +60,16 @@ def overhead(results: Sequence[Overhead]) -> str:
 def _panels(result: Overhead) -> list[Cell]:
     """The chosen models that were measured, or the first three that were."""
     cells: dict[str, Cell] = {}
+    step = _step(result)
     for cell in sorted(result.cells, key=lambda cell: cell.batch):
-        if cell.step == "eval" and cell.modes:
+        if cell.step == step and cell.modes:
             cells.setdefault(cell.model, cell)
     return [cells[model] for model in PANELS if model in cells] or list(cells.values())[:3]
+
+
+def _step(result: Overhead) -> Step:
+    """With gradients on, as whoever just calls a model has it, if that was measured."""
+    return "eval-grad" if any(cell.step == "eval-grad" and cell.modes for cell in result.cells) else "eval"
 
 
 def _rows(result: Overhead) -> list[str]:
@@ -76,7 +83,8 @@ def _drawn(result: Overhead, panels: Sequence[Cell], modes: Sequence[str], y: in
     decades = max(1, math.ceil(math.log10(highest)))
     machine = result.machine
     where = f"{machine.gpu or f'{machine.cpu}, {machine.threads} threads'}, torch {machine.versions.get('torch', '?')}"
-    yield _text(14, y + 24, "Time of one evaluation, where the bare model's is 1", weight=600, size=15)
+    heading = f"Time of one {STEPS[_step(result)]}, where the bare model's is 1"
+    yield _text(14, y + 24, heading, weight=600, size=15)
     yield _text(14, y + 44, f"{where}, {machine.date[:10]}. Logarithmic; shorter is better.", fill="#57606a")
     top, bottom = y + TOP, y + TOP + ROW * len(modes)
     for number, mode in enumerate(modes):

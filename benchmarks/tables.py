@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from benchmarks.ranks import Cost, Merged
 from benchmarks.results import Cell, Measured, Missing, Overhead, Scale
+from benchmarks.workload import STEPS
 
-__all__ = ["notes", "overhead_tables", "scale_table"]
+__all__ = ["cost_in_words", "notes", "overhead_tables", "ranks_table", "scale_table"]
 
 
 def overhead_tables(results: Overhead, modes: Sequence[str], title: str) -> Iterator[Table]:
     """One table for each step. A cell is the ratio to the bare run, with half the distance between its quartiles."""
-    for step, name in (("eval", "evaluation"), ("train", "training step")):
+    for step, name in STEPS.items():
         cells = [cell for cell in results.cells if cell.step == step and cell.modes]
         columns = [mode for mode in modes if mode != "bare" and any(mode in cell.modes for cell in cells)]
         if not columns:
@@ -62,3 +64,29 @@ def scale_table(results: Scale) -> Table:
         weights = ("–" if size is None else f"{size:,.0f}" for size in (stage.held_bytes, stage.peak_bytes))
         table.add_row(name, *costs, rate, growth, *weights)
     return table
+
+
+def ranks_table(jobs: Sequence[Merged]) -> Table:
+    """What it takes to merge jobs, and to see that they did not fall apart."""
+    table = Table(title="the ranks of a job: memory is what comes on top of the package's own")
+    table.add_column("job", no_wrap=True)
+    measured = ("merge, s", "MB at peak", "desync, s", "MB at peak")
+    for heading in ("ranks", "events", "MB of files", *measured, "classes", "nodes", "links"):
+        table.add_column(heading, justify="right")
+    for job in jobs:
+        table.add_row(
+            job.job, f"{job.ranks:,}", f"{job.events:,}", f"{job.file_bytes / 1e6:,.0f}",
+            f"{job.merge_seconds:.2f}", f"{job.merge_bytes / 1e6:.0f}",
+            f"{job.desync_seconds:.2f}", f"{job.desync_bytes / 1e6:.0f}",
+            f"{job.classes:,}", f"{job.nodes:,}", f"{job.links:,}",
+        )  # fmt: skip
+    return table
+
+
+def cost_in_words(cost: Cost) -> str:
+    """What one operation between ranks costs, in microseconds."""
+    more = (cost.recorded - cost.bare) / 1e3, (cost.streamed - cost.bare) / 1e3
+    return (
+        f"one all_reduce on the fake backend: bare {cost.bare / 1e3:.1f} µs, recorded {more[0]:.1f} µs more, "
+        f"streamed {more[1]:.1f} µs more"
+    )

@@ -8,9 +8,16 @@ from torch import Tensor
 
 from benchmarks.models import MODELS
 
-__all__ = ["Step", "Workload"]
+__all__ = ["STEPS", "Step", "Workload"]
 
-Step = Literal["eval", "train"]
+Step = Literal["eval-grad", "eval", "train"]
+
+STEPS: dict[Step, str] = {
+    "eval-grad": "evaluation with gradients on",  # as whoever just calls a model has it
+    "eval": "evaluation under no_grad",
+    "train": "training step",
+}
+"""What one run of a model is, in words."""
 
 
 class Workload:
@@ -27,6 +34,7 @@ class Workload:
         self.inputs: tuple[Tensor, ...] = (inputs(batch).to(device),)
         self.device = device
         self.train = step == "train"
+        self._step = step
         self._autocast = autocast
 
     def __call__(self) -> Tensor:
@@ -48,4 +56,4 @@ class Workload:
         """What the forward pass runs under."""
         if self.train:
             return torch.autocast(self.device, torch.bfloat16) if self._autocast else nullcontext()
-        return torch.no_grad()
+        return torch.no_grad() if self._step == "eval" else torch.enable_grad()

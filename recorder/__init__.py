@@ -30,6 +30,7 @@ from recorder.files import utf8
 from recorder.graph.core import Edge, Graph, Node, Scope, Value
 from recorder.graph.document import dumps
 from recorder.graph.holdings import remarks
+from recorder.graph.links import Link
 from recorder.graph.schema import json_schema
 from recorder.plugins.annotate import annotate
 from recorder.plugins.exporting import export, formats, save
@@ -54,8 +55,10 @@ if TYPE_CHECKING:
     from recorder.graph.lint import problems_in as problems_in
     from recorder.notebook import mimebundle as mimebundle
     from recorder.recorder import Recorder
+    from recorder.relations.desync import Desync, Finding, desync
     from recorder.relations.diff import Change, Diff, diff
     from recorder.relations.divergence import Divergence, diverge
+    from recorder.relations.ranks import merge
     from recorder.relations.recordings import load, loads
 
 __version__ = "0.1.0"
@@ -63,15 +66,18 @@ __version__ = "0.1.0"
 __all__ = [
     "ROOM",
     "Change",
+    "Desync",
     "Diff",
     "Divergence",
     "Edge",
     "EventStream",
     "ExportError",
     "Exporter",
+    "Finding",
     "FormatError",
     "Graph",
     "GraphError",
+    "Link",
     "Node",
     "OptionError",
     "PluginError",
@@ -91,6 +97,7 @@ __all__ = [
     "backward_reached",
     "collapse",
     "collapse_to_fit",
+    "desync",
     "diff",
     "diverge",
     "dumps",
@@ -104,6 +111,7 @@ __all__ = [
     "load",
     "loads",
     "make_dot",
+    "merge",
     "readable",
     "remarks",
     "repetitions",
@@ -117,16 +125,20 @@ __all__ = [
 
 _LAZY = {
     "Change": "recorder.relations.diff",
+    "Desync": "recorder.relations.desync",
     "Diff": "recorder.relations.diff",
     "Divergence": "recorder.relations.divergence",
+    "Finding": "recorder.relations.desync",
     "Recorder": "recorder.recorder",
     "architecture": "recorder.graph.architecture",
     "autograd_graph": "recorder.autograd.graph",
+    "desync": "recorder.relations.desync",
     "diff": "recorder.relations.diff",
     "diverge": "recorder.relations.divergence",
     "load": "recorder.relations.recordings",
     "loads": "recorder.relations.recordings",
     "make_dot": "recorder.autograd.make_dot",
+    "merge": "recorder.relations.ranks",
 }
 """What needs torch, or not every recording needs, and where it stands."""
 

@@ -11,8 +11,17 @@ import hypothesis
 import pytest
 from support.browser import browser, show
 from support.golden import golden
+from support.rank_folder import rank_jobs
 
-__all__ = ["browser", "golden", "nothing_of_ours_is_left", "pytest_addoption", "pytest_ignore_collect", "show"]
+__all__ = [
+    "browser",
+    "golden",
+    "nothing_of_ours_is_left",
+    "pytest_addoption",
+    "pytest_ignore_collect",
+    "rank_jobs",
+    "show",
+]
 
 
 # Everybody's own runs look for new examples; CI's are the same each time, so that it fails by a change alone.

@@ -24,6 +24,7 @@ from recorder_exporters.drawing.dot_markup import (
     tooltip,
 )
 from recorder_exporters.drawing.fields import fields
+from recorder_exporters.drawing.link_lines import LinkLine
 from recorder_exporters.drawing.scene import Arrow, Box, Frame, Part, Scene, scene_of
 from recorder_exporters.drawing.signature import takes_options_of
 from recorder_exporters.drawing.styles import Style
@@ -63,6 +64,7 @@ EDGE: Attributes = {
     "color": "", "penwidth": "0.9", "arrowsize": "0.55", "fontname": FONT, "fontsize": "8", "fontcolor": "",
 }  # fmt: skip
 GRADIENT: Attributes = {"style": "dashed", "tooltip": "gradient", "dir": "back", "constraint": "false"}
+LINK: Attributes = {"style": "dotted", "penwidth": "1.2", "constraint": "false"}
 HASTE: Attributes = {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 
 
@@ -114,6 +116,20 @@ def _arrows(graph: Graph, scene: Scene, ids: Mapping[Box, str], theme: Theme, be
     for arrow in scene.arrows:
         if arrow.gradient:
             yield ArrowMark(ids[arrow.tail], ids[arrow.head], back)
+    for link in scene.links:
+        yield _line(link, ids, theme)
+
+
+def _line(link: LinkLine, ids: Mapping[Box, str], theme: Theme) -> ArrowMark:
+    """A line between two ranks. What the box at its end says already is not told again."""
+    ends = {} if link.directed else {"dir": "none"}
+    attributes = {**LINK, **ends, "tooltip": tooltip(link.details), "color": f'"{theme.styles["link"].line}"'}
+    if isinstance(link.tail.subject, Node) and link.words == link.tail.subject.op_type:
+        return ArrowMark(ids[link.tail], ids[link.head], attributes)
+    words = (Part("operation", link.words),)
+    below, flat = (label_of_arrow(words, theme.faint, "", flat=flat) for flat in (False, True))
+    label = {"label": label_of_arrow(words, theme.faint)}
+    return ArrowMark(ids[link.tail], ids[link.head], attributes, (link.words,), below, flat, id(link), label)
 
 
 def _is_alone(arrow: Arrow) -> bool:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["HtmlExporter"]
 
 SCRIPTS = (
-    "text", "dom", "folding", "model", "paths", "search", "boxes", "metrics", "layout", "scene",
+    "text", "dom", "folding", "links", "model", "paths", "search", "boxes", "metrics", "layout", "scene",
     "address", "work", "draw", "camera", "minimap", "panel", "sheet", "save",
     "searchbox", "looks", "timeline", "opening", "app", "main",
 )  # fmt: skip

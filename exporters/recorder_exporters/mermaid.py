@@ -104,14 +104,14 @@ class MermaidExporter:
             return text(graph, shapes)
 
         def fits(view: Graph) -> bool:
-            if len(scene(view).arrows) > MAX_EDGES:
+            if _edges(scene(view)) > MAX_EDGES:
                 return False
             # With the longest notes that there can be, so that the ones written in the end fit as well.
             return len(text(view, False, _CUT.format(depth=len(graph.scopes)), _BARE)) <= MAX_CHARACTERS
 
         view, cut = collapse_to_fit(graph, fits)
         if cut == 0 and not fits(view):
-            edges = len(scene(view).arrows)
+            edges = _edges(scene(view))
             raise ExportError(
                 f"with every scope closed this is still a flowchart of {edges:,} edges and "
                 f"{len(text(view, False)):,} characters, and GitHub draws at most {MAX_EDGES} and {MAX_CHARACTERS:,}: "
@@ -125,6 +125,10 @@ class MermaidExporter:
 _STAY = f"to stay below GitHub's limits of {MAX_CHARACTERS:,} characters and {MAX_EDGES} edges"
 _CUT = "collapsed to depth {depth} " + _STAY
 _BARE = "without shapes on the edges " + _STAY
+
+
+def _edges(scene: Scene) -> int:
+    return len(scene.arrows) + len(scene.links)
 
 
 def _default_title(graph: Graph, note: str) -> str:
@@ -149,6 +153,12 @@ def _write(scene: Scene, direction: str, title: str, shapes: bool, notes: Sequen
         text = _text(arrow.words) if shapes else ""
         words = f'|"{_label([text])}"|' if text else ""
         lines.append(f"  {boxes[arrow.tail]} {line}{words} {boxes[arrow.head]}")
+    for link in scene.links:
+        line = "-.->" if link.directed else "-.-"
+        lines.append(f'  {boxes[link.tail]} {line}|"{_label([link.words])}"| {boxes[link.head]}')
+    if scene.links:
+        numbers = ",".join(str(number) for number in range(len(scene.arrows), _edges(scene)))
+        lines.append(f"  linkStyle {numbers} stroke:{theme.styles['link'].line}")
     used = {box.look for box in scene.boxes}
     for name, style in scene.styles.items():
         if name in used:

@@ -8,6 +8,7 @@ explains, is decided once for all drawings: theirs then agree with ours. These n
 
 from recorder_exporters.drawing.colour_scale import ColourBy
 from recorder_exporters.drawing.fields import fields
+from recorder_exporters.drawing.link_lines import LinkLine
 from recorder_exporters.drawing.scene import Arrow, Box, Frame, Line, Part, Scene, scene_of
 from recorder_exporters.drawing.styles import Style
 from recorder_exporters.drawing.themes import THEMES, Theme, ThemeName
@@ -20,6 +21,7 @@ __all__ = [
     "ColourBy",
     "Frame",
     "Line",
+    "LinkLine",
     "Part",
     "Scene",
     "Style",

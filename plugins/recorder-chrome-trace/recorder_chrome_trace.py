@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recorder import EventStream, Graph, Node, Scope, StreamError, assemble, hookimpl
-from recorder.events import UNFINISHED, Enter, Event, Grad, Leave, Module, Op, TensorMeta
+from recorder.events import UNFINISHED, Collective, Enter, Event, Grad, Group, Leave, Module, Op, TensorMeta
 
 if TYPE_CHECKING:
     import click
@@ -32,22 +32,21 @@ __all__ = ["chrome_trace"]
 PROCESS = 1
 
 
-def chrome_trace(stream: EventStream) -> dict[str, Any]:
-    """A recording in the Trace Event Format, as an object for JSON.
+def chrome_trace(stream: EventStream, *others: EventStream) -> dict[str, Any]:
+    """A recording in the Trace Event Format, as an object for JSON; with others, such as those of the ranks of a job,
+    each as a process of its own.
 
     Slices are pairs of ``B`` and ``E``, which lie in each other like brackets in each thread; where two calls overlap
     and neither lies in the other, the second is on a thread of its own. Flows from forward to backward have the
-    category and name ``fwdbwd``, as those of torch.profiler. Times are microseconds since the recorder was entered.
+    category and name ``fwdbwd``, as those of torch.profiler. What was issued between ranks says in which group it was,
+    and the how-manieth: ``args.collective``. Times are microseconds since the recorder of the process was entered.
     """
-    title = f"{stream.header.model or 'recording'}{f', torch {torch}' if (torch := stream.header.torch) else ''}"
-    events: list[dict[str, Any]] = [_named("process_name", 0, title)]
-    thread = 0
-    for track, spans in _Timeline(stream).tracks().items():
-        for number, lane in enumerate(_lanes(spans), 1):
-            thread += 1
-            events.append(_named("thread_name", thread, track if number == 1 else f"{track} ({number})"))
-            events += ({"pid": PROCESS, "tid": thread, **event} for event in lane.events)
-    events += _memory(stream)
+    events: list[dict[str, Any]] = []
+    flows = 0
+    for process, one in enumerate((stream, *others), PROCESS):
+        of_one = list(_process(one, process, flows))
+        flows = max((event["id"] + 1 for event in of_one if "id" in event), default=flows)
+        events += of_one
     return {
         "traceEvents": events,
         "displayTimeUnit": "ms",
@@ -55,7 +54,7 @@ def chrome_trace(stream: EventStream) -> dict[str, Any]:
     }
 
 
-def _memory(stream: EventStream) -> Iterator[dict[str, Any]]:
+def _memory(stream: EventStream, process: int) -> Iterator[dict[str, Any]]:
     """What was in memory as a counter. Of what was there at one time, the largest sum is told, and then the last."""
     if not stream.header.meta.get("memory"):
         return
@@ -65,11 +64,28 @@ def _memory(stream: EventStream) -> Iterator[dict[str, Any]]:
         return
     for moment in report.timeline:
         sizes = {kind: getattr(moment, kind) for kind in report.by_kind}
-        yield {"ph": "C", "pid": PROCESS, "ts": moment.ns / 1000, "name": "memory", "args": sizes}
+        yield {"ph": "C", "pid": process, "ts": moment.ns / 1000, "name": "memory", "args": sizes}
 
 
-def _named(what: str, thread: int, name: str) -> dict[str, Any]:
-    return {"ph": "M", "pid": PROCESS, "tid": thread, "name": what, "args": {"name": name}}
+def _process(stream: EventStream, process: int, flows: int) -> Iterator[dict[str, Any]]:
+    """The events of one recording. The numbers of its flows begin at ``flows``."""
+    header = stream.header
+    rank = f"rank {header.meta['rank']}: " if type(header.meta.get("rank")) is int else ""
+    title = f"{rank}{header.model or 'recording'}{f', torch {header.torch}' if header.torch else ''}"
+    yield _named("process_name", process, 0, title)
+    thread = 0
+    for track, spans in _Timeline(stream).tracks().items():
+        for number, lane in enumerate(_lanes(spans), 1):
+            thread += 1
+            yield _named("thread_name", process, thread, track if number == 1 else f"{track} ({number})")
+            for event in lane.events:
+                numbered = {"id": event["id"] + flows} if "id" in event else {}
+                yield {"pid": process, "tid": thread, **event, **numbered}
+    yield from _memory(stream, process)
+
+
+def _named(what: str, process: int, thread: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": process, "tid": thread, "name": what, "args": {"name": name}}
 
 
 @dataclass(slots=True)
@@ -103,6 +119,8 @@ class _Timeline:
 
     def __init__(self, stream: EventStream) -> None:
         self._modules: dict[int, Module] = {}
+        self._groups: dict[int, Group] = {}
+        self._issued: dict[int, Collective] = {}
         self._forward: list[_Span] = []
         self._calls: dict[int, _Span] = {}
         self._around: dict[int, int] = {}  # the call that each call lies in
@@ -120,6 +138,10 @@ class _Timeline:
                     self._leave(event)
                 case Op():
                     self._op(event)
+                case Group():
+                    self._groups[event.group] = event
+                case Collective():
+                    self._issued[event.collective] = event
                 case Grad():
                     self._grad(event)
         self._close(0)
@@ -182,10 +204,19 @@ class _Timeline:
             args = {"op_type": name, "target": event.target} | _filled(attributes=event.attributes)
         names = event.output_names or ("",) * len(event.outputs)
         outputs = [_in_words(output.meta, called) for output, called in zip(event.outputs, names)]
-        args |= _filled(outputs=outputs, error=event.error)
+        args |= _filled(outputs=outputs, error=event.error, collective=self._collective(event.collective))
         if event.call is not None:
             self._began[event.call] = event.sequence_nr
         self._add(_Span(name, self._category(event), event.start_ns, event.stop_ns, args), event.call)
+
+    def _collective(self, number: int | None) -> dict[str, Any]:
+        """By what it is found in the other ranks: what is equal in all of them."""
+        issued = None if number is None else self._issued.get(number)
+        group = None if issued is None else self._groups.get(issued.group)
+        if issued is None or group is None:
+            return {}
+        told = {"group": group.name, "ranks": group.ranks, "number": issued.number, "phase": issued.phase}
+        return told if issued.peer is None else {**told, "peer": issued.peer}
 
     def _described(self, number: int) -> tuple[str, dict[str, Any]]:
         module = self._modules.get(number)
@@ -326,9 +357,14 @@ def recorder_register_commands(cli: "click.Group") -> None:
     """Add ``recorder trace``."""
     import click
 
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
     @cli.command()
-    @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=file)
     @click.option("-o", "--output", type=click.File("w", "utf-8", atomic=True), required=True, metavar="FILE")
-    def trace(source: Path, output: Any) -> None:
-        """Write when everything in a recording (.jsonl) was, for ui.perfetto.dev or chrome://tracing."""
-        json.dump(chrome_trace(EventStream.load(source)), output)
+    def trace(sources: tuple[Path, ...], output: Any) -> None:
+        """Write when everything in a recording (.jsonl) was, for ui.perfetto.dev or chrome://tracing.
+
+        Several are those of the ranks of a job; each has a clock of its own.
+        """
+        json.dump(chrome_trace(*map(EventStream.load, sources)), output)

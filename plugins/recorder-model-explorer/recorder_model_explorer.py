@@ -5,7 +5,8 @@ alike. A layer is known by its path, as in ``ResNet/layer1/0``.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from recorder import Graph, Node, Register, Scope, Value, hookimpl
@@ -14,6 +15,9 @@ __all__ = ["ModelExplorerExporter", "NodeDataExporter"]
 
 BACKWARD = "#c2185b"
 """The colour of edges that gradients went along."""
+
+LINKS = "#0b7479"
+"""The colour of what ties the ranks of a job."""
 
 
 class ModelExplorerExporter:
@@ -25,7 +29,8 @@ class ModelExplorerExporter:
         """One graph collection with one graph.
 
         The overlay named backward has an edge for each use of a value with a gradient between what backward reached.
-        Nobody looks for gradients at functions, so they count as reached if the value that they made needs one.
+        Nobody looks for gradients at functions, so they count as reached if the value that they made needs one. The
+        overlays named ranks have what the ranks of a job issued together, each kind of operation one.
         """
         ids = _ids(graph)
         namespaces = _namespaces(graph)
@@ -35,11 +40,11 @@ class ModelExplorerExporter:
         nodes += (_sink(f"output{i}", value, name, ids) for i, (value, name) in enumerate(returned))
         groups = {namespaces[id(scope)]: _told(scope) for scope in graph.scopes}
         drawn: dict[str, Any] = {"id": graph.name or "graph", "nodes": nodes, "groupNodeAttributes": groups}
-        if backward := _backward(graph, ids):
-            overlay = {"name": "backward", "edgeColor": BACKWARD, "edges": backward}
-            drawn["tasksData"] = {
-                "edgeOverlaysDataListLeftPane": [{"name": "backward", "type": "edge_overlays", "overlays": [overlay]}]
-            }
+        overlays = [("backward", [{"name": "backward", "edgeColor": BACKWARD, "edges": _backward(graph, ids)}])]
+        overlays.append(("ranks", list(_links(graph, ids))))
+        told = [(name, [one for one in parts if one["edges"]]) for name, parts in overlays]
+        if shown := [{"name": name, "type": "edge_overlays", "overlays": parts} for name, parts in told if parts]:
+            drawn["tasksData"] = {"edgeOverlaysDataListLeftPane": shown}
         return json.dumps({"label": graph.name or "graph", "graphs": [drawn]})
 
 
@@ -167,6 +172,17 @@ def _backward(graph: Graph, ids: Mapping[int, str]) -> list[dict[str, str]]:
         for edge in graph.edges()
         if edge.value.requires_grad and reached(edge.source) and reached(edge.target)
     ]
+
+
+def _links(graph: Graph, ids: Mapping[int, str]) -> Iterator[dict[str, Any]]:
+    """What ranks issued together, from each node to the next; between the same two once."""
+    edges: dict[str, dict[tuple[str, str], None]] = {}
+    for link in graph.links:
+        nodes = [ids[id(node)] for node in link.nodes()]
+        edges.setdefault(link.op_type, {}).update(dict.fromkeys(pairwise(nodes)))
+    for op_type, pairs in edges.items():
+        between = [{"sourceNodeId": one, "targetNodeId": other} for one, other in pairs]
+        yield {"name": op_type, "edgeColor": LINKS, "edges": between}
 
 
 def _told(item: Node | Scope) -> dict[str, str]:

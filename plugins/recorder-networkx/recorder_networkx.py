@@ -26,7 +26,7 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
 
     The graph's own data are its ``name``, ``meta`` and ``scopes``, and in full, since no edge carries them, the
     values that are its ``inputs``, ``outputs`` and ``initializers``; ``input_names`` and ``output_names`` are those of
-    the call.
+    the call. A graph of several ranks has its ``links``, too, each with the names of its ``members``.
 
     Args:
         graph: any graph.
@@ -47,6 +47,11 @@ def to_networkx(graph: Graph, *, timing: bool = True) -> nx.MultiDiGraph:
 
     of_graph = ("name", "meta", "scopes", "inputs", "outputs", "initializers", "input_names", "output_names")
     net = nx.MultiDiGraph(**{key: document[key] for key in of_graph})
+    if graph.links:
+        net.graph["links"] = [
+            {**link, "members": [[ranks, graph.nodes[node].name] for ranks, node in link["members"]]}
+            for link in document["links"]
+        ]
     for node, data in zip(graph.nodes, document["nodes"]):
         _name_values(data, values)
         if "scope" in data:

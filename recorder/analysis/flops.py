@@ -13,7 +13,7 @@ A recording may come from a stranger, so nothing is called because a recording n
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ import msgspec
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils.flop_counter import flop_registry
 
@@ -54,7 +55,8 @@ class Facts(NamedTuple):
 class Call(NamedTuple):
     """A recorded call. ``attributes`` are a node's, as JSON; ``members`` are a module's parameters without the names of
     the modules around it; ``outputs`` are the tensors that it returned, ``used`` says which of them anybody looked at.
-    ``computed`` is what each pass of backward computed: one pass for everything if nothing is said.
+    ``computed`` is what each pass of backward computed: one pass for everything if nothing is said. ``math`` says that
+    attention ran as products and a softmax, and not as one kernel, as its autograd node tells.
     """
 
     target: str
@@ -66,6 +68,7 @@ class Call(NamedTuple):
     backward: bool
     module: bool
     computed: Computed = ()
+    math: bool = False
 
 
 class Work(NamedTuple):
@@ -202,7 +205,7 @@ def _count(again: Again, call: Call, device: str | None) -> Work | None:
     members = {name: _fake(facts, device) for name, facts in call.members}
     shapes = tuple(facts.shape for facts in call.outputs)
     told = Told(msgspec.json.decode(call.attributes), len(shapes), shapes)
-    with _Counter() as counter:
+    with _Counter() as counter, sdpa_kernel(SDPBackend.MATH) if call.math else nullcontext():
         outputs = again(inputs, members, told)
         if not call.module:
             _check(outputs, call)

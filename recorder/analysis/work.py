@@ -69,6 +69,12 @@ class Work:
         return figures
 
 
+def _is_math(node: Node) -> bool:
+    """Whether an attention was made of several kernels. Without gradients nothing tells."""
+    made_by = {value.grad_fn for value in node.outputs[:1]} - {None}
+    return node.op_type == "scaled_dot_product_attention" and not all("ScaledDot" in str(name) for name in made_by)
+
+
 _MEMBER = re.compile(r"(\w+_proj|self_attn|linear\d|norm\d|weight|bias|running|num_batches)(\b|_)")
 """What the parameters and buffers of a layer of torch are called. Those of one that is made in forward, or initialised
 in it, were made by functions, and are known by these names alone."""
@@ -111,5 +117,5 @@ def _call(
     used = [i for i, v in enumerate(node.outputs) if v.uses or id(v) in returned]
     return Call(
         node.target, tuple(map(facts, given)), tuple(named), attributes, tuple(map(facts, node.outputs)),
-        tuple(used), backward, node.kind == "module", computed_of(node) if backward else (),
+        tuple(used), backward, node.kind == "module", computed_of(node) if backward else (), _is_math(node),
     )  # fmt: skip

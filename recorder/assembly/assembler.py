@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from recorder.assembly.backward_marks import Reached
+from recorder.assembly.collectives import Collectives, without_tensors
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.holdings import Registry
-from recorder.assembly.memory import MEMORY_EVENTS, put_memory
+from recorder.assembly.memory import LATER, put_memory
 from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
@@ -89,7 +90,7 @@ class _Assembler:
         self.called: dict[int, Node | Scope | OpenCall] = {}
         self.origins = Origins({}, self.versions.first)
         self.parameters: dict[int, Value] = {}
-        self.reached, self.registry = Reached(), Registry()
+        self.reached, self.registry, self.collectives = Reached(), Registry(), Collectives(self.parameters)
 
     def graph(self) -> Graph:
         handlers = {
@@ -103,16 +104,18 @@ class _Assembler:
             Measured: self._measured,
             NotFinite: self.contents.not_finite,
             Grad: self._grad,
-            ParameterGrad: self._parameter_grad,
+            ParameterGrad: lambda event: self.reached.parameter(event, self.versions.states),
             BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
             Holdings: self.registry.take,
-            **dict.fromkeys(MEMORY_EVENTS, lambda event: None),
+            **LATER,
+            **self.collectives.handlers(),
         }
         number = 0
         try:
             for number, event in enumerate(self.stream):  # noqa: B007 - named in the error below
                 handlers[type(event)](event)  # type: ignore[operator]
             self._finish_open_frames()
+            self.nodes += self.collectives.without_call(self.names)
         except Absurd as error:
             raise StreamError(f"event {number}: {error}, which no real run does") from None
         except KeyError as error:
@@ -177,7 +180,9 @@ class _Assembler:
             for output in event.outputs:  # which the user's code may have kept
                 if output.tensor not in versions.states:
                     versions.set(output.tensor, output.meta, "activation")
-            return
+            if event.collective is None:
+                return
+            event = without_tensors(event)  # it was issued again, with what was computed again
         duration = event.stop_ns - event.start_ns
         module = None if event.module is None else self.modules[event.module]
         if module is None:
@@ -196,6 +201,8 @@ class _Assembler:
         if event.call is not None:
             self.called[event.call] = node
             self.reached.calls[event.call] = module, event.sequence_nr
+        if event.collective is not None:
+            self.collectives.mark(node, event.collective)
         self._make(node, event.outputs, event.writes, event.inputs, event.output_names)
         if event.outermost:
             self.ends.returned([versions.read(output.tensor).value for output in event.outputs], event.output_names)
@@ -215,6 +222,8 @@ class _Assembler:
         versions.use(len(members))
         inputs += [versions.read(tensor).value for tensor in members]
         names += names_for(own_names, len(members))
+        gathered, gathered_names = self.collectives.gathered(members, own_names)
+        inputs, names = inputs + gathered, names + gathered_names
         scope = self._scope()  # first: where a module calls itself, the calls around this one are counted before it
         call = self._count(module)
         name = self.names.unique(call_name(module, call))
@@ -348,6 +357,8 @@ class _Assembler:
     def _scope(self) -> Scope | None:
         """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""
         frame = self.frame
+        while frame is not None and frame.ignored:
+            frame = frame.parent
         if frame is None:
             return None
         if frame.scope is not None:
@@ -384,8 +395,3 @@ class _Assembler:
     def _grad(self, event: Grad) -> None:
         if event.call in self.called:  # a call that was recomputed is no call of its own
             self.reached.grad(event)
-
-    def _parameter_grad(self, event: ParameterGrad) -> None:
-        if event.tensor not in self.versions.states:
-            raise KeyError(f"tensor {event.tensor}")
-        self.reached.parameter(event)

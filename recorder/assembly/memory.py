@@ -17,7 +17,7 @@ last of these calls has ended. It then is temporary again, if somebody holds it.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
@@ -25,9 +25,15 @@ from recorder.events.stream import EventStream
 from recorder.events.types import Enter, Grad, Leave, Op, ParameterGrad
 from recorder.graph.core import Graph, Node, Scope, Value
 
-__all__ = ["KINDS", "MEMORY_EVENTS", "put_memory"]
+__all__ = ["KINDS", "LATER", "put_memory"]
 
-MEMORY_EVENTS = (Storage, Freed, Kept, OptimizerStep, Allocated)
+
+def _later(_: Any) -> None:
+    """Nothing is done with it in the first pass."""
+
+
+LATER: dict[type, Callable[[Any], None]] = dict.fromkeys((Storage, Freed, Kept, OptimizerStep, Allocated), _later)
+"""What events of memory are given to before the pass here."""
 
 KINDS = ("parameters", "buffers", "gradients", "saved", "temporary", "optimizer")
 """Of bytes, in the order of a row of the timeline."""

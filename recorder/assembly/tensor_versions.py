@@ -116,6 +116,23 @@ class Versions:
             late[1].append(state.value)
         return state
 
+    def derive(self, tensor: int, sources: Iterable[int]) -> None:
+        """A tensor that was made unseen was computed from these.
+
+        Autograd tells it late: what the sources were when they were last used, not what they are by now. A tensor that
+        was written in place is a source of itself.
+        """
+        state = self.states[tensor]
+        if state.value.role == "constant":
+            state.value.role = "activation"
+        found: dict[int, Value] = {}
+        for source in sources:
+            known = self.inside.get(source) or self.states[source]
+            for value in known.sources or (known.value,):
+                found[id(value)] = value
+        state.sources = tuple(found.values())
+        self.use(len(found))
+
     def values(self, tensors: Iterable[int]) -> list[Value]:
         """What a call is given with these tensors."""
         values: list[Value] = []
@@ -132,21 +149,6 @@ class Versions:
         """The values that a call uses which is given a tensor."""
         state = self.states[tensor]
         return state.sources or (state.value,)
-
-    def derive(self, tensor: int, sources: Iterable[int]) -> None:
-        """Say that autograd made a tensor of others. It tells that late: what they were when they were last used
-        counts, not what they are by now. A tensor that was written in place is a source of itself.
-        """
-        state = self.states[tensor]
-        if state.value.role == "constant":
-            state.value.role = "activation"
-        found: dict[int, Value] = {}
-        for source in sources:
-            known = self.inside.get(source) or self.states[source]
-            for value in known.sources or (known.value,):
-                found[id(value)] = value
-        state.sources = tuple(found.values())
-        self.use(len(found))
 
     def use(self, count: int) -> None:
         """So many tensors are used.

@@ -19,6 +19,7 @@ from weakref import ref
 import msgspec
 
 from recorder import events as ev
+from recorder.capture.collective_records import between_ranks
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.measured_events import grad_stats, value_stats
@@ -66,10 +67,8 @@ _as_key = msgspec.json.Encoder().encode
 
 
 class Decoder:
-    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next.
-
-    Args:
-        origin: the time, on the clock of the records, that counts as zero.
+    """Turns the records of one recorder into events. Numbers go on from one call of `decode` to the next. ``origin`` is
+    the time, on the clock of the records, that counts as zero.
     """
 
     def __init__(self, origin: int) -> None:
@@ -109,6 +108,7 @@ class Decoder:
             MEASURED: self._measured,
             MEMORY: lambda reader: read_memory(reader.tags, self._origin, self.number),
             NOT_FINITE: self._checked,
+            **between_ranks(self._outputs, self._origin, self.number),
         }
         reader = Reader(log, self._tensors, self._number)
         for tag in reader.tags:

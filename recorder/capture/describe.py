@@ -14,7 +14,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.modules import Entry
-from recorder.capture.raw_records import END, Log, meet_record, module_record
+from recorder.capture.raw_records import END, MODULE, Log, meet_record, module_record
 from recorder.capture.tensor_facts import PLAIN, Facts, Reference, facts
 
 __all__ = [
@@ -32,34 +32,39 @@ __all__ = [
 _MISSING = object()
 
 
-def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: KnownTensors) -> Log:
+def describe(roots: Mapping[str, nn.Module], met: list[Entry], known: KnownTensors, told: dict[int, Reference]) -> Log:
     """Records of the modules that were met, and of every parameter and buffer of the roots, used or not. The keys of
     ``roots`` are the prefixes of their names.
 
     Must be called where no torch function mode is active. Of modules that are gone, what `describe_early` said is used.
+    ``told`` are the tensors that the last description found, by their `id`: of those nothing is said again but in what
+    module they are. Afterwards it has those that this one found.
     """
     log: Log = []
-    wanted = {id(module): entry for entry in met if (module := entry.reference()) is not None}
+    telling = _Telling({id(module): entry for entry in met if (module := entry.reference()) is not None}, known, told)
     for prefix, root in roots.items():
-        _tell(prefix, root, wanted, known, log)
-    if wanted:
+        telling.tell(prefix, root, log)
+    if telling.wanted:
         for entry in met:  # made during forward, or called beside the roots, as a loss is
             module = entry.reference()
-            if module is not None and id(module) in wanted:
-                _tell(entry.kind.type.__name__, module, wanted, known, log)
+            if module is not None and id(module) in telling.wanted:
+                telling.tell(entry.kind.type.__name__, module, log)
     for entry in met:
         if entry.reference() is None:
             log += entry.early or [*module_record(entry, entry.kind.type.__name__, False, []), END, END]
+    told.clear()
+    told.update(telling.found)
     return log
 
 
-def replaced(marked: list[tuple[Reference, Facts]], described: Log, log: Log) -> Log:
+def replaced(marked: list[tuple[Reference, Facts]], described: Log, told: Mapping[int, Reference], log: Log) -> Log:
     """Records of those among parameters that were made known without one which no module holds any more, now that these
-    are ``described``, and of which the ``log`` speaks. Those of which a later one may speak stay ``marked``.
+    are ``described``, or were before (``told``), and of which the ``log`` speaks. Those of which a later one may speak
+    stay ``marked``.
     """
     if not marked:
         return []
-    held = set(map(id, described))
+    held = {*map(id, described), *map(id, told.values())}
     gone = [(reference, said) for reference, said in marked if id(reference) not in held]
     spoken_of = {id(item) for item in log if type(item) is ref} if gone else set()
     marked[:] = [told for told in gone if id(told[0]) not in spoken_of and told[0]() is not None]
@@ -69,55 +74,86 @@ def replaced(marked: list[tuple[Reference, Facts]], described: Log, log: Log) ->
 def describe_early(entry: Entry, module: nn.Module, known: KnownTensors) -> Log:
     """The records of a module that may be gone when the others are described: one that is no part of a root."""
     log: Log = []
-    _tell(entry.kind.type.__name__, module, {id(module): entry}, known, log)
+    _Telling({id(module): entry}, known, {}).tell(entry.kind.type.__name__, module, log)
     return log
 
 
-def _tell(prefix: str, top: nn.Module, wanted: dict[int, Entry], known: KnownTensors, log: Log) -> None:
-    """Every module once with its qualified name, as `nn.Module.named_modules` has it. Those that are told are no longer
-    wanted.
-
-    Everything in one loop, since it is done for each module and tensor of a model whenever a block ends.
+class _Telling:
+    """One description. ``wanted`` are the modules to be told of, by their `id`, ``found`` the tensors that they and
+    others hold.
     """
-    append, extend, mark = log.append, log.extend, known.mark
-    seen: set[int] = set()
-    pending = [("", prefix, top)]
-    while pending:
-        above, name, module = pending.pop()
-        identity = id(module)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        fqn = above + name
-        parameters: Any = module._parameters
-        buffers: Any = module._buffers
-        children = module._modules
-        entry = wanted.pop(identity, None)
-        if entry is not None:
-            listed: list[Any] = []
-            extend(module_record(entry, fqn, entry.root and module is top, listed))
-            kind, own = entry.kind, module.__dict__
-            for name in kind.listed:
-                value = own.get(name, _MISSING)
-                if type(value) in PLAIN or (_are_plain(value) if type(value) is tuple else is_plain(value)):
-                    listed += (name, value)
-            if kind.shows:
-                listed += shown(module)
-            elif kind.attention and own.get("add_zero_attn") is True:  # one more key than it was given
-                listed += ("add_zero_attn", True)
-            if children and entry.leaf:  # they are not recorded, so their tensors are its own
-                parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
-        elif parameters or buffers:
-            extend(module_record(None, fqn, False, []))
-        if entry is not None or parameters or buffers:
-            for tensors in (parameters, buffers):
-                for name, tensor in tensors.items():
-                    if tensor is not None:
-                        extend((name, mark(tensor), *facts(tensor)))
-                append(END)
-        if children:
-            before = f"{fqn}." if fqn else ""
-            pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
+
+    def __init__(self, wanted: dict[int, Entry], known: KnownTensors, told: Mapping[int, Reference]) -> None:
+        self.wanted = wanted
+        self.found: dict[int, Reference] = {}
+        self._mark = known.mark
+        self._told = told
+
+    def tell(self, prefix: str, top: nn.Module, log: Log) -> None:
+        """Every module once with its qualified name, as `nn.Module.named_modules` has it. Those that are told are no
+        longer wanted.
+
+        Everything in one loop, since it is done for each module and tensor of a model whenever a block ends.
+        """
+        wanted, found, mark = self.wanted, self.found, self._mark
+        seen: set[int] = set()
+        pending = [("", prefix, top)]
+        while pending:
+            above, name, module = pending.pop()
+            identity = id(module)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            fqn = above + name
+            parameters: Any = module._parameters
+            buffers: Any = module._buffers
+            children = module._modules
+            entry = wanted.pop(identity, None)
+            if entry is not None:
+                log += (MODULE, entry, fqn, entry.root and module is top, _hyper_parameters(entry, module))
+                if children and entry.leaf:  # they are not recorded, so their tensors are its own
+                    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+            elif (parameters or buffers) and not self._are_told(parameters, buffers):
+                log += (MODULE, None, fqn, False, [])
+            else:
+                parameters = None
+            if parameters is not None:
+                for tensors in (parameters, buffers):
+                    for name, tensor in tensors.items():
+                        if tensor is not None:
+                            reference = found[id(tensor)] = mark(tensor)
+                            log += (name, reference)
+                            log += facts(tensor)
+                    log.append(END)
+            if children:
+                before = f"{fqn}." if fqn else ""
+                pending += [(before, name, child) for name, child in reversed(children.items()) if child is not None]
+
+    def _are_told(self, *held: Mapping[str, Any]) -> bool:
+        told, found = self._told, self.found
+        for tensors in held if told else ():
+            for tensor in tensors.values():
+                if tensor is not None:
+                    reference = told.get(id(tensor))
+                    if reference is None or reference() is not tensor:
+                        return False
+                    found[id(tensor)] = reference
+        return bool(told)
+
+
+def _hyper_parameters(entry: Entry, module: nn.Module) -> Log:
+    """Names and values in turn."""
+    kind, own = entry.kind, module.__dict__
+    listed: Log = []
+    for name in kind.listed:
+        value = own.get(name, _MISSING)
+        if type(value) in PLAIN or (_are_plain(value) if type(value) is tuple else is_plain(value)):
+            listed += (name, value)
+    if kind.shows:
+        listed += shown(module)
+    elif kind.attention and own.get("add_zero_attn") is True:  # one more key than it was given
+        listed += ("add_zero_attn", True)
+    return listed
 
 
 def _are_plain(values: tuple[Any, ...]) -> bool:

@@ -60,7 +60,9 @@ class Graded(Watching):
         if made:
             key = next(self._keys)
             for number, tensor in made.items():
-                self._backward.watch(tensor, key, number, True, (args, kwargs))
+                self._backward.watch(tensor, key, type(tensor.grad_fn), number, True, (args, kwargs))
+            if not self._stack:
+                self._backward.opens(made.values(), began)
             record[:0] = call_record(key, began)
 
     def _starts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from torch import _guards
 from torch.nn.modules import module as torch_module
 
-from recorder.capture import functional_call, fused_paths
+from recorder.capture import backward_begins, functional_call, fused_paths
 from recorder.capture.mode_stack import lift, lower
 from recorder.capture.module_hooks import Capture
 
@@ -43,6 +43,9 @@ GLOBAL_HOOKS = tuple(
     )
 )
 """torch's global module hooks. The third and fourth of them say more of those in the second."""
+
+_PATCHES = (functional_call, fused_paths, backward_begins)
+"""Where torch's own functions are watched."""
 
 _lock = Lock()
 
@@ -107,8 +110,8 @@ def _put_hooks_away() -> None:
         _away += 1
         if _away > 1:
             return
-        functional_call.pause()
-        fused_paths.pause()
+        for patch in _PATCHES:
+            patch.pause()
         ours = set().union(*map(ours_among, GLOBAL_HOOKS))
         for table in GLOBAL_HOOKS:
             order = list(table)
@@ -122,8 +125,8 @@ def _put_hooks_back() -> None:
         _away -= 1
         if _away:
             return
-        functional_call.resume()
-        fused_paths.resume()
+        for patch in _PATCHES:
+            patch.resume()
         pre, hooks = _hooks_away[0][1], _hooks_away[1][1]
         alive = {key for key, hook in (*pre.items(), *hooks.items()) if hook.__self__.started}
         for table, (order, away) in zip(GLOBAL_HOOKS, _hooks_away, strict=True):

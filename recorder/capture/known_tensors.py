@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from recorder.capture.autograd_nodes import in_order
 from recorder.capture.containers import DEEPEST, LISTED, OBJECT, PLAIN, label, look_into, named_tensors
+from recorder.capture.mode_stack import depth
 from recorder.capture.raw_records import END, LIST, MAP, Log, derived_record, meet_record
 from recorder.capture.tensor_facts import (
-    ACCUMULATES,
+    ACCUMULATE_GRAD,
     ADDRESS,
     NODE,
     SEQUENCE,
@@ -205,24 +206,41 @@ class KnownTensors:
         if reference is None or reference() is not argument:
             return self.meet(argument)
         if not self._functions:
-            with quietly():
-                self._derive(argument, reference)
+            if type(argument) is Tensor and not depth():  # nobody is asked: what is quiet anyway need not be made so
+                if (first := argument.grad_fn) is not None:
+                    self._derive(reference, first)
+            else:
+                with quietly():
+                    if (first := argument.grad_fn) is not None:
+                        self._derive(reference, first)
         return reference
 
     def meet(self, tensor: Tensor) -> Reference:
         """A tensor that was not seen made."""
-        reference = ref(tensor)
+        if type(tensor) is Tensor and not depth():
+            return self._meet(tensor)
         with quietly():
-            tied = self._wrappers.sources(tensor)
-            for outer in tied:
-                if (source := outer()) is not None:
-                    self.refer(source)  # a parameter may not have been met
-            said = facts(tensor)
-            if type(tensor) not in _PLAIN_TENSORS:
-                said = self._wrappers.add(tensor, reference, said)
-            self._append(meet_record(reference, said))
-            self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
-            self._derive(tensor, reference, tied)
+            return self._meet(tensor)
+
+    def _meet(self, tensor: Tensor) -> Reference:
+        reference = ref(tensor)
+        plain = type(tensor) in _PLAIN_TENSORS
+        tied: Sequence[Reference] = () if plain and not self._wrappers else self._wrappers.sources(tensor)
+        for outer in tied:
+            if (source := outer()) is not None:
+                self.refer(source)  # a parameter may not have been met
+        said = facts(tensor)
+        if not plain:
+            said = self._wrappers.add(tensor, reference, said)
+        self._append(meet_record(reference, said))
+        self._references[id(tensor)] = reference  # no earlier: after an interrupt, it would be known and never met
+        sequence = said[SEQUENCE]
+        if tied:
+            self._append(derived_record(reference, tied))
+            if sequence is not None:
+                self._by_sequence.setdefault(sequence, reference)
+        elif sequence is not None:
+            self._derive(reference, tensor.grad_fn)
         return reference
 
     def made(self, tensor: Tensor, out: Log) -> int | None:
@@ -245,7 +263,7 @@ class KnownTensors:
             if said[NODE] is WRITTEN:
                 self._tell_written(tensor, said)
             self._seen += 1
-            if self._seen == _MANY:
+            if self._seen >= _MANY:
                 self._seen = 0
                 self.protect()
 
@@ -266,33 +284,26 @@ class KnownTensors:
                     if type(tensor) not in _PLAIN_TENSORS:
                         self._wrappers.tie(tensor, held[-1])
 
-    def _derive(self, tensor: Any, reference: Reference, tied: Sequence[Reference] = ()) -> None:
-        """Tell which known tensors one was computed from that was made unseen: those that it is tied to, or those that
-        autograd leads to.
-        """
-        first = tensor.grad_fn
-        if tied:
-            self._append(derived_record(reference, tied))
-            if first is not None:
-                self._by_sequence.setdefault(sequence_of(first), reference)
-            return
-        if first is None or self._by_sequence.get(sequence_of(first)) is reference:
+    def _derive(self, reference: Reference, first: Any) -> None:
+        """Tell which known tensors one was computed from that was made unseen, as far as its autograd node leads."""
+        by_sequence = self._by_sequence
+        own = sequence_of(first)
+        if by_sequence.get(own) is reference:
             return
         sources: dict[int, Reference] = {}
         seen: set[int] = set()
         pending = [first]
-        while pending:
-            node = pending.pop()
+        for node in pending:  # it grows
             number = sequence_of(node)
             if number in seen:
                 continue
             seen.add(number)
-            source = self._by_sequence.get(number)
+            source = by_sequence.get(number)
             if source is not None:
                 sources[number] = source
             else:
-                pending += [n for n, _ in node.next_functions if n is not None and sequence_of(n) != ACCUMULATES]
-        self._by_sequence[sequence_of(first)] = reference
+                pending += [n for n, _ in node.next_functions if n is not None and type(n) is not ACCUMULATE_GRAD]
+        by_sequence[own] = reference
         if sources:
             # An autograd node made later has the higher number: in the order of making.
             self._append(derived_record(reference, [sources[n] for n in sorted(sources)]))

@@ -1,7 +1,8 @@
 """The sources of events: what runs while the model runs.
 
 Everything here is on the model's hot path, so it appends one record for each call and decides nothing that can wait:
-names, attributes and nesting are worked out afterwards, by `recorder.capture.decode` and `recorder.assembly`.
+names, attributes and nesting are worked out afterwards, by `recorder.capture.decode` and `recorder.assembly`. Nothing
+here keeps a tensor, an autograd node or a module alive.
 
 What is seen, and how:
 
@@ -9,9 +10,7 @@ What is seen, and how:
 * **Function calls** between modules, through the mode of `recorder.capture.function_mode`. It leaves the stack while a
   childless ``torch.nn`` module runs: its inside is no news, and an active mode would change which kernels torch picks
   there.
-* **Backward**, through the hooks of `recorder.capture.backward_hooks`.
-
-Nothing here keeps a tensor, an autograd node or a module alive.
+* **Backward**, by the hooks of `recorder.capture.backward_hooks`.
 """
 
 import sys
@@ -29,7 +28,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
-from recorder.capture import fused_paths
+from recorder.capture import backward_begins, fused_paths
 from recorder.capture.backward_hooks import Gradients, backward_hooks, backward_id
 from recorder.capture.call_stack import CallStack, OpenCall
 from recorder.capture.containers import named_tensors
@@ -38,9 +37,9 @@ from recorder.capture.faults import Faults
 from recorder.capture.function_mode import Recording
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_choice import mode_maker
-from recorder.capture.mode_stack import Mode, depth, on_stack, pop_ours, push, remove
+from recorder.capture.mode_stack import Mode, depth, pop_ours, push, remove
 from recorder.capture.modules import Entry, Modules
-from recorder.capture.outside_calls import KNOWN, UNKNOWN, OutsideCalls
+from recorder.capture.outside_calls import UNKNOWN, OutsideCalls
 from recorder.capture.raw_records import (
     END,
     LEAF,
@@ -50,9 +49,9 @@ from recorder.capture.raw_records import (
     enter_record,
     leaf_record,
     leave_record,
-    members_record,
 )
-from recorder.capture.tensor_facts import SEQUENCE, facts, next_sequence, quietly, sequence_of
+from recorder.capture.replacements import replacements
+from recorder.capture.tensor_facts import NODE, SEQUENCE, facts, next_sequence, quietly, sequence_of
 from recorder.capture.value_hooks import Values
 from recorder.capture.watchers import Watchers
 from recorder.errors import describe_error
@@ -104,7 +103,7 @@ class Capture:
         self.known = KnownTensors(self._append, functions)
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
-        self.backward = backward_hooks(before_backward, self.log.extend, self.known.mark, gradients, self.faults.add)
+        self.backward = backward_hooks(before_backward, self.log.extend, self.known, gradients, self.faults.add)
         self.backward.memory = self.watchers.memory
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
@@ -122,16 +121,14 @@ class Capture:
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._calls.owner = get_ident()
-        try:
-            self.backward.watch_parameters(self.modules.roots())
-            self.known.hold(self.modules.parts())
-        except Exception as error:
-            self.faults.add(error)
+        self.faults.run(lambda: self.backward.watch_parameters(self.modules.roots()))
+        self.faults.run(lambda: self.known.hold(self.modules.parts()))
         self._handles = [
             *self.watchers.install(self.faults.add),
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
+        backward_begins.watch(self.backward.begins)
         if self._make_mode is not None:
             self._handles += self.outside.watch_optimizers()
             self._mode = self._make_mode()
@@ -139,7 +136,8 @@ class Capture:
             push(self._mode)
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Remove every hook. Calls that are still in progress end here, with the error that ended the block."""
+        """Remove every hook. Calls in progress end here, with the error that ended the block."""
+        backward_begins.unwatch(self.backward.begins)
         self.backward.stop()
         self.watchers.stop()
         for handle in self._handles:
@@ -169,16 +167,15 @@ class Capture:
         noted()
         return self._mode.record_opaque(function, args, kwargs, run) if isinstance(self._mode, Recording) else run()
 
-    def seeing(self, args: Any) -> Recording | None:
-        """The mode that is to record what is done now with these tensors, unless a function is being recorded that does
-        it, or it is no part of the recording.
-        """
-        mode = self._mode
-        if not isinstance(mode, Recording) or not self._calls.are_mine() or not on_stack(mode):
-            return None
-        if self._stack[-1].silent if self._stack else self.outside.consumes(args) != KNOWN:
-            return None
-        return mode
+    @property
+    def calls(self) -> CallStack:
+        """The module calls in progress."""
+        return self._calls
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode that functions are recorded by, if they are."""
+        return self._mode
 
     # Module calls
 
@@ -214,6 +211,8 @@ class Capture:
         """Whether a call of which we are told while we do not record is one to record after all."""
         if self._every_nth is None or get_ident() != self._calls.skipper:
             self.elsewhere.add(id(module))
+            if backward_id() == -1:  # what a checkpoint computes again in a device's thread is not added to the graph
+                self.backward.not_alone()
             return False
         return self._every_nth.enter(module, caller)
 
@@ -269,7 +268,7 @@ class Capture:
         if (not stack or stack[-1].reference() is not module) and not calls.unwind_to(module):
             return
         call = stack[-1]
-        error = None
+        error = output = None
         record: Log = []
         try:
             if len(rest) == 2:
@@ -293,7 +292,7 @@ class Capture:
                 record += (*said, END, None)
                 known.now(output, made, said)
                 if (sequence := said[SEQUENCE]) is not None:
-                    self.backward.watch(output, call.key, sequence, sequence >= call.began, args)
+                    self.backward.watch(output, call.key, said[NODE], sequence, sequence >= call.began, args)
             else:
                 self._write(record, call, stop, error, args, kwargs, output)
         except Exception as ours:
@@ -311,13 +310,12 @@ class Capture:
                 call.popped, call.idle = (), True
         if not stack:
             calls.unwatch_end()
+            self.faults.run(lambda: self._ended(call, output))
         elif stack[-1].popped and not stack[-1].silent:
             # It calls its children, so it did not take its fused path: from here on, all is seen.
             for mode in stack[-1].popped:
                 push(mode)
             stack[-1].popped = ()
-        if call.flags == OUTERMOST and self.after_call is not None:
-            self.faults.run(self.after_call)
 
     def _spoiled(self, call: OpenCall | Entry, record: Log, ours: Exception, error: str | None) -> None:
         """What was to be said of a call is lost to an error of ours, and that is said."""
@@ -325,6 +323,14 @@ class Capture:
         if self._stack and self._stack[-1] is call:
             del self._stack[-1]
         self._calls.abandon(call, error or f"not recorded: {describe_error(ours)}")
+
+    def _ended(self, call: OpenCall | Entry, output: Any) -> None:
+        """A call from outside has returned."""
+        if backward_id() == -1:
+            with quietly():
+                self.backward.opens([tensor for _, tensor in named_tensors(output)], call.began)
+        if call.flags == OUTERMOST and self.after_call is not None:
+            self.after_call()
 
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any
@@ -369,7 +375,7 @@ class Capture:
                 sequence = sequence_of(tensor.grad_fn)
                 if sequence not in watched:  # several outputs of one autograd node are reached together
                     watched.add(sequence)
-                    self.backward.watch(tensor, key, sequence, leave=False)
+                    self.backward.watch(tensor, key, type(tensor.grad_fn), sequence, leave=False)
         return names
 
     def _made_by_leaf(self, tensors: Iterable[tuple[str, Tensor]], call: Any, record: Log, given: Any) -> list[str]:
@@ -380,20 +386,13 @@ class Capture:
             sequence = self.known.made(tensor, record)
             if sequence is not None and sequence not in watched:
                 watched.add(sequence)
-                self.backward.watch(tensor, call.key, sequence, sequence >= call.began, given)
+                kind = type(tensor.grad_fn)
+                self.backward.watch(tensor, call.key, kind, sequence, sequence >= call.began, given)
         return names
 
     def replaced(self, module: nn.Module) -> None:
         """Other tensors took the place of the parameters and buffers of a module and its parts."""
-        if get_ident() != self._calls.owner:
-            return
-        with quietly():
-            for part in module.modules():
-                entry = self.modules.entry(part)
-                tensors = [*part.parameters(recurse=entry.leaf), *part.buffers(recurse=entry.leaf)]
-                if tensors:
-                    if not entry.met:  # so that it is described before
-                        entry.met = True
-                        self.modules.met.append(entry)
-                    references = [self.known.refer(tensor) for tensor in tensors]
-                    self.log.extend(members_record(entry, references))
+        if self._calls.are_mine():
+            with quietly():
+                for record in replacements(module, self.modules, self.known):
+                    self.log.extend(record)

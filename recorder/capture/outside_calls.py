@@ -14,7 +14,7 @@ from recorder.capture.backward_hooks import backward_id
 from recorder.capture.call_stack import CallStack
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.strangers import Strangers
-from recorder.capture.tensor_facts import quietly, tensors_in
+from recorder.capture.tensor_facts import Reference, quietly, tensors_in
 
 __all__ = ["HELD", "KNOWN", "UNKNOWN", "OutsideCalls"]
 
@@ -34,6 +34,7 @@ class OutsideCalls:
     Attributes:
         skipping: the present step is not recorded.
         strangers: modules that are called before there is anything to record; None from then on.
+        arrived: what came from other ranks, by `id`: it is not of the model's making until the model is given it.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OutsideCalls:
     ) -> None:
         self.skipping = False
         self.strangers: Strangers | None = None
+        self.arrived: dict[int, Reference] = {}
         self._calls = calls
         self._known = known
         self._roots = roots
@@ -70,7 +72,8 @@ class OutsideCalls:
 
     def consumes(self, args: Any, kwargs: Any = None) -> int:
         """What a call from outside of every recorded one is given: a tensor that the recording knows, or parameters and
-        buffers of the model alone. A penalty on these is part of the computation, a copy of them is not.
+        buffers of the model alone, or what arrived from other ranks. A penalty on these is part of the computation, a
+        copy of them is not.
         """
         if self.skipping or (
             self._paused and not (torch.is_grad_enabled() and (self._closure or not self._stepping()))
@@ -82,7 +85,7 @@ class OutsideCalls:
         try:
             with quietly():
                 for tensor in (*tensors_in(args), *tensors_in(kwargs)):
-                    if self._is_held(tensor):
+                    if self.is_held(tensor) or self._has_arrived(tensor):
                         found = HELD
                     elif tensor in self._known:
                         return KNOWN
@@ -90,11 +93,16 @@ class OutsideCalls:
             self._failed(error)
         return found
 
-    def _is_held(self, tensor: Tensor) -> bool:
+    def is_held(self, tensor: Tensor) -> bool:
+        """Whether it is a parameter or buffer of a model."""
         if self._held is None:
             roots = self._roots().values()
             self._held = {id(t) for root in roots for t in (*root.parameters(), *root.buffers())}
         return id(tensor) in self._held
+
+    def _has_arrived(self, tensor: Tensor) -> bool:
+        reference = self.arrived.get(id(tensor))
+        return reference is not None and reference() is tensor
 
     def _pause(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """An optimizer's step is not the model's doing. Its closure is, which it calls with gradients on."""

@@ -1,58 +1,74 @@
-"""What is sent between ranks by others than the functions of `torch.distributed`, which the function mode sees called:
-by methods of a process group, by C++ code, and, on older versions of torch, by functions that ask no mode.
+"""The process groups of a job, those made while it is recorded among them, and how each tells of what is issued in it.
 
-From torch 2.14 on, a process group tells of each operation that is issued through it. Below, the methods of its class
-are watched, so what C++ code issues is not seen: the reducer of `DistributedDataParallel` is the one that matters.
-Inside of a function that is recorded itself, what is issued is no news. Where `torch.distributed` is not available,
-nothing is done, and where there is no process group, nothing but waiting for one.
+From torch 2.14 on, a process group tells of each operation before and after it is issued, whoever issues it. Below, the
+methods of its class are watched, so what C++ code issues is not seen: the reducer of `DistributedDataParallel`, the
+functional collectives; and of backward nothing is recorded. Where `torch.distributed` is not available, nothing is
+done, and where there is no process group, nothing but waiting for one.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
+from itertools import count
+from socket import gethostname
 from threading import RLock
-from types import FrameType
-from typing import Any
-from weakref import WeakSet
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet, ref
 
+import torch
 from torch import distributed
 
 from recorder.capture.backward_hooks import backward_id
-from recorder.capture.collectives import COLLECTIVES
-from recorder.capture.function_mode import Recording
+from recorder.capture.issues import GroupFacts
 from recorder.capture.module_hooks import Capture
+from recorder.capture.operations import Operations, frame_above
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.tensor_facts import tensors_in
 
-__all__ = ["ProcessGroups"]
+__all__ = ["ProcessGroups", "job"]
 
-IN_BACKWARD = "issued in backward: of that, a recording has the gradients, and no operations"
-UNSEEN = "issued inside a recorded call by C++ code, with tensors of its own"
-REDUCER = "it sums gradients in C++ code, which is not seen below torch 2.14"
+FORWARD_ONLY = "forward only: below torch 2.14, only operations are seen that Python code issues in forward"
 
-_PLAIN = {
-    "allgather": "all_gather", "allreduce": "all_reduce", "alltoall": "all_to_all", "broadcast": "broadcast",
-    "gather": "gather", "recv": "recv", "reduce": "reduce", "reduce_scatter": "reduce_scatter", "scatter": "scatter",
-    "send": "send",
+_NAMES = {
+    "ALLGATHER": "all_gather", "ALLREDUCE": "all_reduce", "ALLTOALL": "all_to_all", "BARRIER": "barrier",
+    "BROADCAST": "broadcast", "GATHER": "gather", "RECV": "recv", "REDUCE": "reduce",
+    "REDUCE_SCATTER": "reduce_scatter", "SCATTER": "scatter", "SEND": "send",
 }  # fmt: skip
+"""What process groups call the operations that they tell of."""
+
+_members: Any = getattr(getattr(torch._C, "_distributed_c10d", None), "HookOpName", None)
+_OPERATIONS = {} if _members is None else {_members.__members__[name]: op for name, op in _NAMES.items()}
+"""The same by the members themselves: to ask one for its name takes longer than all else."""
 
 _METHODS = {
-    **_PLAIN,
-    "_allgather_base": "all_gather_into_tensor", "_reduce_scatter_base": "reduce_scatter_tensor",
-    "allgather_coalesced": "all_gather_coalesced", "allgather_into_tensor_coalesced": "all_gather",
-    "allreduce_coalesced": "all_reduce_coalesced", "alltoall_base": "all_to_all_single",
-    "recv_anysource": "recv", "reduce_scatter_tensor_coalesced": "reduce_scatter",
+    "_allgather_base": "all_gather", "_reduce_scatter_base": "reduce_scatter", "allgather": "all_gather",
+    "allgather_coalesced": "all_gather", "allgather_into_tensor_coalesced": "all_gather", "allreduce": "all_reduce",
+    "allreduce_coalesced": "all_reduce", "alltoall": "all_to_all", "alltoall_base": "all_to_all",
+    "barrier": "barrier", "broadcast": "broadcast", "gather": "gather", "recv": "recv", "recv_anysource": "recv",
+    "reduce": "reduce", "reduce_scatter": "reduce_scatter", "reduce_scatter_tensor_coalesced": "reduce_scatter",
+    "scatter": "scatter", "send": "send",
 }  # fmt: skip
-"""Of the methods of a process group, the functions that call them. What they write is their first argument, if they are
-not to send."""
+"""The methods of a process group, where these are watched."""
 
-_NAMES = {method.removeprefix("_").upper(): name for method, name in _METHODS.items()}
-"""The same of the operations that a process group tells of, which are called after its methods; torch 2.14 has one name
-for those that are alike. The others send no tensors."""
+_SENT_ONLY = frozenset({"all_reduce", "broadcast", "reduce", "send"})
+"""Those whose first argument goes in; of the others, it comes out, and the second one goes in."""
 
-_ONLY = frozenset({"all_reduce", "all_reduce_coalesced", "broadcast", "recv", "reduce", "send"})
-"""Those that are given tensors of one kind, and write these, or send them."""
+
+def job() -> dict[str, Any]:
+    """What a rank knows of the job that it belongs to, as a header's ``meta`` has it; nothing if it has no process
+    group.
+    """
+    if not distributed.is_available() or not distributed.is_initialized():
+        return {}
+    return {"rank": distributed.get_rank(), "world_size": distributed.get_world_size(), "host": gethostname()}
+
+
+class Given(NamedTuple):
+    """The tensors of an operation, as a process group tells of them."""
+
+    input_tensors: list[Any]
+    output_tensors: list[Any]
 
 
 class ProcessGroups:
@@ -61,13 +77,18 @@ class ProcessGroups:
     Args:
         capture: what records.
         shortfalls: is told what cannot be followed.
+
+    Attributes:
+        operations: what is noted of operations.
     """
 
     def __init__(self, capture: Capture, shortfalls: Shortfalls) -> None:
-        self._capture = capture
+        self.operations = Operations(capture)
+        self._failed = self.operations.failed
         self._shortfalls = shortfalls
-        self._groups: WeakSet[Any] = WeakSet()
-        self._begun: dict[tuple[int, int], tuple[Recording, Log]] = {}
+        self._groups: WeakKeyDictionary[Any, GroupFacts] = WeakKeyDictionary()
+        self._telling: WeakSet[Any] = WeakSet()
+        self._keys = count()
 
     def start(self) -> None:
         """Watch the process groups there are, and those to come."""
@@ -75,9 +96,8 @@ class ProcessGroups:
             with _lock:
                 _open.append(self)
                 _watch()
-            if _TELL:
-                for group in list(_c10d()._world.pg_map):
-                    self.adopt(group)
+            for group in list(_world().pg_map):
+                self.adopt(group)
 
     def stop(self) -> None:
         """Watch no more."""
@@ -87,81 +107,105 @@ class ProcessGroups:
             _open.remove(self)
             if not _open:
                 _unwatch()
-        for group in self._groups:
+        for group in self._telling:
             group.unregister_pre_hook(id(self))
             group.unregister_post_hook(id(self))
-        self._groups.clear()
-        for _, record in self._begun.values():
-            self._capture.known.forget(record)
-        self._begun.clear()
-        if not _TELL:
-            self._find_reducers()
+        self._telling.clear()
+        self.operations.stop()
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was issued."""
+        return bool(self._groups)
 
     def adopt(self, group: Any) -> None:
         """Have a process group tell of its operations."""
-        if group not in self._groups and hasattr(group, "register_pre_hook"):
-            # By a number that nobody else gives: hooks of users stay where they are.
-            group.register_pre_hook(id(self), partial(self._begins, id(group)))
-            group.register_post_hook(id(self), partial(self._issued, id(group)))
-            self._groups.add(group)
-
-    def call(self, name: str, args: tuple[Any, ...], run: Callable[[], Any]) -> Any:
-        """Call ``run()``, which issues an operation, and record it as a call of the function of this name."""
-        mode = None
         try:
-            mode = self._mode(name, args)
+            if not _tells():
+                self._shortfalls.not_followed("torch.distributed", FORWARD_ONLY)
+            elif group not in self._telling:
+                # By a number that nobody else gives: hooks of users stay where they are.
+                told = _Told(ref(group), self._facts, self.operations)
+                group.register_pre_hook(id(self), told.before)
+                group.register_post_hook(id(self), told.after)
+                self._telling.add(group)
         except Exception as ours:
-            self._capture.faults.add(ours)
-        return run() if mode is None else mode.record_opaque(getattr(distributed, name), args, {}, run)
+            self._failed(ours)
 
-    def _begins(self, group: int, issued: Any) -> None:
+    def _facts(self, group: Any) -> GroupFacts:
+        """What is known of a group. Asked when something is issued in it: before, it may be half made."""
+        facts = self._groups.get(group)
+        if facts is None:
+            facts = self._groups[group] = _facts(group, len(self._groups))
+        return facts
+
+    def call(self, group: Any, op_type: str, given: Any, root: int, run: Callable[[], Any]) -> Any:
+        """Call ``run()``, which issues an operation."""
+        if backward_id() != -1:
+            return run()
+        facts, key = None, next(self._keys)
+        try:
+            facts = self._facts(group)
+            self.operations.begins(facts, op_type, given, root, key, frame_above())
+        except Exception as ours:
+            self._failed(ours)
+        result = run()
+        if facts is not None:
+            self.operations.issued(facts, key)
+        return result
+
+    def carried(self) -> Iterator[Log]:
+        """Records of the parameters in what was issued; see `Operations.carried`."""
+        return self.operations.carried()
+
+
+class _Told:
+    """What one process group tells one recorder.
+
+    Args:
+        group: gives the group, which is not kept alive.
+        facts: gives what is known of it.
+        operations: what notes its operations.
+    """
+
+    __slots__ = ("_asked", "_facts", "_group", "_operations")
+
+    def __init__(self, group: Callable[[], Any], facts: Callable[[Any], GroupFacts], operations: Operations) -> None:
+        self._group = group
+        self._asked = facts
+        self._operations = operations
+        self._facts: GroupFacts | None = None
+
+    def before(self, told: Any) -> None:
         """An operation is about to be issued."""
         try:
-            name = _NAMES.get(issued.name.name)
-            if name is not None and not _together(sys._getframe(1)):
-                args = _arguments(name, issued.input_tensors, issued.output_tensors)
-                mode = self._mode(name, args)
-                if mode is not None:
-                    self._begun[group, issued.op_id] = mode, mode.begin(getattr(distributed, name), args)
+            op_type = _OPERATIONS.get(told.name)
+            if op_type is not None:
+                facts = self._facts
+                if facts is None:
+                    facts = self._facts = self._asked(self._group())
+                self._operations.begins(facts, op_type, told, told.root, told.op_id, sys._getframe().f_back)
         except Exception as ours:
-            self._capture.faults.add(ours)
+            self._operations.failed(ours)
 
-    def _issued(self, group: int, issued: Any) -> None:
-        """It has been issued. Of one that failed, nobody tells."""
-        begun = self._begun.pop((group, issued.op_id), None)
-        if begun is not None:
-            begun[0].end(begun[1])
-
-    def _mode(self, name: str, args: tuple[Any, ...]) -> Recording | None:
-        """The mode that is to record an operation; None if it is no part of the recording, or recorded already."""
-        if backward_id() != -1:
-            if self._capture.backward.watching:
-                self._shortfalls.not_followed(f"torch.distributed.{name}", IN_BACKWARD)
-            return None
-        mode = self._capture.seeing(args)
-        if mode is not None and not any(tensor in self._capture.known for tensor in tensors_in(args)):
-            self._shortfalls.not_followed(f"torch.distributed.{name}", UNSEEN)
-            return None
-        return mode
-
-    def _find_reducers(self) -> None:
-        """Say so where gradients were summed unseen."""
-        for entry in self._capture.modules.entries.values():
-            parallel = entry.met and entry.kind.type.__name__ == "DistributedDataParallel"
-            if parallel and getattr(entry.reference(), "require_forward_param_sync", False):
-                self._shortfalls.not_followed("torch.nn.parallel.DistributedDataParallel", REDUCER)
+    def after(self, told: Any) -> None:
+        """It has been issued."""
+        try:
+            if self._facts is not None:
+                self._operations.issued(self._facts, told.op_id)
+        except Exception as ours:
+            self._operations.failed(ours)
 
 
-def _together(caller: FrameType) -> bool:
-    """Whether operations are issued together that were recorded one by one, as functions."""
-    return caller.f_code.co_name == "_coalescing_manager"
-
-
-def _arguments(name: str, inputs: list[Any], outputs: list[Any]) -> tuple[Any, ...]:
-    """Tensors as the function of this name would be given them."""
-    if name in _ONLY:
-        return ([*inputs, *outputs],)
-    return (inputs, outputs) if name == "gather" else (outputs, inputs)
+def _facts(group: Any, index: int) -> GroupFacts:
+    world = _world()
+    ranks = tuple(world.pg_group_ranks.get(group) or range(group.size()))
+    backend = world.pg_map.get(group, ("",))[0]
+    name = world.pg_names.get(group, "") or getattr(group, "group_name", "")
+    description = getattr(group, "group_desc", "")
+    return GroupFacts(
+        index, str(name), ranks, group.rank(), str(backend), "" if description == "undefined" else str(description)
+    )
 
 
 # Where process groups tell of themselves, torch's function that notes each new one is watched; else their methods are.
@@ -169,22 +213,27 @@ def _arguments(name: str, inputs: list[Any], outputs: list[Any]) -> tuple[Any, .
 _open: list[ProcessGroups] = []
 _lock = RLock()
 _watched: dict[tuple[Any, str], Any] = {}
-_TELL = distributed.is_available() and hasattr(distributed.ProcessGroup, "register_pre_hook")
+
+
+def _tells() -> bool:
+    return hasattr(distributed.ProcessGroup, "register_pre_hook")
 
 
 def _c10d() -> Any:
     return sys.modules["torch.distributed.distributed_c10d"]
 
 
+def _world() -> Any:
+    return _c10d()._world
+
+
 def _watch() -> None:
     if _watched:
         return
-    if _TELL:
-        _replace(_c10d(), "_register_pg_in_world", _noticing)
-    else:
-        for method, name in _METHODS.items():
-            if method in vars(distributed.ProcessGroup) and getattr(distributed, name, None) in COLLECTIVES:
-                _replace(distributed.ProcessGroup, method, partial(_recording, name))
+    _replace(_c10d(), "_register_pg_in_world", _noticing)
+    if not _tells():
+        for method, op_type in _METHODS.items():
+            _replace(distributed.ProcessGroup, method, partial(_telling, op_type))
 
 
 def _unwatch() -> None:
@@ -194,9 +243,10 @@ def _unwatch() -> None:
 
 
 def _replace(where: Any, name: str, make: Callable[[Any], Any]) -> None:
-    function = vars(where)[name]  # as it is there: what is asked for may be bound
-    _watched[where, name] = function
-    setattr(where, name, make(function))
+    function = vars(where).get(name)  # as it is there: what is asked for may be bound
+    if function is not None:
+        _watched[where, name] = function
+        setattr(where, name, make(function))
 
 
 def _noticing(function: Any) -> Any:
@@ -210,15 +260,29 @@ def _noticing(function: Any) -> Any:
     return register
 
 
-def _recording(name: str, method: Any) -> Any:
+def _telling(op_type: str, method: Any) -> Any:
     @wraps(method)
     def issue(self: Any, *args: Any, **kwargs: Any) -> Any:
         run: Callable[[], Any] = partial(method.__get__(self, type(self)), *args, **kwargs)
-        if _together(sys._getframe(1)):
-            return run()
-        given = args[:1] if name in _ONLY else args[1::-1] if name == "gather" else args[:2]
         for groups in tuple(_open):
-            run = partial(groups.call, name, given, run)
+            groups.adopt(self)
+            run = partial(groups.call, self, op_type, _given(op_type, args), _root(op_type, args), run)
         return run()
 
     return issue
+
+
+def _given(op_type: str, args: tuple[Any, ...]) -> Given:
+    """The tensors that go in and come out."""
+    if op_type == "barrier" or not args:
+        return Given([], [])
+    first = tensors_in(args[0])
+    if op_type in _SENT_ONLY:
+        return Given(first, [])
+    return Given([] if op_type == "recv" else tensors_in(args[1]), first)
+
+
+def _root(op_type: str, args: tuple[Any, ...]) -> int:
+    if op_type in ("send", "recv"):
+        return args[1] if len(args) > 2 else -1
+    return next((arg.rootRank for arg in args if hasattr(arg, "rootRank")), -1)

@@ -11,20 +11,23 @@ import torch
 from torch import nn
 
 from recorder.capture.backward_hooks import Gradients
+from recorder.capture.collective_events import CollectiveEvents
 from recorder.capture.compiled_models import Eagerly, original
 from recorder.capture.decode import Decoder
 from recorder.capture.describe import describe, describe_early, replaced
 from recorder.capture.functional_call import unwatch, watch
 from recorder.capture.holdings import HOLDINGS, raw_holdings
+from recorder.capture.issues import Issue
 from recorder.capture.known_tensors import KnownTensors
 from recorder.capture.mode_stack import restore
 from recorder.capture.module_hooks import Capture
-from recorder.capture.process_groups import ProcessGroups
+from recorder.capture.process_groups import ProcessGroups, job
 from recorder.capture.raw_records import Log
 from recorder.capture.shortfalls import Shortfalls
 from recorder.capture.strangers import Strangers
 from recorder.capture.tensor_facts import Reference
 from recorder.capture.value_hooks import Values
+from recorder.events.rank_digest import RankDigest
 from recorder.events.store import Store
 from recorder.events.stream import EventStream
 from recorder.events.types import Event, Header
@@ -88,22 +91,28 @@ class Session:
         self._process_groups = ProcessGroups(self.capture, self.shortfalls)
         self._decoder: Decoder | None = None
         self._pending: list[Log] = []
+        self._told: dict[int, Reference] = {}
         self._ready = 0
         self._sinks: Sequence[Callable[[Event], None]] = ()
         self._crowded = _CROWD
         self._heard = False
         self._functions = functions
+        self._digest = RankDigest()
 
     def begin(self, open_sinks: Callable[[], Sequence[Callable[[Event], None]]]) -> None:
         """Record from here on. What is recorded goes to the sinks, too, which are opened if there is anywhere to go."""
         if self._decoder is None:
             created = datetime.now(UTC).isoformat(timespec="seconds")
             self.header = msgspec.structs.replace(self.header, created=created)
-            self._decoder = Decoder(perf_counter_ns())
+            origin = perf_counter_ns()
+            self._decoder = Decoder(origin)
+            self._collectives = CollectiveEvents(self._process_groups.operations, origin)
+        self.header.meta.update(job())
         self._store.begin(self.header)
         self._sinks = open_sinks()
         self._eagerly.start()
         watch(self.capture.replaced)
+        self._process_groups.operations.at_once = self._write_at_once if self._store.outlives else None
         self._process_groups.start()
         self._modes_asked = torch._C._is_torch_function_enabled()
         self.recording = True
@@ -127,8 +136,10 @@ class Session:
             self._take()
             if ours:
                 self._sum_up(error is None)
-            if self._goes_on:
+            if self._goes_on or self._process_groups.any:
                 self._decode()
+            if self._process_groups.any:
+                self._hand_over([self._digest.summary()])
             whole = True
         except Exception as ours:
             self.capture.faults.add(ours)
@@ -230,11 +241,13 @@ class Session:
         """Say what there is to decode. Modules are described now: they may be gone when somebody asks."""
         capture = self.capture
         with torch._C.DisableTorchFunction():
-            described = describe(capture.modules.roots(), capture.modules.met, capture.known)
+            described = describe(capture.modules.roots(), capture.modules.met, capture.known, self._told)
         capture.backward.read()
         capture.watchers.read()
         capture.modules.met.clear()
-        self._pending.append(described + replaced(capture.backward.marked, described, capture.log))
+        for record in self._process_groups.carried():
+            capture.log.extend(record)
+        self._pending.append(described + replaced(capture.backward.marked, described, self._told, capture.log))
         self._ready = len(capture.log)
         self._heard = self._heard or self._ready > 0
 
@@ -251,13 +264,23 @@ class Session:
             assert self._decoder is not None
             with collector_held_back():
                 events = list(self._decoder.decode(self._pending[0]))
+                if self._process_groups.any:
+                    events = self._collectives.completed(events)
             # Before the sinks get it: one may be interrupted, or ask for the recording.
             del self._pending[0]
-            self.changes += len(events)
-            self._store.extend(events)
-            for sink in self._sinks:
-                for event in events:
-                    sink(event)
+            self._hand_over(events)
+
+    def _hand_over(self, events: list[Event]) -> None:
+        self.changes += len(events)
+        if self._process_groups.any:
+            self._digest.extend(events)
+        self._store.extend(self._collectives.unwritten(events) if self._store.outlives else events)
+        for sink in self._sinks:
+            for event in events:
+                sink(event)
+
+    def _write_at_once(self, issue: Issue) -> None:
+        self._store.extend(self._collectives.before(issue))
 
     def _read_autograd(self) -> None:
         assert self._reads is not None

@@ -18,6 +18,7 @@ from recorder.capture.transforms import Transformed, transformed
 
 __all__ = [
     "ACCUMULATES",
+    "ACCUMULATE_GRAD",
     "ADDRESS",
     "NODE",
     "PLAIN",
@@ -25,6 +26,7 @@ __all__ = [
     "Facts",
     "Reference",
     "facts",
+    "facts_of_gradient",
     "next_sequence",
     "outputs_of",
     "quietly",
@@ -47,6 +49,9 @@ NODE, SEQUENCE, ADDRESS = 4, 5, 6
 
 ACCUMULATES = 2**64 - 1
 """The sequence number of every AccumulateGrad: nothing was computed there."""
+
+ACCUMULATE_GRAD: type = torch._C._functions.AccumulateGrad
+"""The type of these nodes, by which they are told more quickly."""
 
 _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
@@ -77,6 +82,17 @@ def facts(tensor: Tensor) -> Facts:
             return (shape, tensor.dtype, tensor.device, True, type(node), sequence_of(node), address)
         return (shape, tensor.dtype, tensor.device, True, None, None, address)
     return (shape, tensor.dtype, tensor.device, False, None, None, address)
+
+
+def facts_of_gradient(gradient: Tensor) -> Facts:
+    """The same without the address."""
+    try:
+        shape: Any = _shapes[gradient.shape]
+    except (KeyError, TypeError, RuntimeError):
+        shape = _unusual(gradient)[0]
+    if gradient.requires_grad:
+        return facts(gradient)[:ADDRESS]
+    return (shape, gradient.dtype, gradient.device, False, None, None)
 
 
 def _unusual(tensor: Tensor) -> tuple[Any, int | Transformed | None]:

@@ -55,6 +55,9 @@ class Wrappers:
         self._outer: dict[int, tuple[Reference, Reference]] = {}  # by the inner one's id: itself, and its wrapper
         self._at: dict[Place, Reference] = {}  # the inner ones by where their memory begins
 
+    def __bool__(self) -> bool:
+        return bool(self._outer or self._at)
+
     def add(self, wrapper: Tensor, reference: Reference, said: Facts) -> Facts:
         """A tensor of a class of its own is known from now on. Returns what is said of it: a write to a wrapper is one
         to the memory of what it wraps.

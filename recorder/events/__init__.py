@@ -17,9 +17,15 @@ the times. Times are nanoseconds since the recorder was entered.
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
     Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
 from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
+from recorder.events.rank_ranges import as_ranges, of_ranges, ranks_in_words
+from recorder.events.ranks import Carried, Collective, Group, Issued, RankSummary
 from recorder.events.types import (
     SCHEMA_VERSION,
     UNFINISHED,
@@ -52,6 +58,8 @@ __all__ = [
     "UNFINISHED",
     "Allocated",
     "BackwardStart",
+    "Carried",
+    "Collective",
     "Derived",
     "Digest",
     "Enter",
@@ -59,8 +67,10 @@ __all__ = [
     "Freed",
     "Grad",
     "GradStats",
+    "Group",
     "Header",
     "Holdings",
+    "Issued",
     "Kept",
     "Leave",
     "Measured",
@@ -72,9 +82,13 @@ __all__ = [
     "OptimizerStep",
     "Output",
     "ParameterGrad",
+    "RankSummary",
     "Storage",
     "Tensor",
     "TensorMeta",
     "Uncalled",
     "ValueStats",
+    "as_ranges",
+    "of_ranges",
+    "ranks_in_words",
 ]

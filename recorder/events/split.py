@@ -6,6 +6,7 @@ from typing import Any
 
 from recorder.events.memory import Freed, Kept, Storage
 from recorder.events.memory_parts import Inheritance
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.events.types import (
     BackwardStart,
     Derived,
@@ -65,6 +66,7 @@ class Parts:
         self._part_of_held: dict[int, int] = {}
         self._holdings: Holdings | None = None
         self._memory = Inheritance()
+        self._collectives = _Collectives()
 
     def __iter__(self) -> Iterator[list[Event]]:
         """The events of each part that is kept."""
@@ -74,6 +76,7 @@ class Parts:
         """The parts that are kept as one."""
         modules: set[int] = set()
         tensors: set[int] = set()
+        groups: set[int] = set()
         for part in self._parts:
             for event in part:
                 if isinstance(event, Module):
@@ -86,6 +89,10 @@ class Parts:
                     tensors.add(event.tensor)
                 elif isinstance(event, Op):
                     tensors.update(output.tensor for output in event.outputs)
+                elif isinstance(event, Group):
+                    if event.group in groups:
+                        continue
+                    groups.add(event.group)
                 elif isinstance(event, Holdings):
                     continue
                 yield event
@@ -126,10 +133,17 @@ class Parts:
             for part in self._parts:
                 part.append(event)
             return
+        if isinstance(event, Group | Collective | Carried):
+            self._between_ranks(event)
+            return
+        if isinstance(event, RankSummary):  # of no part
+            return
         told: tuple[Event, ...] = (event,)
         if isinstance(event, Enter | Op) and event.outermost and self._begin(event.module):
             told = (*self._replaced.values(), *(() if self._not_finite is None else (self._not_finite,)), event)
         part = self._parts[-1]
+        if isinstance(event, Op) and event.collective is not None:
+            part += self._collectives.issued_by(event, self._last)
         for one in told:
             for tensor in _used(one):
                 if tensor not in self._known:
@@ -175,16 +189,55 @@ class Parts:
         self._last += 1
         oldest = self._last - len(self._parts) + 1
         if self._parts.maxlen is not None:
-            for places in (self._part_of_call, self._part_of_pass):
+            for places in (self._part_of_call, self._part_of_pass, self._collectives.parts):
                 for key in [key for key, part in places.items() if part < oldest]:
                     del places[key]
         return True
+
+    def _between_ranks(self, event: Group | Collective | Carried) -> None:
+        """It goes where the call goes that it is of."""
+        if isinstance(event, Carried):
+            self._put(self._collectives.parts.get(event.collective, FORGOTTEN), event)
+        else:
+            self._collectives.take(event)
 
     def _put(self, number: int, event: Event) -> None:
         """Add an event to a part that may no longer be kept."""
         at = number - self._last - 1
         if -at <= len(self._parts):
             self._parts[at].append(event)
+
+
+class _Collectives:
+    """What is to be said of operations between ranks in the part that has the call. It may be told long before.
+
+    Attributes:
+        parts: the part of each.
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[int, int] = {}
+        self._groups: dict[int, Group] = {}
+        self._waiting: dict[int, Collective] = {}
+        self._told: set[tuple[int, int]] = set()
+
+    def take(self, event: Group | Collective) -> None:
+        """Keep it until the call comes."""
+        if isinstance(event, Group):
+            self._groups[event.group] = event
+        else:
+            self._waiting[event.collective] = event
+
+    def issued_by(self, op: Op, part: int) -> Iterator[Event]:
+        """What stands before a call in its part."""
+        event = self._waiting.pop(op.collective or 0, None)
+        if event is None:
+            return
+        self.parts[event.collective] = part
+        if (part, event.group) not in self._told:
+            self._told.add((part, event.group))
+            yield self._groups[event.group]
+        yield event
 
 
 def _keep_only(numbered: dict[int, Any], numbers: Container[int]) -> None:

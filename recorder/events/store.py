@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from recorder.errors import StreamError, describe_error
+from recorder.events.rank_paths import check_stream_path, path_of_rank
 from recorder.events.split import Parts
 from recorder.events.stream import STREAMED, TRUNCATED, EventStream, encode_end, encode_events, encode_header
 from recorder.events.types import Event, Header
@@ -28,11 +29,14 @@ class Store(Protocol):
     open: bool
     """Whether it takes events at all."""
 
+    outlives: bool
+    """Whether what it has been given is there whatever happens to the process, so that what hangs can be looked at."""
+
     def begin(self, header: Header) -> None:
         """The recorder is entered, for the first time or again.
 
         Raises:
-            StreamFileError: there is no writing where the events are to go.
+            StreamError: there is no writing where the events are to go.
         """
 
     def extend(self, events: Iterable[Event]) -> None:
@@ -51,7 +55,7 @@ class Store(Protocol):
 class InMemory:
     """Everything, in memory: what a `Recorder` does that was told nothing else."""
 
-    live, open = False, True
+    live, open, outlives = False, True, False
 
     def __init__(self) -> None:
         self._stream = EventStream()
@@ -77,7 +81,7 @@ class LastParts:
     follows until its next one.
     """
 
-    live, open = True, True
+    live, open, outlives = True, True, False
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
@@ -110,9 +114,10 @@ class InFile:
     warning: it is never the run's problem. What was written until then can be read.
     """
 
-    live = True
+    live = outlives = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_stream_path(path)
         self.open = True
         self._path = Path(os.path.abspath(path))  # the run may change the working directory
         self._file: Any = None
@@ -123,6 +128,7 @@ class InFile:
         if not self.open:
             return
         if not self._begun:
+            self._path = path_of_rank(self._path, header.meta.get("rank"), header.meta.get("world_size"))
             self._create(header)
         try:
             self._file = self._path.open("ab", buffering=0)

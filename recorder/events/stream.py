@@ -8,18 +8,27 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import msgspec
 
 from recorder.errors import StreamError, why_unreadable
 from recorder.events.split import Parts
 from recorder.events.types import SCHEMA_VERSION, Event, Header
-from recorder.files import write_atomically
 from recorder.gc_pause import collector_held_back
 from recorder.limits import LONGEST_LINE
+from recorder.remote import Place, as_place, opened, write
 
-__all__ = ["STREAMED", "TRUNCATED", "EventStream", "encode_end", "encode_events", "encode_header"]
+__all__ = [
+    "STREAMED",
+    "TRUNCATED",
+    "EventStream",
+    "encode_end",
+    "encode_events",
+    "encode_header",
+    "is_end",
+    "read_header",
+]
 
 STREAMED, TRUNCATED = "streamed", "truncated"
 """In a header's ``meta``: the lines were written while the run went on, so the last one says that they end there; and
@@ -91,16 +100,16 @@ class EventStream:
     def __repr__(self) -> str:
         return f"<EventStream {self.header.model}: {len(self)} events>"
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path | Any:
         """Write the stream as JSON Lines: the header, then one event a line. A file that is there is replaced in one
-        step; folders are not created.
+        step; folders are not created. See `recorder.save` for addresses of files elsewhere.
 
         Raises:
             OSError: the file cannot be written.
         """
-        path = Path(path)
-        write_atomically(path, self._encoded())
-        return path
+        place = as_place(path)
+        write(place, self._encoded())
+        return place
 
     def _encoded(self) -> Iterator[bytes]:
         yield encode_header(self.header)
@@ -118,8 +127,8 @@ class EventStream:
             StreamError: a line is not what it should be; the message says which one and why.
             OSError: the file cannot be read.
         """
-        path = Path(path)
-        with path.open("rb") as file:
+        path = as_place(path)
+        with opened(path) as file:
             blocks = _blocks(file, path)
             first = next(blocks, b"")
             if not first.strip() and not any(block.strip() for block in blocks):
@@ -129,7 +138,7 @@ class EventStream:
             ended, events, number = False, [], 2
             for block in blocks:
                 if streamed:
-                    ended = block[-len(_END_LINE) - 1 :].lstrip(b"\n") == _END_LINE
+                    ended = is_end(block)
                     block = _without_ends(block[: block.rfind(b"\n") + 1])  # no line that was being written
                 events += _decode_block(block, path, number)
                 number += block.count(b"\n")
@@ -153,7 +162,7 @@ _BLOCK = 2**18
 """Bytes that are decoded at once, up to the next end of a line."""
 
 
-def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, path: Place) -> Iterator[bytes]:
     """The first line of a file; then some whole lines each time. Lines end at a line feed alone."""
     number, size = 1, 0
     while True:
@@ -170,7 +179,7 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
         number, size = number + block.count(b"\n"), _BLOCK
 
 
-def _check_text(block: bytes, path: Path, number: int) -> None:
+def _check_text(block: bytes, path: Place, number: int) -> None:
     """The decoder looks only at the strings that it keeps."""
     if not block.isascii():
         try:
@@ -180,7 +189,7 @@ def _check_text(block: bytes, path: Path, number: int) -> None:
             raise StreamError(f"{path}, line {number}: not UTF-8 ({error.reason})") from error
 
 
-def _read_header(line: bytes, path: Path) -> Header:
+def _read_header(line: bytes, path: Place) -> Header:
     if line.startswith(b"\x1f\x8b"):
         raise StreamError(f"{path}, line 1: compressed by gzip: gunzip it first")
     _check_text(line, path, 1)
@@ -201,7 +210,7 @@ def _without_ends(block: bytes) -> bytes:
 
 
 @collector_held_back()
-def _decode_block(block: bytes, path: Path, number: int) -> list[Event]:
+def _decode_block(block: bytes, path: Place, number: int) -> list[Event]:
     """The events of some lines, of which the first is ``number``: all at once, and if they are not one a line, line by
     line to tell where.
     """
@@ -214,7 +223,7 @@ def _decode_block(block: bytes, path: Path, number: int) -> list[Event]:
     return [_decode(_EVENT, line, path, number) for number, line in lines if line.strip()]
 
 
-def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Path, number: int) -> _T:
+def _decode(decoder: "msgspec.json.Decoder[_T]", line: bytes, path: Place, number: int) -> _T:
     try:
         return decoder.decode(line)
     except _UNREADABLE as error:
@@ -234,3 +243,20 @@ def encode_events(events: Iterable[Event]) -> bytes:
 def encode_end() -> bytes:
     """The line that says that a stream written while it grew ends here as it should."""
     return _END_LINE
+
+
+def is_end(block: bytes) -> bool:
+    """Whether a streamed file that ends so ends as it should."""
+    return block[-len(_END_LINE) - 1 :].lstrip(b"\n") == _END_LINE
+
+
+def read_header(path: Path) -> tuple[Header, bool]:
+    """The first line of a file, and whether it was streamed.
+
+    Raises:
+        StreamError: it is no header.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        header = _read_header(next(_blocks(file, path), b""), path)
+    return header, header.meta.pop(STREAMED, False) is True

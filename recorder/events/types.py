@@ -17,6 +17,10 @@ the times. Times are nanoseconds since the recorder was entered.
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
     Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
+    Group         a process group
+    Collective    an operation is about to be issued in a process group
+    Carried       which parameters an operation carried
+    RankSummary   what a rank did, in short, when a block ends
 """
 
 from typing import Any, Literal
@@ -24,6 +28,7 @@ from typing import Any, Literal
 import msgspec
 
 from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
+from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.limits import Int64, Size, Word
 
 __all__ = [
@@ -171,7 +176,8 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     ``writes`` are the inputs whose memory the call changed. ``attributes`` are the arguments without a tensor; a
     module's hyper-parameters are in `Module`. ``source`` is where a function was called, as ``file:line``, if that was
     asked for. The inputs and outputs of a module have names, as in `Leave`. ``sequence_nr`` is as in `Enter`, of calls
-    with a number. ``hook`` says that a hook around a module's forward called it.
+    with a number. ``hook`` says that a hook around a module's forward called it. ``collective`` is the number of the
+    `Collective` that the call issued.
     """
 
     op_type: str
@@ -192,6 +198,7 @@ class Op(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unkno
     output_names: tuple[str, ...] = ()
     sequence_nr: Int64 | None = None
     hook: bool = False
+    collective: Int64 | None = None
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True, tag="derived"):
@@ -349,6 +356,10 @@ Event = (
     | Kept
     | OptimizerStep
     | Allocated
+    | Group
+    | Collective
+    | Carried
+    | RankSummary
 )
 """Any record of a stream."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from recorder.errors import GraphError
 from recorder.gc_pause import collector_held_back
+from recorder.graph.links import Link
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import GradientReport
@@ -160,6 +161,7 @@ class Graph:
         outputs: what those calls returned, in the order of the calls; what is returned twice stands twice.
         input_names: the name of each input in its call; those of the values if None.
         output_names: likewise of the outputs; none has one if None.
+        links: what ties nodes of several ranks to each other: see `recorder.merge`.
         initializers: parameters and buffers, used or not.
         scopes: module calls that hold nodes, parents before children. The nodes of one call, and of the calls inside
             it, stand together.
@@ -181,8 +183,10 @@ class Graph:
         meta: dict[str, Any] | None = None,
         input_names: Sequence[str] | None = None,
         output_names: Sequence[str] | None = None,
+        links: Sequence[Link] = (),
     ) -> None:
         self.nodes: Sequence[Node] = list(nodes)
+        self.links: Sequence[Link] = list(links)
         self.inputs: Sequence[Value] = list(inputs)
         self.outputs: Sequence[Value] = list(outputs)
         self.input_names: Sequence[str] = [v.name for v in inputs] if input_names is None else list(input_names)

@@ -20,6 +20,7 @@ from recorder.figures import meta_of
 from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope, Value
+from recorder.graph.link_documents import link_documents, links_in
 from recorder.graph.meta import check_told, timeless
 from recorder.graph.schema import SCHEMA_VERSION, GraphDoc, NodeDoc, ScopeDoc, ValueDoc
 from recorder.limits import DEEPEST
@@ -58,6 +59,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
         meta=plain_members(graph.meta if timing else timeless(graph.meta), graph),
         input_names=_texts(graph.input_names),
         output_names=_texts(graph.output_names),
+        links=link_documents(graph) if graph.links else msgspec.UNSET,
     )
 
 
@@ -198,8 +200,9 @@ def from_document(document: GraphDoc) -> Graph:
         GraphError: the document points at what it does not hold, or the graph contradicts itself.
     """
     reader = _Reader(document)
+    nodes = [reader.node(n) for n in document.nodes]
     graph = Graph(
-        [reader.node(n) for n in document.nodes],
+        nodes,
         inputs=reader.pick(document.inputs, "an input of the graph"),
         outputs=reader.pick(document.outputs, "an output of the graph"),
         initializers=reader.pick(document.initializers, "an initializer of the graph"),
@@ -208,6 +211,7 @@ def from_document(document: GraphDoc) -> Graph:
         meta=plain_members(document.meta, document),
         input_names=document.input_names,
         output_names=document.output_names,
+        links=links_in(document.links or (), nodes),
     )
     reached = {id(v) for v in chain(graph.values(), graph.values_of_calls())}
     if lost := [v.name for v in reader.values if id(v) not in reached]:

@@ -18,6 +18,7 @@ def problems_in(graph: Graph) -> list[str]:
         *_of_scopes(graph),
         *_of_dataflow(graph, values),
         *_of_values(graph, values),
+        *_of_links(graph),
     ]
 
 
@@ -135,3 +136,12 @@ def _of_values(graph: Graph, values: list[Value]) -> Iterator[str]:
     for value in graph.initializers:
         if value.role not in ("parameter", "buffer"):
             yield f"the initializer {value.name!r} has the role {value.role}"
+
+
+def _of_links(graph: Graph) -> Iterator[str]:
+    nodes = set(map(id, graph.nodes))
+    for link in graph.links:
+        if any(id(node) not in nodes for node in link.nodes()):
+            yield f"{link!r} has a node that is not in the graph"
+        if tuple(link.members) != link.ranks:
+            yield f"{link!r} has nodes of other ranks than it is of"

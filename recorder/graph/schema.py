@@ -11,11 +11,12 @@ import msgspec
 from recorder.graph.core import NodeKind, Role
 from recorder.limits import LARGEST, Size, Word
 
-__all__ = ["SCHEMA_VERSION", "GraphDoc", "NodeDoc", "ScopeDoc", "ValueDoc", "json_schema"]
+__all__ = ["SCHEMA_VERSION", "GraphDoc", "LinkDoc", "NodeDoc", "ScopeDoc", "ValueDoc", "json_schema"]
 
 SCHEMA_VERSION: Final = 1
 
 ValueIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in values")]
+NodeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in nodes")]
 ScopeIndex = Annotated[int, msgspec.Meta(ge=0, description="a position in scopes")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 
@@ -74,6 +75,16 @@ class NodeDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_
     output_names: tuple[str, ...] = ()
 
 
+class LinkDoc(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One `Link`; ``members`` are indices of nodes, each with the ranks that it stands for, such as ``"0-3,8"``."""
+
+    op_type: str
+    group: str
+    number: Count
+    phase: Literal["forward", "backward"]
+    members: tuple[tuple[str, NodeIndex], ...]
+
+
 class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One `Graph`; ``inputs``, ``outputs``, ``initializers`` point into ``values``; those of calls alone are last."""
 
@@ -89,6 +100,7 @@ class GraphDoc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     meta: dict[str, Any] = {}
     input_names: tuple[str, ...] | None = None
     output_names: tuple[str, ...] | None = None
+    links: list[LinkDoc] | msgspec.UnsetType = msgspec.UNSET
 
 
 def json_schema() -> dict[str, Any]:

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from recorder.files import utf8, write_atomically
+from recorder.files import utf8
 from recorder.graph.core import Graph
 from recorder.plugins.manager import Format, installed, options_of
 from recorder.relations.diff import Diff
 from recorder.relations.divergence import Divergence
+from recorder.remote import as_place, name_of, write
 
 __all__ = ["export", "formats", "save"]
 
@@ -32,7 +33,7 @@ def export(graph: Graph, format: str, **options: Any) -> str | bytes:
 
 def save(
     graph: Graph | Diff | Divergence, path: str | os.PathLike[str], format: str | None = None, **options: Any
-) -> Path:
+) -> Path | Any:
     """Write a graph into a file, and return the file's path.
 
     The suffix picks the exporter, unless ``format`` names one. An existing file is replaced in one step, so that a
@@ -42,28 +43,31 @@ def save(
     Args:
         graph: what to export: a graph, or a `recorder.Diff`, as one picture of both, or a `recorder.Divergence`, as the
             graph of the second coloured by it; either as words in ``.md`` and ``.txt``.
-        path: the file; also ``/dev/stdout``, or a pipe.
+        path: the file; also ``/dev/stdout``, a pipe, or the address of a file elsewhere, such as
+            ``s3://bucket/net.svg``, for which the extra ``remote`` has to be installed; it is returned as it is.
         format: the name of an installed exporter, whatever the suffix.
         options: what that exporter takes.
 
     Raises:
         FormatError, OptionError, ExportError: as for `export`.
+        RecorderError: the address cannot be reached; says what to install.
         OSError: the file cannot be written.
     """
-    path = Path(path)
+    place = as_place(path)
     plugins = installed()
-    if isinstance(graph, Diff | Divergence) and format is None and path.suffix in (".md", ".txt"):
-        words = graph.to_markdown() if path.suffix == ".md" else f"{graph}\n"
-        write_atomically(path, [utf8(words)])
-        return path
-    exporter = plugins.for_file(path.name) if format is None else plugins.named(format)
+    name = name_of(place)
+    if isinstance(graph, Diff | Divergence) and format is None and name.endswith((".md", ".txt")):
+        words = graph.to_markdown() if name.endswith(".md") else f"{graph}\n"
+        write(place, [utf8(words)])
+        return place
+    exporter = plugins.for_file(name) if format is None else plugins.named(format)
     if isinstance(graph, Divergence) and not {"colour_by", "color_by"} & set(options):
         options |= {option.name: "divergence" for option in options_of(exporter) if option.name == "colour_by"}
     if isinstance(graph, Diff | Divergence):
         graph = graph.graph()
     result = plugins.export(exporter, graph, options)
-    write_atomically(path, [utf8(result) if isinstance(result, str) else result])
-    return path
+    write(place, [utf8(result) if isinstance(result, str) else result])
+    return place
 
 
 def formats() -> list[Format]:

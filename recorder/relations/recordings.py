@@ -1,7 +1,6 @@
 """A recording in whatever form it is at hand: as a graph, as events, or as a file of either, or of an architecture."""
 
 import os
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from recorder.assembly.assembler import assemble
@@ -10,6 +9,7 @@ from recorder.events.stream import EventStream
 from recorder.graph import architecture_reader, document
 from recorder.graph.architecture import HEAD
 from recorder.graph.core import Graph
+from recorder.remote import as_place, name_of, opened
 
 __all__ = ["Recorded", "graph_of", "load", "loads"]
 
@@ -43,16 +43,19 @@ def loads(data: bytes | str) -> Graph:
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
-    """The graph in a file: a recording (``.jsonl``), a graph (``.json``), or an architecture (``.arch``).
+    """The graph in a file: a recording (``.jsonl``), a graph (``.json``), or an architecture (``.arch``). It may be
+    elsewhere, as ``s3://bucket/run.jsonl``, with the extra ``remote``.
 
     Raises:
         StreamError: the file holds none of these; the message says where.
         GraphError: it holds one, and the graph in it contradicts itself.
+        RecorderError: the address cannot be reached; says what to install.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    if path.suffix in (".json", ".arch"):
-        return loads(path.read_bytes())
+    place = as_place(path)
+    if name_of(place).endswith((".json", ".arch")):
+        with opened(place) as file:
+            return loads(file.read())
     return assemble(EventStream.load(path))
 
 

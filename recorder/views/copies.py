@@ -4,6 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from recorder.graph.core import Graph, Node, Scope, Shown, Value
+from recorder.graph.links import Link
 
 __all__ = ["Copies"]
 
@@ -14,13 +15,16 @@ class Copies:
     Args:
         shown: which value of the original stands in a value's place.
         around: the scope of the view around a scope or node, as the original has it; its own if None.
+        stands_for: which node of the original stands in a node's place.
     """
 
     def __init__(
         self,
         shown: Callable[[Value], Value] = lambda value: value,
         around: Callable[[Node | Scope], Scope | None] | None = None,
+        stands_for: Callable[[Node], Node] = lambda node: node,
     ) -> None:
+        self._stands_for = stands_for
         self._shown = shown
         self._around = around or (lambda place: place.scope if isinstance(place, Node) else place.parent)
         self._values: dict[int, Value] = {}
@@ -109,6 +113,7 @@ class Copies:
             scopes=[copy for copy in map(self.scope, scopes) if copy is not None],
             name=original.name,
             meta=dict(original.meta),
+            links=list(self._links(original)) if original.links else (),
         )
         view._shown = self._of(original)
         view._metrics_in_documents = original._metrics_in_documents
@@ -120,6 +125,17 @@ class Copies:
             return Shown(original, self._originals, {})
         graph, shown, alike = original._shown
         return Shown(graph, {copy: shown[place] for copy, place in self._originals.items() if place in shown}, alike)
+
+    def _links(self, original: Graph) -> Iterator[Link]:
+        """Those between what is shown. What is in a closed scope is what the scope is shown as."""
+        places = {found: copy for copy, found in self._originals.items() if isinstance(copy, Node)}
+
+        def place(node: Node) -> Node | None:
+            node = self._stands_for(node)
+            around = () if node.scope is None else node.scope.ancestors()
+            return next((places[one] for one in (node, *around) if one in places), None)
+
+        return (shown for link in original.links if (shown := link.shown(place)) is not None)
 
     def _named(
         self, shown: Iterable[Value], originals: Sequence[Value], names: Sequence[str]

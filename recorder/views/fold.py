@@ -61,7 +61,8 @@ class _Fold:
         runs = Runs(graph, lambda place: any(named(place) for named in self.apart))
         stand_in = runs.blocks.stand_in
         kept = [node for number, node in enumerate(graph.nodes) if stand_in[number] == number]
-        copies = Copies(runs.shown, runs.around)
+        numbers = {node: number for number, node in enumerate(graph.nodes)} if graph.links else {}
+        copies = Copies(runs.shown, runs.around, lambda node: graph.nodes[runs.blocks.shown(numbers[node])])
         nodes = [copies.node(node) for node in kept]
         for node, copy in zip(kept, nodes):
             copies.narrowed(copy, node, _once(node.inputs, runs))

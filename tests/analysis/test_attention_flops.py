@@ -111,3 +111,18 @@ def test_an_exported_program_counts_what_its_model_counts(trained: bool) -> None
     with torch.no_grad():
         exported = torch.export.export(net, (given,)).module()
     assert total(exported, given)["flops"] == total(net, given)["flops"] == ENCODER + 2 * B * T * E * 5
+
+
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+def test_the_kernel_that_ran_counts_whoever_chose_it(backend: SDPBackend) -> None:
+    net = Net(
+        lambda self, q, k, v: nn.functional.scaled_dot_product_attention(q, k, v) * self.scale, scale=torch.ones(())
+    )
+    given = [torch.randn(2, 4, 6, 8, requires_grad=True) for _ in range(3)]
+    with sdpa_kernel(backend), Recorder(net) as r:
+        net(*given).sum().backward()
+    product = 2 * 2 * 4 * 6 * 6 * 8
+    (node,) = [node for node in r.graph.nodes if node.op_type == "scaled_dot_product_attention"]
+    # torch computes one product of the two again in the backward of its fused kernels.
+    assert r.graph.metrics[node]["flops"] == 2 * product
+    assert r.graph.metrics[node]["flops_backward"] == (4 if backend is SDPBackend.MATH else 5) * product

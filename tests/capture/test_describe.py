@@ -8,6 +8,8 @@ from support.models import Net, linear, record, x
 from torch import Tensor, nn
 
 from recorder import Recorder
+from recorder.events import Enter, Holdings, Leave, Module, Op
+from recorder.events import Tensor as Tensor_
 
 
 def test_names_are_unique_and_say_where() -> None:
@@ -90,3 +92,23 @@ def test_attention_tells_its_heads() -> None:
     (node,) = (node for node in record(net, x(3, 2, 8)).nodes if node.op_type == "MultiheadAttention")
     told = {"embed_dim": 8, "num_heads": 2, "dropout": 0.1, "training": True, "batch_first": False}
     assert node.attributes == told
+
+
+def test_a_block_that_is_entered_again_describes_what_is_new_alone() -> None:
+    net = Net(lambda net, x: net.fc(x), fc=linear(), other=linear())
+    r, batch = Recorder(net), x()
+    with r:
+        net(batch)
+    first = len(r.events)
+    with r:
+        net(batch)
+    told = [event for event in [*r.events][first:] if not isinstance(event, Enter | Leave | Op | Holdings)]
+    assert told == []
+    net.late = nn.Parameter(torch.ones(3))
+    net.function = lambda net, x: net.other(net.fc(x))
+    with r:
+        net(batch)
+    new = [event for event in [*r.events][first:] if isinstance(event, Tensor_ | Module)]
+    assert [event.name if isinstance(event, Tensor_) else event.fqn for event in new] == ["late", "other"]
+    r.graph.lint()
+    assert {v.name for v in r.graph.initializers} >= {"late", "fc.weight", "other.weight"}

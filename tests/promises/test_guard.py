@@ -20,6 +20,7 @@ import recorder.capture.module_hooks
 import recorder.capture.modules
 from recorder import EventStream, Recorder
 from recorder.autograd.reading import LatestReading
+from recorder.capture.awaited_nodes import AwaitedNodes
 from recorder.capture.backward_hooks import Backward
 from recorder.capture.function_mode import Recording
 from recorder.capture.known_tensors import KnownTensors
@@ -37,11 +38,15 @@ PLACES: list[tuple[Any, str]] = [
     (KnownTensors, "_derive"),
     (Backward, "watch"),
     (Backward, "watch_parameters"),
+    (Backward, "opens"),
+    (Backward, "_meet"),
+    (AwaitedNodes, "reached"),
+    (KnownTensors, "_meet"),
     (Modules, "add"),
     (Modules, "is_own"),
     (KnownTensors, "of"),
     (KnownTensors, "now"),
-    (OutsideCalls, "_is_held"),
+    (OutsideCalls, "is_held"),
     (Modules, "meet"),
     (Capture, "_begin"),
     (Capture, "_open"),
@@ -56,7 +61,12 @@ PLACES: list[tuple[Any, str]] = [
 OF_THE_MODE = (Recording, recorder.capture.function_mode)
 """There is none where functions are not recorded."""
 
-CASES = [(home, name, how) for home, name in PLACES for how in (True, False) if how or home not in OF_THE_MODE]
+CASES = [
+    (home, name, how)
+    for home, name in PLACES
+    for how in (True, False)
+    if (not how or name != "_derive") and (how or home not in OF_THE_MODE)  # where functions are seen, all edges are
+]
 
 
 def mixed() -> nn.Module:

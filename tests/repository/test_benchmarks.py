@@ -1,6 +1,7 @@
 """The benchmarks run, at their smallest size, so that they cannot rot. What they measure is not tested here."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from time import sleep
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 import recorder.views
 from benchmarks import results
@@ -40,7 +42,7 @@ def benchmarks(*arguments: str | Path) -> str:
 
 
 def measure_overhead(folder: Path, *arguments: str) -> Overhead:
-    benchmarks("overhead", "--smallest", *arguments, "--json", folder / "out.json")
+    benchmarks("overhead", "--smallest", "--no-peers", *arguments, "--json", folder / "out.json")
     found = results.load(folder / "out.json")
     assert isinstance(found, Overhead)
     return found
@@ -52,7 +54,9 @@ PEERS_IN_TORCH = ["torch.fx", "FlopCounterMode"]  # those that load in no time
 def test_overhead_of_every_mode(tmp_path: Path) -> None:
     modes = ",".join([*MODES, *PEERS_IN_TORCH])
     found = measure_overhead(tmp_path, "--models", "chain", "--modes", modes, "--plot", str(tmp_path / "out.svg"))
-    assert [(cell.model, cell.step) for cell in found.cells] == [("chain", "eval"), ("chain", "train")]
+    assert [(cell.model, cell.step) for cell in found.cells] == [
+        ("chain", step) for step in ("eval-grad", "eval", "train")
+    ]
     known = {**MODES, **{name: PEERS[name] for name in PEERS_IN_TORCH}}
     for cell in found.cells:
         assert cell.missing is None
@@ -141,6 +145,20 @@ def test_scale(tmp_path: Path) -> None:
         assert stage.peak_bytes is not None
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.distributed.ProcessGroup, "register_pre_hook"),
+    reason="below torch 2.14 process groups do not tell of what is issued",
+)
+def test_scale_of_ranks() -> None:
+    table = benchmarks("scale", "--ranks", "--world", "8", "--events", "100").splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table if "│" in line]
+    assert [(job, ranks, classes) for job, ranks, *_, classes, _, _ in rows] == [
+        ("FSDP2", "8", "1"), ("FSDP2, without summaries", "8", "1"), ("pipelines of 4", "8", "4"),
+    ]  # fmt: skip
+    assert all(int(events.replace(",", "")) >= 8 * 27 and int(links) > 10 for _, _, events, *_, links in rows)
+    assert re.search(r"bare [\d.]+ µs, recorded -?[\d.]+ µs more, streamed -?[\d.]+ µs more", "\n".join(table))
+
+
 def test_every_view_is_measured() -> None:
     assert set(VIEWS) == set(recorder.views.__all__), "benchmarks/scale.py has the arguments to measure each view by"
 
@@ -182,21 +200,21 @@ def test_a_plot_shows_what_is_there_and_what_is_not() -> None:
         return Measured((ratio, ratio, ratio), (1.0, 1.0, 1.0), 1, 1)  # type: ignore[arg-type]
 
     machine = Machine("2026-01-02T03:04+00:00", "A <CPU>", 2, 2, "Linux", None, {"torch": "2.15"}, None)
-    found = results.msgspec.convert(  # as it comes from a file
-        results.msgspec.to_builtins(
-            Overhead(
-                machine,
-                {},
-                [
-                    Cell("chain", "eval", 4, {"bare": took(1), "recorded": took(2.5), "torchlens": took(360)}),
-                    Cell("gpt2", "eval", 1, {"bare": took(1), "recorded": took(1), "torchlens": Missing("no", True)}),
-                ],
-            )
-        ),
-        Overhead,
+
+    def words_of(*cells: Cell) -> list[str | None]:
+        found = results.msgspec.to_builtins(Overhead(machine, {}, list(cells)))  # as it comes from a file
+        svg = ElementTree.fromstring(plotted([results.msgspec.convert(found, Overhead)]))
+        return [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+
+    under_no_grad = (
+        Cell("chain", "eval", 4, {"bare": took(1), "recorded": took(2.5), "torchlens": took(360)}),
+        Cell("gpt2", "eval", 1, {"bare": took(1), "recorded": took(1), "torchlens": Missing("no", True)}),
     )
-    svg = ElementTree.fromstring(plotted([found]))
-    words = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    words = words_of(*under_no_grad)
     assert {"500 tiny layers", "GPT-2 small, 64 tokens", "graph-recorder", "torchlens"} < set(words)
     assert [word for word in words if word in ("2.50", "360", "1.00", "–")] == ["2.50", "360", "1.00", "–"]
-    assert any("A <CPU>" in word for word in words)
+    assert any("A <CPU>" in str(word) for word in words)
+    assert "Time of one evaluation under no_grad, where the bare model's is 1" in words
+    words = words_of(*under_no_grad, Cell("chain", "eval-grad", 4, {"bare": took(1), "recorded": took(7.5)}))
+    assert "Time of one evaluation with gradients on, where the bare model's is 1" in words
+    assert [word for word in words if word in ("2.50", "7.50")] == ["7.50"]

@@ -17,15 +17,18 @@ def test_exported_names() -> None:
     assert recorder.__all__ == [
         "ROOM",
         "Change",
+        "Desync",
         "Diff",
         "Divergence",
         "Edge",
         "EventStream",
         "ExportError",
         "Exporter",
+        "Finding",
         "FormatError",
         "Graph",
         "GraphError",
+        "Link",
         "Node",
         "OptionError",
         "PluginError",
@@ -45,6 +48,7 @@ def test_exported_names() -> None:
         "backward_reached",
         "collapse",
         "collapse_to_fit",
+        "desync",
         "diff",
         "diverge",
         "dumps",
@@ -58,6 +62,7 @@ def test_exported_names() -> None:
         "load",
         "loads",
         "make_dot",
+        "merge",
         "readable",
         "remarks",
         "repetitions",
@@ -141,8 +146,8 @@ def test_kinds_and_roles() -> None:
     [
         (
             Graph,
-            "nodes inputs outputs input_names output_names initializers scopes edges values values_of_calls metrics"
-            " gradient_report value_report memory_report lint name meta",
+            "nodes inputs outputs input_names output_names initializers scopes links edges values values_of_calls"
+            " metrics gradient_report value_report memory_report lint name meta",
         ),
         (
             Node,

@@ -69,9 +69,9 @@ def test_collectives(tmp_path: Path) -> None:
 
         assert made("broadcast.mul") == ["broadcast"]  # through a view of what is used
         assert made("gathered.sub") == ["all_gather", "all_gather"]
-        assert made("gathered_into_one.getitem")[0].startswith("all_gather_")
+        assert made("gathered_into_one.getitem") == ["all_gather"]
         assert made("scattered.mul") == ["scatter"]
-        assert made("exchanged.mul") in (["irecv", "Linear"], ["recv", "Linear"])
+        assert made("exchanged.mul") == ["recv", "Linear"]
         assert made("sent.add") == (["Linear"], ["recv"])[rank]
         assert not nodes["sent.send" if rank == 0 else "collected.gather"].outputs
     assert [value.producer and value.producer.op_type for value in graphs[0].outputs][8] == "add"
@@ -81,11 +81,10 @@ def test_collectives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["ddp", "ddp_with_buffers"])
 def test_data_parallel(tmp_path: Path, case: str) -> None:
     graphs, warned = run(tmp_path, case)
-    reducer = "torch.distributed.all_reduce" if TOLD else "torch.nn.parallel.DistributedDataParallel"
     for graph, said in zip(graphs, warned, strict=True):
         assert not constants(graph)
-        assert reducer in not_followed(graph)
-        assert said.count("not followed in this recording") == 1
+        assert bool(not_followed(graph)) is not TOLD
+        assert said.count("forward only") == (not TOLD)
         assert len(graph.inputs) == 2
         assert all(value.producer is not None or value.role != "activation" for value in graph.values())
 
@@ -96,14 +95,9 @@ def test_fully_sharded(tmp_path: Path) -> None:
     for graph in graphs:
         assert not constants(graph)
         assert len(graph.inputs) == 2
-        gathers = [
-            node
-            for node in graph.nodes
-            if node.op_type.startswith("all_gather_") and node.op_type != "all_gather_copy_in"
-        ]
+        gathers = [node for node in graph.nodes if node.op_type == "all_gather" and node.inputs]  # in forward
         assert len(gathers) == 6  # three units, two steps
         assert all(value.producer.op_type == "all_gather_copy_in" for node in gathers for value in node.inputs)
-        assert any("reduce_scatter" in name for name in not_followed(graph))
         # what was gathered is what is copied out
         copies = [node for node in graph.nodes if node.op_type == "split_with_sizes_copy"]
         assert len(copies) == 6
@@ -117,7 +111,7 @@ def test_pipeline(tmp_path: Path) -> None:
     graphs, _ = run(tmp_path, "pipeline")
     for graph in graphs:
         assert [scope.op_type for scope in graph.scopes] == ["Net"] * len(graph.scopes)
-    sends = [node for node in graphs[0].nodes if node.op_type in ("send", "isend")]
+    sends = [node for node in graphs[0].nodes if node.op_type == "send" and node.inputs]
     assert len(sends) == 2
     assert not constants(graphs[0])
     # The targets, of which nothing is known: one for each loss.

@@ -5,7 +5,6 @@ tensors have a box, what a box says and in which colour, and where an error is t
 drawings. A format writes that down in its own language, within its own limits.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -15,8 +14,10 @@ from recorder.figures import stats_in_words
 from recorder_exporters.drawing.colour_scale import ColourBy, ColourScale, scale_of
 from recorder_exporters.drawing.differences import is_of_two, look_of, sign_of, words_of
 from recorder_exporters.drawing.fields import figures_of
-from recorder_exporters.drawing.styles import STYLES, Style, class_of, value_class
-from recorder_exporters.drawing.themes import Theme, told_apart
+from recorder_exporters.drawing.link_lines import LinkLine, link_lines
+from recorder_exporters.drawing.looks import legend_of, look_on, styles_of
+from recorder_exporters.drawing.styles import Style, value_class
+from recorder_exporters.drawing.themes import Theme
 from recorder_exporters.drawing.words import (
     caption,
     details_of,
@@ -120,7 +121,7 @@ class Arrow:
 @dataclass(slots=True, eq=False)
 class Scene:
     """All that is drawn. Boxes and arrows are in reading order, a tensor just before its first use; frames come after
-    those around them, and one may be empty.
+    those around them, and one may be empty. ``links`` tie what ranks did together.
 
     ``legend`` explains the kinds that occur, ``scale`` the colours of figures, if such were asked for; ``note`` says
     what is not shown, "" if nothing.
@@ -129,6 +130,7 @@ class Scene:
     boxes: Sequence[Box]
     frames: Sequence[Frame]
     arrows: Sequence[Arrow]
+    links: Sequence[LinkLine]
     styles: Mapping[str, Style]
     legend: Sequence[Style]
     scale: ColourScale | None
@@ -163,15 +165,18 @@ def scene_of(
     frames = dict(_frames(graph))
     boxes = list(_boxes(graph, frames, _boxed(graph, initializers, lists), shown, scale, initializers))
     arrows = list(_arrows(graph, boxes, shown, backward_reached(graph) if backward else set()))
+    links = list(link_lines(graph, boxes))
     kinds = {box.look for box in boxes}
     kinds |= {"error"} if any(scope.error for scope in graph.scopes) else set()
     kinds |= {"gradient"} if any(arrow.gradient for arrow in arrows) else set()
+    kinds |= {"link"} if links else set()
     return Scene(
         boxes,
         list(dict.fromkeys(frames.values())),
         arrows,
-        _styles(theme, scale),
-        told_apart(theme.styles[kind] for kind in STYLES if kind in kinds),
+        links,
+        styles_of(theme, scale),
+        legend_of(theme, kinds),
         scale,
         left_out(graph),
     )
@@ -285,7 +290,7 @@ def _boxes(
         yield from tensors(node.inputs)
         own = [v for v in node.inputs if v.role in ("parameter", "buffer") and not boxed(v)] if members else []
         frame = None if node.scope is None else frames[node.scope]
-        look = look_of(node) if scale is None and is_of_two(graph) else _look(node, scale)
+        look = look_of(node) if scale is None and is_of_two(graph) else look_on(node, scale)
         yield Box("operation", node, frame, look, _operation(node, own, shown, figures(node)))
     for value, name in _returned(graph).items():
         yield from tensors([value])
@@ -376,22 +381,3 @@ def _words(value: Value, shown: frozenset[str]) -> Line:
     """What stands on an arrow."""
     parts = (Part("shape", shape_of(value)), Part("dtype", value.dtype))
     return tuple(part for part in parts if part.role in shown)
-
-
-def _look(node: Node, scale: ColourScale | None) -> str:
-    """The kind of a node or, unless an error is to be seen, where it is on the scale."""
-    if scale is None or node.error is not None:
-        return class_of(node)
-    value = scale.values.get(node)
-    if value is None:
-        return "unknown"
-    return "broken" if not math.isfinite(value) else f"step{scale.step(value)}" if value > 0 else "zero"
-
-
-def _styles(theme: Theme, scale: ColourScale | None) -> dict[str, Style]:
-    """How each look looks."""
-    if scale is None:
-        return dict(theme.styles)
-    steps = {f"step{number}": scale.style_at(number) for number in range(len(theme.ramp))}
-    others = {"zero": scale.style_of(0.0), "broken": scale.style_of(math.nan), "unknown": scale.style_of(None)}
-    return {**theme.styles, **steps, **others}

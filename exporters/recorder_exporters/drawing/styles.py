@@ -34,14 +34,16 @@ STYLES: dict[str, Style] = {
     "activation": Style("#ffffff", "#9a9a94", "#2b2b29", "tensor of unknown origin"),
     "error": Style("#f9d7d7", "#b3261e", "#5c0f0a", "raised an error"),
     "gradient": Style("#f5dcea", "#b8427f", "#4f1533", "gradient"),
+    "link": Style("#d5edee", "#0b7479", "#063d40", "issued together by ranks"),
     "added": Style("#b5e3d3", "#00795a", "#00291e", "+ added"),
     "removed": Style("#f5b98f", "#a84a00", "#3a1900", "− removed"),
     "changed": Style("#e6c3d9", "#8f3f6c", "#36142a", "~ changed"),
     "rewired": Style("#c9e5f7", "#1d6fa5", "#0c2f47", "» other inputs"),
     "context": Style("#f6f6f4", "#9a9a94", "#55554f", "as it was"),
 }
-"""By class: what `class_of` and `value_class` return, ``"output"``, for arrows ``"gradient"``, and the last five for
-the calls of a diff, which `recorder_exporters.drawing.differences` tells."""
+"""By class: what `class_of` and `value_class` return, ``"output"``, for arrows ``"gradient"``, ``"link"`` for what lies
+between ranks, and the last five for the calls of a diff, which `recorder_exporters.drawing.differences` tells.
+"""
 
 SCOPE_FILLS = ("#fafbfc", "#f1f3f6", "#e8ebf0", "#dfe3ea")
 """Behind the nodes of a scope, by its depth, each a little darker than the last; deeper ones take turns with the last

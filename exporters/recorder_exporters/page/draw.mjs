@@ -3,15 +3,18 @@
 import { baselines, frameTitle, linesOf, repeatsOf } from "./boxes.mjs";
 import { svg } from "./dom.mjs";
 import { GAP } from "./layout.mjs";
+import { curveOf, headOf, wordsOf } from "./links.mjs";
 import { pathOf, placeOf } from "./scene.mjs";
 
 const DURATION = 260;
 /** More things than these appear at once: a movement that stutters helps nobody. */
 const TOO_MANY = 1500;
+/** What is known by a key, and not by an item. */
+const BY_KEY = new Set(["edges", "labels", "links"]);
 
 export class Drawing {
   constructor(world, backwardFlows) {
-    this.layers = Object.fromEntries(["frames", "edges", "titles", "labels", "boxes"].map((name) => {
+    this.layers = Object.fromEntries(["frames", "edges", "titles", "labels", "links", "boxes"].map((name) => {
       const layer = svg("g", { class: name });
       world.append(layer);
       return [name, { layer, drawn: new Map() }];
@@ -35,6 +38,7 @@ export class Drawing {
       ...this.sync("boxes", scene.boxes, before, makeBox, setBox),
       ...this.sync("edges", scene.edges, before, (edge) => this.makeEdge(edge), setEdge),
       ...this.sync("labels", scene.labels, before, makeLabel, setLabel),
+      ...this.sync("links", scene.links, before, makeLinkLine, setLinkLine),
     ];
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     const size = scene.boxes.size + scene.edges.size;
@@ -81,7 +85,7 @@ export class Drawing {
       let one = drawn.get(key);
       const from = one?.place;
       if (!one) {
-        one = { element: make(kind === "edges" || kind === "labels" ? place : key), place, times: timesOf(kind, key) };
+        one = { element: make(BY_KEY.has(kind) ? place : key), place, times: timesOf(kind, key) };
         drawn.set(key, one);
         if (previous) previous.after(one.element);
         else layer.prepend(one.element);
@@ -223,6 +227,20 @@ function setEdge(element, edge, goal) {
     } else part.setAttribute("d", path);
   }
   element.classList.toggle("lane", Boolean(goal.lane));
+}
+
+function makeLinkLine(line) {
+  return svg("g", { class: "link", "data-ends": line.ends.map((end) => end.id).join(" ") },
+    svg("title", {}, wordsOf(line)),
+    svg("path", { class: "hit" }),
+    svg("path", { class: "line" }),
+    line.sent ? svg("path", { class: "head" }) : null);
+}
+
+function setLinkLine(element, { points }) {
+  for (const part of element.children) {
+    if (part.localName === "path") part.setAttribute("d", part.classList.contains("head") ? headOf(points) : curveOf(points));
+  }
 }
 
 function makeLabel(label) {

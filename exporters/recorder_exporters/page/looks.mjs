@@ -134,6 +134,7 @@ export class Looks {
       ...entries.map(([look, text]) => ({ fill: this.lineOf(`${look}-fill`), line: this.lineOf(`${look}-line`), text })),
       ...([...scene.boxes.keys(), ...scene.frames.keys()].some((item) => item.run)
         ? [{ text: "× n: n alike, drawn once" }] : []),
+      ...(scene.links.size ? [{ fill: this.lineOf("link-line"), text: this.styles.link }] : []),
       ...(gradient ? [{ fill: this.lineOf("gradient-line"), text: this.styles.gradient }] : []),
     ];
   }

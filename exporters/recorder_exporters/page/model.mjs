@@ -5,6 +5,7 @@
 // each level can be laid out by itself, once, whatever is open elsewhere.
 
 import { arrange, foldable } from "./folding.mjs";
+import { linksOf } from "./links.mjs";
 
 /** Build the model of a graph document. `labels` holds, in the order of the document's nodes and scopes, what to write
  *  on them: `hints` and `names` of nodes, `scopes` the names of scopes; and the `runs` of what repeats, and whether to
@@ -74,7 +75,7 @@ export function buildModel(doc, labels) {
   }
   inOrder(nodes, items);
   items.forEach((item) => item.kind === "scope" && (item.links = new Map()));
-  const model = { doc, items, top, scopes, nodes, values, flows, producer };
+  const model = { doc, items, top, scopes, nodes, values, flows, producer, links: linksOf(doc, nodes) };
   foldable(model, labels.runs ?? [], Boolean(labels.fold));
   for (const group of model.groups) group.first = group.firstNode;
   arrange(model);

@@ -59,7 +59,18 @@ export class Panel {
       this.tensors("Parameters and buffers", params, (v) => this.sharers(v, item), "shared with"),
       this.tensors("Outputs", outputs, to, "to"),
       this.tensors(outputs.length ? "Used outside as well" : "Outputs", beside(flows.outOf, outputs), to, "to"),
+      this.together(item),
       this.plugins(source));
+  }
+
+  /** What other ranks issued together with a node. */
+  together(item) {
+    const links = this.model.links.filter(({ items }) => items.length > 1 && items.includes(item));
+    return section("Issued together with", links.slice(0, SHOWN).map(({ op_type, number, group, ranks, items }) =>
+      html("div", { class: "tensor" },
+        html("div", {}, html("b", {}, visible(op_type)), ` ${number} of group ${visible(group)}, ranks ${visible(ranks)}`),
+        html("div", { class: "name" }, items.filter((other) => other !== item).slice(0, 8)
+          .flatMap((other, i) => [i ? ", " : "", link(this, other)])))));
   }
 
   showTensor(item) {

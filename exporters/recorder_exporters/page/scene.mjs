@@ -1,6 +1,7 @@
 // From what is open to what is drawn and where: boxes, frames of open scopes, and lines, in one plane. No DOM here.
 
 import { DOWN, layoutScope } from "./layout.mjs";
+import { linkLinesOf } from "./links.mjs";
 import { crossing } from "./model.mjs";
 import { captionOf } from "./text.mjs";
 
@@ -171,7 +172,7 @@ function lengthen(layout, length) {
   layout.h = length;
 }
 
-/** Everything that shows, in absolute coordinates: `boxes` and `frames` by item, `edges` and `labels` by key. */
+/** Everything that shows, in absolute coordinates: `boxes` and `frames` by item, `edges`, `labels` and `links` by key. */
 export function buildScene(layouts) {
   const { model } = layouts;
   const scene = { boxes: new Map(), frames: new Map(), edges: new Map(), labels: new Map() };
@@ -196,6 +197,7 @@ export function buildScene(layouts) {
   place(model.top, 0, 0);
   if (layouts.across) mirror(scene);
   label(scene, layouts);
+  scene.links = linkLinesOf(model.links, scene.boxes);
   return scene;
 }
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from recorder_chrome_trace import chrome_trace, recorder_register_commands
 
 from recorder import EventStream, Recorder, assemble
-from recorder.events import Enter, Grad, Leave, Op, TensorMeta
+from recorder.events import Collective, Enter, Grad, Group, Header, Leave, Op, TensorMeta
 from recorder.testing import HOSTILE_NAMES, StreamBuilder, sample_streams
 
 SAMPLES = sample_streams()
@@ -340,3 +340,35 @@ def test_memory_is_a_counter_where_it_was_recorded():
     with Recorder(net) as r:
         net(torch.ones(2, 4))
     assert not [event for event in chrome_trace(r.events)["traceEvents"] if event["ph"] == "C"]
+
+
+def test_ranks_are_processes_and_say_what_they_issued_together():
+    streams = []
+    for rank in range(2):
+        op = "recv" if rank else "send"
+        events = [
+            Group(0, "world", "0-1", rank),
+            Collective(0, 0, 0, "all_reduce", 5),
+            Op("all_reduce", 5, 9, "torch.distributed.all_reduce", collective=0),
+            Collective(1, 0, 0, op, 10, peer=1 - rank),
+            Op(op, 10, 12, f"torch.distributed.{op}", collective=1),
+        ]
+        streams.append(EventStream(events, Header(model="Net", meta={"rank": rank})))
+    events = chrome_trace(*streams)["traceEvents"]
+    names = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    assert names == {1: "rank 0: Net", 2: "rank 1: Net"}
+    told = {(e["pid"], e["name"]): e["args"]["collective"] for e in events if e["ph"] == "B"}
+    world = {"group": "world", "ranks": "0-1", "number": 0, "phase": "forward"}
+    assert told[1, "all_reduce"] == told[2, "all_reduce"] == world
+    assert (told[1, "send"], told[2, "recv"]) == ({**world, "peer": 1}, {**world, "peer": 0})
+
+
+def test_arrows_of_two_recordings_stay_apart():
+    one = SAMPLES["residual"]
+    with Recorder(net := torch.nn.Linear(2, 2)) as r:
+        net(torch.ones(1, 2)).sum().backward()
+    alone = [e["id"] for e in chrome_trace(r.events)["traceEvents"] if "id" in e]
+    assert alone
+    both = [(e["pid"], e["id"]) for e in chrome_trace(r.events, one, r.events)["traceEvents"] if "id" in e]
+    assert len({number for _, number in both}) == 2 * len(set(alone))
+    assert {pid for pid, _ in both} == {1, 3}

@@ -10,7 +10,9 @@ import pytest
 import recorder_networkx
 from recorder_networkx import CytoscapeExporter, GraphMLExporter, NodeLinkExporter, to_networkx
 
-from recorder import Graph, Node, Recorder, Scope, Value
+import recorder
+from recorder import EventStream, Graph, Node, Recorder, Scope, Value
+from recorder.events import Collective, Group, Header
 from recorder.testing import HOSTILE_NAMES, chain, check_exporter, sample_graphs
 
 README = Path(__file__).parents[1] / "README.md"
@@ -172,6 +174,24 @@ def test_calls_are_told_by_names():
     assert (scope["input_names"], scope["output_names"]) == (["attention_mask", "ids"], ["logits"])
     read = nx.read_graphml(BytesIO(GraphMLExporter().export(graph)))
     assert [data["input_name"] for _, _, data in read.edges(data=True)] == ["attention_mask"]
+
+
+def test_links_between_ranks_are_told_by_names(tmp_path):
+    for rank in range(2):
+        events = [
+            Group(0, "0", "0-1", rank),
+            Collective(0, 0, 0, ("send", "recv")[rank], 0, peer=1 - rank),
+            Collective(1, 0, 0, "barrier", 1),
+        ]
+        header = Header(meta={"rank": rank, "world_size": 2})
+        EventStream(events, header).save(tmp_path / f"{rank}.jsonl")
+    graph = recorder.merge(str(tmp_path / "*.jsonl"))
+    sent, barrier = to_networkx(graph).graph["links"]
+    assert sent["op_type"] == "send"
+    assert sent["members"] == [["0", "rank 0.send"], ["1", "rank 1.recv"]]
+    assert [name for _, name in barrier["members"]] == ["rank 0.barrier", "rank 1.barrier"]
+    for exporter in (GraphMLExporter(), CytoscapeExporter(), NodeLinkExporter()):
+        assert b"rank 1.barrier" in (text if isinstance(text := exporter.export(graph), bytes) else text.encode())
 
 
 def test_names_that_no_format_can_hold_stay_apart():
