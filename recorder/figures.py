@@ -27,6 +27,7 @@ __all__ = [
     "at_least",
     "bytes_in_words",
     "count_in_words",
+    "is_several",
     "made_largest",
     "made_norm",
     "made_not_finite",
@@ -203,7 +204,7 @@ class Figure:
         """What is known of a node or scope with all that it is drawn for: where that is not the same of ``each``, the
         sum or the largest; NaN if one of them is not finite. Of a view that was loaded, that is not known.
         """
-        if self.repeated == "each" or not _is_several(place):
+        if self.repeated == "each" or not is_several(place):
             # What is around something folded hands on all of it: what it made is not what the view has of that.
             return self.value(graph, place) if self.fact is None else self.fact(_original(graph, place))
         whole, places = _alike(graph, place)
@@ -239,10 +240,14 @@ class Figure:
         words = self.label(value, metrics) if label else self.in_words(value, metrics)
         if self.repeated == "each":
             return f"{words} each" if "repeats" in place.meta else words
-        return f"{words} {'in all' if self.repeated == 'sum' else 'at most'}" if _is_several(place) else words
+        return self.of_several(words) if is_several(place) else words
+
+    def of_several(self, words: str) -> str:
+        """Words for a value that `of_all` told of several: ``12.3 ms in all``, ``0.5 at most``."""
+        return f"{words} {'in all' if self.repeated == 'sum' else 'at most'}"
 
 
-def _is_several(place: "Node | Scope | None") -> bool:
+def is_several(place: "Node | Scope | None") -> bool:
     """Whether a place, or one around it, is drawn once for several."""
     while place is not None:
         if "repeats" in place.meta:
@@ -352,10 +357,11 @@ _ALL = (
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,
+        repeated="sum",
     ),
     Figure(
         name="backward_share", heading="of backward", called="share of backward time", words="share", scale=None,
-        varies=True,
+        varies=True, repeated="sum",
     ),
 )  # fmt: skip
 

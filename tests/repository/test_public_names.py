@@ -83,6 +83,7 @@ def test_exported_names() -> None:
         "at_least",
         "bytes_in_words",
         "count_in_words",
+        "is_several",
         "made_largest",
         "made_norm",
         "made_not_finite",
