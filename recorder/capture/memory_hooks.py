@@ -186,7 +186,10 @@ class MemoryHooks:
         module, and not for backward.
         """
         for parameter in module._parameters.values():
-            if parameter is not None and id(parameter) not in self._parameters:
+            if parameter is None:
+                continue
+            own = self._parameters.get(id(parameter))
+            if own is None or own() is not parameter:  # an id is used again
                 self._gathered.update(self._storages.see(parameter))
 
     # What an optimizer holds
