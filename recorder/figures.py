@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "KINDS_OF_MEMORY",
     "WORDS",
     "Figure",
     "Words",
@@ -272,7 +273,7 @@ _NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula for any of the oper
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
-
+_NO_MEMORY = "what backward keeps was not recorded: record a training step with memory=True"
 _NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 
 _NO_DIVERGENCE = "the graph was compared with none: save what recorder.diverge(a, b) gives"
@@ -328,6 +329,10 @@ _ALL = (
         missing=_NO_METRICS, without=("unseen",),
     ),
     Figure(
+        name="saved_bytes", heading="kept", called="kept for backward", words="bytes", unit="bytes", after=" kept",
+        missing=_NO_MEMORY, without=("saved_unknown",),
+    ),
+    Figure(
         name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
         without=("flops_unknown", "unseen"),
     ),
@@ -374,3 +379,10 @@ def meta_of(graph: "Graph", place: "Node | Scope", *, timing: bool = True) -> di
         return place.meta
     kept = {name: n for name, n in told.items() if timing or name not in FIGURES or not FIGURES[name].varies}
     return {**place.meta, "metrics": kept}
+
+
+KINDS_OF_MEMORY = {
+    "parameters": "parameters", "buffers": "buffers", "gradients": "gradients", "saved": "kept for backward",
+    "temporary": "temporary", "optimizer": "optimizer",
+}  # fmt: skip
+"""What bytes in memory are for, in the order in which a moment of `Graph.memory_report` has them, in words."""

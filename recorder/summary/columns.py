@@ -122,6 +122,7 @@ COLUMNS: dict[str, Column] = {
         Column("trainable", FIGURES["trainable"].heading, _trainable),
         _figure("parameter_bytes"),
         _figure("activation_bytes"),
+        _figure("saved_bytes"),
         _figure("macs"),
         _figure("flops"),
         _figure("flops_backward"),
