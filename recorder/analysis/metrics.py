@@ -120,8 +120,7 @@ def measured(graph: Graph) -> Measured:
     if memory:
         told_of += _SAVED
         _add_saved(graph, sums, whole)
-    if graph.meta.get("functions") is False:
-        _add_unseen(graph, sums, whole)
+    _add_unseen(graph, sums, whole)
     for scope in graph.scopes:
         of[id(scope)] = sums[id(scope)].figures(told_of) | _possible(_observed(scope, *times))
         if sums[id(scope)].folded:  # each repetition may have parameters of its own, and the first one's are here
@@ -155,16 +154,17 @@ def _add_saved(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
 
 
 def _add_unseen(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
-    """What a module of one's own computed between its parts is not there, where functions were not recorded. Its own
-    parameters are its all the same, as those of a leaf are.
+    """What a module of one's own computed between its parts is not there where functions were not recorded, or could
+    not be, as compiled ones of TorchScript. Its own parameters are its all the same, as those of a leaf are.
     """
+    functions = graph.meta.get("functions") is not False
     of_their_own: dict[str, dict[int, Value]] = defaultdict(dict)
-    for value in graph.initializers:
+    for value in () if functions else graph.initializers:
         if value.role == "parameter":
             of_their_own[value.name.rpartition(".")[0]][id(value)] = value
     for scope in graph.scopes:
         own = of_their_own.get(scope.fqn, {})
-        often = 0 if scope.target in _CALL_PARTS_ALONE else 1
+        often = scope.meta.get("unseen", 0) if functions else int(scope.target not in _CALL_PARTS_ALONE)
         for around in scope.ancestors():
             sums[id(around)].parameters |= own
             sums[id(around)].figures_of["unseen"] += often

@@ -156,6 +156,7 @@ class _Assembler:
     def _derived(self, event: Derived) -> None:
         if self.frame is None or not self.frame.ignored:
             self.versions.derive(event.tensor, event.sources)
+            OpenCall.count_unseen(self.frame)
 
     def _measured(self, event: Measured) -> None:
         if self.frame is None or not self.frame.ignored:
@@ -353,6 +354,8 @@ class _Assembler:
         scope.output_names = names_for(event.output_names, len(event.outputs))
         if event.arguments:
             scope.meta["arguments"] = dict(event.arguments)
+        if frame.unseen and self.stream.header.meta.get("functions", True):
+            scope.meta["unseen"] = frame.unseen
 
     def _scope(self) -> Scope | None:
         """The scope of the frame in progress, made now, with those around it, if it has not been needed before."""

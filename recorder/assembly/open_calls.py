@@ -13,6 +13,7 @@ __all__ = ["OpenCall", "call_name"]
 class OpenCall:
     """A module call in progress. ``begin`` counts the nodes before it. ``handed_on`` keeps the states of tensors that a
     call inside returned as they were given: to the caller, who uses the same object, nothing has happened to it.
+    ``unseen`` counts the tensors that were computed in it where the recording could not look.
     """
 
     event: Enter
@@ -23,6 +24,13 @@ class OpenCall:
     begin: int
     scope: Scope | None = None
     handed_on: dict[int, State] = field(default_factory=dict)
+    unseen: int = 0
+
+    @staticmethod
+    def count_unseen(call: "OpenCall | None") -> None:
+        """One more was computed so in a call, if there is one."""
+        if call is not None:
+            call.unseen += 1
 
 
 def call_name(module: Module, call: int) -> str:

@@ -179,6 +179,7 @@ def check_told(graph: Graph) -> None:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check("scope", scope.name, scope.meta, "unseen", _Count)
             check("scope", scope.name, scope.meta, "saved", _Count)
             check("scope", scope.name, scope.meta, "saved_unknown", _Count)
             check("scope", scope.name, scope.meta, "divergence", _Divergence)

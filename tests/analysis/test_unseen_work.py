@@ -148,3 +148,21 @@ def test_a_folded_table_counts_every_call_that_did_more() -> None:
     assert len(folded.rows) < len(whole.rows)
     assert folded.total["unseen"] == whole.total["unseen"] == 4
     assert folded.rows[0].metrics == whole.rows[0].metrics
+
+
+@pytest.mark.filterwarnings("ignore:.*jit")
+def test_what_torchscript_computes_inside_a_call_is_unseen() -> None:
+    scripted = torch.jit.script(_product)
+    model = Net(lambda net, x: net.b(scripted(net.a(x), net.w)), a=linear(), b=linear(), w=nn.Parameter(torch.eye(4)))
+    graph = recorded(model, lambda: model(x()).sum().backward())
+    assert graph.metrics[graph.scopes[0]]["unseen"] == 1
+    told = str(Summary(graph))
+    assert f"at least {2 * 2 * 2 * 4 * 4} FLOPs" in told
+    assert "did more than was recorded: 1 calls" in told
+    seen = net()
+    alike = recorded(seen, lambda: seen(x()).sum().backward())
+    assert "unseen" not in alike.metrics[alike.scopes[0]]
+
+
+def _product(x: Tensor, w: Tensor) -> Tensor:
+    return x @ w
