@@ -58,8 +58,16 @@ class _Judge:
         if one["pass"] == other["pass"]:
             self._before[y] = x
             self._arrived[y] = list(_distances(one["arrived"], other["arrived"]))
-            self._left[y] = list(_distances(one.get("left", ()), other.get("left", ())))
-            self._left[y] += _distances(*zip(*_of_parameters(x, y, other["pass"])))
+            size = max((d.size for d in self._arrived[y]), default=0.0)
+            ours, theirs = one.get("left", ()), other.get("left", ())
+            self._left[y] = []
+            if len(ours) == len(theirs):
+                roles = [v.role for v in y.inputs] if len(theirs) == len(y.inputs) else [""] * len(theirs)
+                for mine, its, role in zip(ours, theirs, roles):
+                    told = _distances([mine], [its])
+                    self._left[y] += (_beside(d, size, its["shape"]) for d in told) if role == "parameter" else told
+            for mine, its in _of_parameters(x, y, other["pass"]):
+                self._left[y] += (_beside(d, size, its["shape"]) for d in _distances([mine], [its]))
 
     def _handed_on_to(self, y: Node) -> tuple[list[Distance], tuple[Node, ...]]:
         """What the users of a call's results handed back, and the calls between of whose gradients nothing is known.
@@ -102,14 +110,22 @@ class _Judge:
         )
 
 
-def _of_parameters(x: Node, y: Node, number: int) -> Iterator[tuple[Gradient, Gradient]]:
+def _of_parameters(x: Node, y: Node, number: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """What came to the parameters that one call alone uses, in that pass."""
-    yield None, None
     for v, w in zip(_parameters(x), _parameters(y)):
         if len(v.uses) == len(w.uses) == 1 and "backward" in v.meta and "backward" in w.meta:
             one, other = v.meta["backward"], w.meta["backward"]
-            if one["pass"] == other["pass"] == number:
+            if one["pass"] == other["pass"] == number and one["gradient"] and other["gradient"]:
                 yield one["gradient"], other["gradient"]
+
+
+def _beside(d: Distance, arrived: float, shape: Sequence[int]) -> Distance:
+    """The distance of a bias's gradient, which is a sum of what arrived: where that cancels out, as before a
+    normalization, or at the keys of attention, all that is left is rounding, which is of the size of what arrived.
+    """
+    if sum(length != 1 for length in shape) > 1 or not d.size < arrived or math.isinf(d.relative):
+        return d
+    return d._replace(relative=d.absolute / arrived, size=arrived)
 
 
 def _parameters(node: Node) -> list[Value]:

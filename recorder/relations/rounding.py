@@ -38,6 +38,9 @@ ADDITIVE = ("linear", "conv", "mm", "matmul", "einsum", "norm", "attention", "di
             "bilinear", "scale", "sqrt", "log", "reciprocal", "mul", "embedding", "dropout")  # fmt: skip
 """What has these in its name may make more of a difference than there was; all others hand it on."""
 
+KINKED = ("relu", "hard", "threshold", "clamp", "clip", "abs", "max", "min", "median", "sort", "topk", "shrink", "sign")
+"""Whose gradients jump: an element a little off on the other side of the kink has another gradient altogether."""
+
 SUMS = ("sum", "cumsum", "prod", "cumprod", "index_add", "scatter_add", "scatter_reduce", "trace")
 PRODUCTS = ("matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "dot", "mv", "rmatmul", "inner", "tensordot")
 
@@ -84,9 +87,10 @@ def allowed_of_gradients(x: Node, y: Node, given: Sequence[float], tolerance: fl
     lengths = [abs(math.prod(value.shape)) for value in (*y.inputs, *y.outputs)]
     much, little = GAINS["several"]
     off = math.hypot(*given)
-    return Allowed(
-        _rounding(unit, lengths) if tolerance is None else tolerance, max(much * off, min(little * off, SMALL))
-    )
+    carried = max(much * off, min(little * off, SMALL))
+    if any(part in y.op_type.lower() for part in KINKED):  # so many elements are on the other side
+        carried = max(carried, 1.5 * math.sqrt(off))
+    return Allowed(_rounding(unit, lengths) if tolerance is None else tolerance, carried)
 
 
 def _rounding(unit: float, lengths: Iterable[int]) -> float:
