@@ -50,6 +50,28 @@ class Counterparts:
             if len(ours) == len(theirs):
                 self._pair(ours, theirs)
         self._distances: dict[Value, Distance | None] = {}
+        self._take_fused()
+
+    def _take_fused(self) -> None:
+        """Where a call has taken in another that followed it, what it makes is what that one made: if all that use it
+        were given a result of a call that is gone, and that is nearer.
+        """
+        for x, y in list(self.alignment.pairs.items()):
+            if not isinstance(x, Node) or not isinstance(y, Node) or len(x.outputs) != 1 or len(y.outputs) != 1:
+                continue
+            w = y.outputs[0]
+            users = [(self.alignment.back.get(user), user, at) for user, at in w.uses]
+            given = {
+                before.inputs[at]
+                for before, user, at in users
+                if isinstance(before, Node) and len(before.inputs) == len(user.inputs)
+            }
+            if len(given) == 1 and all(isinstance(before, Node) for before, _, _ in users):
+                (v,) = given
+                if v.producer is not None and v.producer not in self.alignment.pairs and self.of.get(w) is not v:
+                    one, other = self.distance(w), distance(v, w)
+                    if one is not None and other is not None and other.relative < one.relative:
+                        self.of[w], self._distances[w] = v, other
 
     def distance(self, w: Value) -> Distance | None:
         """How far a tensor of the graph after is from its counterpart; None if that is not known."""

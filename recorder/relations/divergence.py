@@ -180,7 +180,7 @@ class _Judge:
         before = self._alignment.back.get(maker)
         whole = len(way.calls) == 1 and isinstance(before, Node)
         if whole and isinstance(before, Node):
-            allowed = allowed_of_call(before, maker, made, way.sources, self._tolerance)
+            allowed = allowed_of_call(before, maker, value, made, way.sources, self._tolerance)
         else:
             allowed = allowed_of_several(way.calls, made, way.sources, self._tolerance)
         given = max((d.relative for _, d in way.sources), default=0.0)
