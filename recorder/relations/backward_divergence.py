@@ -18,8 +18,8 @@ Gradient = dict[str, Any] | None
 
 
 def with_backward(alignment: Alignment, forward: Sequence[Row], tolerance: float | None) -> list[Row]:
-    """The rows of forward, and of each call that backward reached in both runs, in the order in which it did: those of a
-    pass behind the calls that it went back through, so that an error in it comes before what the next step makes of it.
+    """The rows of forward, and of each call that backward reached in both runs, in its order: those of a pass
+    behind the calls that it went back through, so that an error in it comes before what the next step makes of it.
 
     A gradient depends on what forward computed: what was off there explains it, too.
     """

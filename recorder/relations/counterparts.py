@@ -53,25 +53,29 @@ class Counterparts:
         self._take_fused()
 
     def _take_fused(self) -> None:
-        """Where a call has taken in another that followed it, what it makes is what that one made: if all that use it
-        were given a result of a call that is gone, and that is nearer.
-        """
-        for x, y in list(self.alignment.pairs.items()):
-            if not isinstance(x, Node) or not isinstance(y, Node) or len(x.outputs) != 1 or len(y.outputs) != 1:
-                continue
-            w = y.outputs[0]
-            users = [(self.alignment.back.get(user), user, at) for user, at in w.uses]
-            given = {
-                before.inputs[at]
-                for before, user, at in users
-                if isinstance(before, Node) and len(before.inputs) == len(user.inputs)
-            }
-            if len(given) == 1 and all(isinstance(before, Node) for before, _, _ in users):
-                (v,) = given
-                if v.producer is not None and v.producer not in self.alignment.pairs and self.of.get(w) is not v:
-                    one, other = self.distance(w), distance(v, w)
-                    if one is not None and other is not None and other.relative < one.relative:
-                        self.of[w], self._distances[w] = v, other
+        """Where a call has taken in another that followed it, what it makes is what that one made, if that is nearer."""
+        for y in list(self.alignment.back):
+            if isinstance(y, Node) and len(y.outputs) == 1:
+                (w,) = y.outputs
+                v = self._taken_in(w)
+                one, other = self.distance(w), None if v is None else distance(v, w)
+                if v is not None and one is not None and other is not None and other.relative < one.relative:
+                    self.of[w], self._distances[w] = v, other
+
+    def _taken_in(self, w: Value) -> Value | None:
+        """What all that use a tensor were given instead by a call that is gone, or that became an `Identity`."""
+        found: set[Value] = set()
+        for user, at in w.uses:
+            before = self.alignment.back.get(user)
+            if not isinstance(before, Node) or len(before.inputs) <= at:
+                return None
+            if user.op_type == "Identity" != before.op_type:
+                found.update(before.outputs)
+            elif before.inputs[at].producer in self.alignment.pairs:
+                return None
+            else:
+                found.add(before.inputs[at])
+        return found.pop() if len(found) == 1 else None
 
     def distance(self, w: Value) -> Distance | None:
         """How far a tensor of the graph after is from its counterpart; None if that is not known."""
