@@ -107,7 +107,7 @@ def _carried(kind: str, made: Distance, given: Sequence[tuple[Value, Distance]])
         (_, one), (_, other) = given
         absolute = _spread(one, made) * other.largest + _spread(other, made) * one.largest
     elif "norm" in kind:
-        return max(carried, 2 * max(d.relative * _in_common(value) for value, d in given))
+        return max(carried, 4 * max(d.relative * _in_common(value) for value, d in given))
     elif kind.startswith("log") and "softmax" not in kind and "logi" not in kind:
         absolute = 4 * sum(d.relative * math.sqrt(d.elements) for _, d in given)
     elif kind.startswith("exp") and "expand" not in kind:
