@@ -11,19 +11,35 @@ from recorder.relations.distance import Distance, of_digests
 from recorder.relations.divergence_rows import Row, added_to
 from recorder.relations.rounding import allowed_of_gradients
 
-__all__ = ["backward_rows"]
+__all__ = ["with_backward"]
 
 Gradient = dict[str, Any] | None
 """As `recorder.assembly.backward_marks` has it."""
 
 
-def backward_rows(alignment: Alignment, forward: Sequence[Row], tolerance: float | None) -> list[Row]:
-    """Of each call that backward reached in both runs, in the order in which it did; none if nothing was measured.
+def with_backward(alignment: Alignment, forward: Sequence[Row], tolerance: float | None) -> list[Row]:
+    """The rows of forward, and of each call that backward reached in both runs, in its order: those of a pass
+    behind the calls that it went back through, so that an error in it comes before what the next step makes of it.
 
     A gradient depends on what forward computed: what was off there explains it, too.
     """
-    judge = _Judge(alignment, forward, tolerance)
-    return list(judge.rows())
+    at = {node: number for number, node in enumerate(alignment.b.nodes)}
+    last: dict[int, int] = {}
+    for node, number in at.items():
+        if "backward" in node.meta:
+            step = node.meta["backward"]["pass"]
+            last[step] = max(number, last.get(step, 0))
+    reached = 0
+    for step in sorted(last):
+        reached = last[step] = max(reached, last[step])
+    rows: list[tuple[float, Row]] = []
+    reached = 0
+    for row in forward:
+        reached = max(reached, at.get(row.calls[0], 0) if row.calls else 0)
+        rows.append((reached, row))
+    for step, row in _Judge(alignment, forward, tolerance).rows():
+        rows.append((last[step] + 0.5, row))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 class _Judge:
@@ -43,23 +59,26 @@ class _Judge:
             if isinstance(x, Node) and isinstance(y, Node) and "backward" in x.meta and "backward" in y.meta:
                 self._take(x, y, x.meta["backward"], y.meta["backward"])
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """With the number of the pass."""
         for y in sorted(self._before, key=lambda node: node.meta["backward"]["order"]):
-            arrived, left = self._arrived[y], self._left[y]
+            arrived, left, step = self._arrived[y], self._left[y], y.meta["backward"]["pass"]
             used, between = self._handed_on_to(y)
             if used and arrived:
                 row = self._row(y, between, used, arrived)
                 if row.found:  # what came here is not what the others handed on
-                    yield row
+                    yield step, row
             if arrived and left:
-                yield self._row(y, (y,), arrived, left)
+                yield step, self._row(y, (y,), arrived, left)
 
     def _take(self, x: Node, y: Node, one: dict[str, Any], other: dict[str, Any]) -> None:
         if one["pass"] == other["pass"]:
             self._before[y] = x
             self._arrived[y] = list(_distances(one["arrived"], other["arrived"]))
-            self._left[y] = list(_distances(one.get("left", ()), other.get("left", ())))
-            self._left[y] += _distances(*zip(*_of_parameters(x, y, other["pass"])))
+            arrived = max((d.size for d in self._arrived[y]), default=0.0)
+            own = list(zip(*_of_parameters(x, y, other["pass"]))) or [(), ()]
+            for ours, theirs in ((one.get("left", ()), other.get("left", ())), own):
+                self._left.setdefault(y, []).extend(_distances(ours, theirs, arrived))
 
     def _handed_on_to(self, y: Node) -> tuple[list[Distance], tuple[Node, ...]]:
         """What the users of a call's results handed back, and the calls between of whose gradients nothing is known.
@@ -104,7 +123,6 @@ class _Judge:
 
 def _of_parameters(x: Node, y: Node, number: int) -> Iterator[tuple[Gradient, Gradient]]:
     """What came to the parameters that one call alone uses, in that pass."""
-    yield None, None
     for v, w in zip(_parameters(x), _parameters(y)):
         if len(v.uses) == len(w.uses) == 1 and "backward" in v.meta and "backward" in w.meta:
             one, other = v.meta["backward"], w.meta["backward"]
@@ -112,11 +130,21 @@ def _of_parameters(x: Node, y: Node, number: int) -> Iterator[tuple[Gradient, Gr
                 yield one["gradient"], other["gradient"]
 
 
+def _beside(d: Distance, arrived: float) -> Distance:
+    """The distance of a bias's gradient, which is a sum of what arrived: where that cancels out, as before a
+    normalization, or at the keys of attention, all that is left is rounding, which is of the size of what arrived.
+    """
+    if not d.size < arrived or math.isinf(d.relative):
+        return d
+    return d._replace(relative=d.absolute / arrived, size=arrived)
+
+
 def _parameters(node: Node) -> list[Value]:
     return [value for value in node.inputs if value.role == "parameter"]
 
 
-def _distances(ours: Iterable[Gradient], theirs: Iterable[Gradient]) -> Iterator[Distance]:
+def _distances(ours: Iterable[Gradient], theirs: Iterable[Gradient], arrived: float = 0.0) -> Iterator[Distance]:
+    """Of each that was measured in both; those of vectors beside the norm of what ``arrived``, if that is larger."""
     ours, theirs = list(ours), list(theirs)
     if len(ours) == len(theirs):
         for one, other in zip(ours, theirs):
@@ -124,4 +152,4 @@ def _distances(ours: Iterable[Gradient], theirs: Iterable[Gradient]) -> Iterator
                 first, second = ({**gradient, **gradient["digest"]} for gradient in (one, other))
                 told = of_digests(first, second, (one["dtype"], other["dtype"]), math.prod(one["shape"]))
                 if told is not None:
-                    yield told
+                    yield _beside(told, arrived) if len(one["shape"]) == 1 else told

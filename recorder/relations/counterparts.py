@@ -50,6 +50,48 @@ class Counterparts:
             if len(ours) == len(theirs):
                 self._pair(ours, theirs)
         self._distances: dict[Value, Distance | None] = {}
+        self._take_fused()
+
+    def _take_fused(self) -> None:
+        """Where a call took in another that followed it, what it makes is what that one made, if that is nearer. Where
+        one was split, what the second makes is what the one made, and what is between was not there.
+        """
+        for y in list(self.alignment.back):
+            if isinstance(y, Node) and len(y.outputs) == 1:
+                (w,) = y.outputs
+                v = self._taken_in(w)
+                one, other = self.distance(w), None if v is None else distance(v, w)
+                if v is not None and one is not None and other is not None and other.relative < one.relative:
+                    self.of[w], self._distances[w] = v, other
+                elif one is not None and one.relative:
+                    self._split(w, one)
+
+    def _split(self, w: Value, off: Distance) -> None:
+        users = {user for user, _ in w.uses}
+        if len(users) == 1 and w in self.of:
+            (user,) = users
+            before = self.alignment.back.get(user)
+            gone = before is None or (before.op_type == "Identity" != user.op_type)
+            if gone and len(user.outputs) == 1:
+                other = distance(self.of[w], user.outputs[0])
+                if other is not None and other.relative < off.relative:
+                    self.of[user.outputs[0]], self._distances[user.outputs[0]] = self.of.pop(w), other
+                    self._distances[w] = None
+
+    def _taken_in(self, w: Value) -> Value | None:
+        """What all that use a tensor were given instead by a call that is gone, or that became an `Identity`."""
+        found: set[Value] = set()
+        for user, at in w.uses:
+            before = self.alignment.back.get(user)
+            if not isinstance(before, Node) or len(before.inputs) <= at:
+                return None
+            if user.op_type == "Identity" != before.op_type:
+                found.update(before.outputs)
+            elif before.inputs[at].producer in self.alignment.pairs:
+                return None
+            else:
+                found.add(before.inputs[at])
+        return found.pop() if len(found) == 1 else None
 
     def distance(self, w: Value) -> Distance | None:
         """How far a tensor of the graph after is from its counterpart; None if that is not known."""

@@ -11,7 +11,7 @@ from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Value
 from recorder.graph.outline import Place
 from recorder.relations.alignment import Alignment
-from recorder.relations.backward_divergence import backward_rows
+from recorder.relations.backward_divergence import with_backward
 from recorder.relations.counterparts import Counterparts, Way
 from recorder.relations.differences import place_name, rewiring
 from recorder.relations.distance import Distance
@@ -67,7 +67,7 @@ class Divergence:
         first: where more is added than expected first, a place of ``b``: a node, or the call of a module where the two
             do not call the same within; None if nowhere.
         why: one sentence on it.
-        rows: of each place that was compared, in the order of execution, backward last. See `DivergenceRow`.
+        rows: of each place that was compared, in the order of execution. See `DivergenceRow`.
         given: the model's inputs that differ.
         unaligned: the outermost places that one of the two has not: ``("a", place)`` or ``("b", place)``.
         unmeasured: of how many calls nothing could be compared.
@@ -81,7 +81,7 @@ class Divergence:
         self._counterparts = Counterparts(self.alignment)
         allowed = None if tolerance == "dtype" else float(tolerance)
         rows = list(_Judge(self._counterparts, allowed).rows())
-        rows += backward_rows(self.alignment, rows, allowed)
+        rows = with_backward(self.alignment, rows, allowed)
         self.unaligned: Sequence[tuple[str, Place]] = list(self._counterparts.unaligned())
         compared = {row.b for row in rows}
         self.unmeasured = sum(node not in compared for node in self.alignment.b.nodes if node in self.alignment.back)
@@ -180,7 +180,7 @@ class _Judge:
         before = self._alignment.back.get(maker)
         whole = len(way.calls) == 1 and isinstance(before, Node)
         if whole and isinstance(before, Node):
-            allowed = allowed_of_call(before, maker, made, way.sources, self._tolerance)
+            allowed = allowed_of_call(before, maker, value, made, way.sources, self._tolerance)
         else:
             allowed = allowed_of_several(way.calls, made, way.sources, self._tolerance)
         given = max((d.relative for _, d in way.sources), default=0.0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from recorder.graph.core import Node, Scope, Value
 from recorder.graph.outline import Place
+from recorder.relations.differences import what_changed
 from recorder.relations.divergence_rows import Row
 from recorder.terminal import in_one_line
 
@@ -34,14 +35,42 @@ def why(divergence: "Divergence") -> str:
     if divergence.given:
         names = [f"{given.name or 'the input'} ({_number(given.off.relative)})" for given in divergence.given]
         told += f"; the models were given different inputs: {', '.join(names[:3])}"
+    other = _other_shapes(divergence)
+    if other:
+        told += f"; the models were given inputs of other shapes: {', '.join(other[:3])}"
+    began = _backward_began_otherwise(divergence)
+    if began is not None:
+        where = f"at {divergence.name(began.b)} by {_number(began.given)}"
+        told += f"; backward was given other gradients, as by another loss: {where}"
     return in_one_line(told)
+
+
+def _other_shapes(divergence: "Divergence") -> list[str]:
+    """The inputs of which nothing can be said, as there are not as many elements."""
+    pairs = divergence.alignment.given.items()
+    names = dict(zip(divergence.b.inputs, divergence.b.input_names))
+    return [
+        f"{names.get(w) or 'the input'} ({list(v.shape)} and {list(w.shape)})" for v, w in pairs if v.shape != w.shape
+    ]
+
+
+def _backward_began_otherwise(divergence: "Divergence") -> Row | None:
+    """The first place that backward reached, if what arrived there is off by much more than all of forward before."""
+    worst = 0.0
+    for row in divergence.rows:
+        if row.phase == "backward":
+            return row if not row.found and row.given > max(row.expected, 100 * worst) else None
+        worst = max(worst, row.made)
+    return None
 
 
 def _of_none(divergence: "Divergence") -> str:
     if not divergence.rows:
         return "nothing could be compared: no call that both recordings have was measured in both"
     if all(row.same for row in divergence.rows):
-        return "all bits of all results that were compared are the same"
+        told = "all bits of all results that were compared are the same"
+        few = divergence.unmeasured
+        return f"{told}, but {few} {'call was' if few == 1 else 'calls were'} not compared" if few else told
     if divergence.tolerance == 0:
         return "no call made other bits of inputs whose bits are the same"
     worst = max(divergence.rows, key=lambda row: row.made)
@@ -76,8 +105,15 @@ def _remarks(divergence: "Divergence", row: Row, place: str) -> list[str]:
         inside = [divergence.name(call) for call in row.calls[:3]]
         more = f" and {len(row.calls) - 3} more" if len(row.calls) > 3 else ""
         found.append(f"the two do not call the same there: what made it was {', '.join(inside)}{more}")
-    if isinstance(row.b, Node) and any(part in row.b.op_type.lower() for part in RANDOM):
-        found.append("it draws random numbers: with another seed, or in another order")
+    called = _called_otherwise(row)
+    if called:
+        found.append(f"it is called otherwise: {', '.join(called[:3])}")
+    elif isinstance(row.b, Node) and any(part in row.b.op_type.lower() for part in RANDOM):
+        found.append(
+            "it draws random numbers: with another seed, or in another order, or only one of the two is training"
+        )
+    elif row.phase == "forward" and len(row.calls) == 1 and _has_modes(row.b):
+        found.append("its parameters or statistics differ, or how it computes, or only one of the two is training")
     elif row.phase == "forward" and len(row.calls) == 1 and any(v.role == "parameter" for v in row.calls[0].inputs):
         found.append("its parameters differ, or how it computes")
     devices = {v.device.partition(":")[0] for place in (row.a, row.b) if place is not None for v in place.outputs}
@@ -89,6 +125,20 @@ def _remarks(divergence: "Divergence", row: Row, place: str) -> list[str]:
         names = ", ".join(value.name for value in row.unmeasured[:3])
         found.append(f"of what it was given, {names} could not be compared")
     return found
+
+
+def _called_otherwise(row: Row) -> list[str]:
+    """The hyper-parameters and arguments that differ, where one call is compared with one."""
+    if row.a is None or len(row.calls) != 1 or row.phase == "backward":
+        return []
+    what = what_changed(row.a, row.b).items()
+    tensors = (".shape", ".dtype")
+    return [f"{name} {one} → {other}" for name, (one, other) in what if not name.endswith(tensors)]
+
+
+def _has_modes(place: Place) -> bool:
+    """Whether it computes something else in training."""
+    return "batchnorm" in place.op_type.lower().replace("_", "") or "track_running_stats" in place.attributes
 
 
 def _is_underflow(value: Value) -> bool:

@@ -38,6 +38,9 @@ ADDITIVE = ("linear", "conv", "mm", "matmul", "einsum", "norm", "attention", "di
             "bilinear", "scale", "sqrt", "log", "reciprocal", "mul", "embedding", "dropout")  # fmt: skip
 """What has these in its name may make more of a difference than there was; all others hand it on."""
 
+KINKED = ("relu", "hard", "threshold", "clamp", "clip", "abs", "max", "min", "median", "sort", "topk", "shrink", "sign")
+"""Whose gradients jump: an element a little off on the other side of the kink has another gradient altogether."""
+
 SUMS = ("sum", "cumsum", "prod", "cumprod", "index_add", "scatter_add", "scatter_reduce", "trace")
 PRODUCTS = ("matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "dot", "mv", "rmatmul", "inner", "tensordot")
 
@@ -59,13 +62,13 @@ def unit_of(values: Iterable[Value]) -> float:
 
 
 def allowed_of_call(
-    x: Node, y: Node, made: Distance, given: Sequence[tuple[Value, Distance]], tolerance: float | None
+    x: Node, y: Node, result: Value, made: Distance, given: Sequence[tuple[Value, Distance]], tolerance: float | None
 ) -> Allowed:
     """Of one of the results of a call that both recordings have, by what it was given."""
     unit = unit_of((*x.inputs, *x.outputs, *y.inputs, *y.outputs))
     kind = y.op_type.lower().strip("_")
     rounding = _rounding(unit, _lengths(y, kind)) if tolerance is None else tolerance
-    return Allowed(rounding, _carried(kind, made, given))
+    return Allowed(rounding, max(_carried(kind, made, given), _of_choice(result, given)))
 
 
 def allowed_of_several(
@@ -84,9 +87,10 @@ def allowed_of_gradients(x: Node, y: Node, given: Sequence[float], tolerance: fl
     lengths = [abs(math.prod(value.shape)) for value in (*y.inputs, *y.outputs)]
     much, little = GAINS["several"]
     off = math.hypot(*given)
-    return Allowed(
-        _rounding(unit, lengths) if tolerance is None else tolerance, max(much * off, min(little * off, SMALL))
-    )
+    carried = max(much * off, min(little * off, SMALL))
+    if any(part in y.op_type.lower() for part in KINKED):  # so many elements are on the other side
+        carried = max(carried, 1.5 * math.sqrt(off))
+    return Allowed(_rounding(unit, lengths) if tolerance is None else tolerance, carried)
 
 
 def _rounding(unit: float, lengths: Iterable[int]) -> float:
@@ -102,6 +106,10 @@ def _carried(kind: str, made: Distance, given: Sequence[tuple[Value, Distance]])
     if "mul" in kind and "mat" not in kind and len(given) == 2:
         (_, one), (_, other) = given
         absolute = _spread(one, made) * other.largest + _spread(other, made) * one.largest
+    elif "norm" in kind:
+        return max(carried, 4 * max(d.relative * _in_common(value) for value, d in given))
+    elif kind.startswith("log") and "softmax" not in kind and "logi" not in kind:
+        absolute = 4 * sum(d.relative * math.sqrt(d.elements) for _, d in given)
     elif kind.startswith("exp") and "expand" not in kind:
         absolute = 4 * sum(d.absolute / math.sqrt(max(d.elements, 1)) for _, d in given) * made.size
     elif "attention" in kind and len(given) >= 3:
@@ -112,6 +120,25 @@ def _carried(kind: str, made: Distance, given: Sequence[tuple[Value, Distance]])
         longer = max(1.0, *(d.elements / max(made.elements, 1) for _, d in given)) if kind in SUMS else 1.0
         absolute = 1.5 * math.sqrt(longer) * math.hypot(*(_spread(d, made) for _, d in given))
     return max(carried, absolute / made.size)
+
+
+def _of_choice(result: Value, given: Sequence[tuple[Value, Distance]]) -> float:
+    """What is explained in a result that is discrete by numbers that are a little off: what is all but equal is chosen
+    otherwise. Of a comparison, as many as are near the limit; of indices anything.
+    """
+    off = max((d.relative for value, d in given if not is_discrete(value)), default=0.0)
+    if not off or not is_discrete(result):
+        return 0.0
+    return 4 * math.sqrt(off) if result.dtype == "bool" else math.inf
+
+
+def _in_common(value: Value) -> float:
+    """How large a tensor is beside what is left of it without its mean, which a normalization takes away."""
+    stats = value.meta.get("stats", {})
+    if "mean" not in stats or not stats["norm"]:
+        return 1.0
+    share = 1 - stats["mean"] ** 2 * math.prod(value.shape) / stats["norm"] ** 2
+    return 1 / math.sqrt(share) if share > 0 else math.inf
 
 
 def _gain_of(kind: str) -> str:
