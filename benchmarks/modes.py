@@ -83,6 +83,7 @@ MODES = {
     "statistics": Mode(lambda workload: recorded(workload, gradients="stats"), ("train",)),
     "values": Mode(lambda workload: recorded(workload, values="stats")),
     "digests": Mode(lambda workload: recorded(workload, values="digest")),
+    "memory": Mode(lambda workload: recorded(workload, memory=True), ("train",)),
     "stream": Mode(streamed),
     "graph": Mode(graph),
     "dot": Mode(exported("dot")),

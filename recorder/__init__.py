@@ -45,6 +45,7 @@ from recorder.views.select import select
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import gradient_report as gradient_report
+    from recorder.analysis.memory_report import memory_report as memory_report
     from recorder.analysis.metrics import metrics_of as metrics_of
     from recorder.analysis.value_report import value_report as value_report
     from recorder.autograd.graph import autograd_graph
@@ -144,6 +145,7 @@ _LAZY = {
 _FROM_BELOW = {
     "equal": "recorder.graph.document",
     "gradient_report": "recorder.analysis.gradient_report",
+    "memory_report": "recorder.analysis.memory_report",
     "metrics_of": "recorder.analysis.metrics",
     "mimebundle": "recorder.notebook",
     "problems_in": "recorder.graph.lint",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "KINDS_OF_MEMORY",
     "WORDS",
     "Figure",
     "Words",
@@ -26,6 +27,7 @@ __all__ = [
     "at_least",
     "bytes_in_words",
     "count_in_words",
+    "is_several",
     "made_largest",
     "made_norm",
     "made_not_finite",
@@ -202,7 +204,7 @@ class Figure:
         """What is known of a node or scope with all that it is drawn for: where that is not the same of ``each``, the
         sum or the largest; NaN if one of them is not finite. Of a view that was loaded, that is not known.
         """
-        if self.repeated == "each" or not _is_several(place):
+        if self.repeated == "each" or not is_several(place):
             # What is around something folded hands on all of it: what it made is not what the view has of that.
             return self.value(graph, place) if self.fact is None else self.fact(_original(graph, place))
         whole, places = _alike(graph, place)
@@ -238,10 +240,14 @@ class Figure:
         words = self.label(value, metrics) if label else self.in_words(value, metrics)
         if self.repeated == "each":
             return f"{words} each" if "repeats" in place.meta else words
-        return f"{words} {'in all' if self.repeated == 'sum' else 'at most'}" if _is_several(place) else words
+        return self.of_several(words) if is_several(place) else words
+
+    def of_several(self, words: str) -> str:
+        """Words for a value that `of_all` told of several: ``12.3 ms in all``, ``0.5 at most``."""
+        return f"{words} {'in all' if self.repeated == 'sum' else 'at most'}"
 
 
-def _is_several(place: "Node | Scope | None") -> bool:
+def is_several(place: "Node | Scope | None") -> bool:
     """Whether a place, or one around it, is drawn once for several."""
     while place is not None:
         if "repeats" in place.meta:
@@ -267,7 +273,7 @@ _NO_FLOPS = f"{_NO_METRICS}; FLOPs take torch, and a formula for any of the oper
 _NO_TIMES = "the graph has no times: one that was loaded has them if it was saved with timing=True"
 _NO_BACKWARD = "no backward was recorded"
 _NO_GRADIENTS = 'no gradients were measured to colour by: record with gradients="stats", and backward'
-
+_NO_MEMORY = "what backward keeps was not recorded: record a training step with memory=True"
 _NO_VALUES = 'no values were measured to colour by: record with values="stats"'
 
 _NO_DIVERGENCE = "the graph was compared with none: save what recorder.diverge(a, b) gives"
@@ -323,6 +329,10 @@ _ALL = (
         missing=_NO_METRICS, without=("unseen",),
     ),
     Figure(
+        name="saved_bytes", heading="kept", called="kept for backward", words="bytes", unit="bytes", after=" kept",
+        missing=_NO_MEMORY, without=("saved_unknown",),
+    ),
+    Figure(
         name="flops", heading="FLOPs", called="FLOPs", words="count", after=" FLOPs", missing=_NO_FLOPS,
         without=("flops_unknown", "unseen"),
     ),
@@ -347,10 +357,11 @@ _ALL = (
     ),
     Figure(
         name="time_share", heading="of time", called="share of forward time", words="share", scale=None, varies=True,
+        repeated="sum",
     ),
     Figure(
         name="backward_share", heading="of backward", called="share of backward time", words="share", scale=None,
-        varies=True,
+        varies=True, repeated="sum",
     ),
 )  # fmt: skip
 
@@ -368,3 +379,10 @@ def meta_of(graph: "Graph", place: "Node | Scope", *, timing: bool = True) -> di
         return place.meta
     kept = {name: n for name, n in told.items() if timing or name not in FIGURES or not FIGURES[name].varies}
     return {**place.meta, "metrics": kept}
+
+
+KINDS_OF_MEMORY = {
+    "parameters": "parameters", "buffers": "buffers", "gradients": "gradients", "saved": "kept for backward",
+    "temporary": "temporary", "optimizer": "optimizer",
+}  # fmt: skip
+"""What bytes in memory are for, in the order in which a moment of `Graph.memory_report` has them, in words."""

@@ -15,6 +15,7 @@ from recorder.autograd.reading import LatestReading, tie
 from recorder.capture.backward_hooks import Gradients
 from recorder.capture.compiled_models import original
 from recorder.capture.describe import by_prefix
+from recorder.capture.saved_tensors import CAN_LOOK
 from recorder.capture.session import Session
 from recorder.capture.value_hooks import Values
 from recorder.errors import RecorderError
@@ -72,11 +73,14 @@ class Recorder:
         values: ``"stats"`` records what is in every floating-point or complex tensor that a call made, computed on its
             device right after the call, and read once when the block ends: norm, largest magnitude, mean, NaN, Inf,
             zeros, as ``value.meta["stats"]``. See `Graph.value_report`. It waits for no device meanwhile.
+        memory: record what autograd keeps for backward, by whom, and when storages come and go, without keeping any
+            alive. Gradients are recorded as with ``"on"`` then. See `Graph.memory_report`.
             ``"digest"`` records the same, of integers and truth values, too, and as ``value.meta["digest"]`` what
             `recorder.diverge` compares: a fixed sample of the elements, a sketch of all of them, and a sum of all bits.
 
     Raises:
         TypeError: what is to be recorded is no ``nn.Module``, or a model's name is no text.
+        RecorderError: ``memory`` is asked for, and this torch does not let one look at what autograd keeps.
         ValueError: no model is given, or there are models with and without names; ``gradients`` or ``values`` is none
             of these, ``every`` or ``keep`` is no positive number, or there are both ``stream`` and ``keep``: a file
             keeps everything.
@@ -94,18 +98,27 @@ class Recorder:
         keep: int | None = None,
         source: bool = False,
         values: Values | None = None,
+        memory: bool = False,
     ) -> None:
         modules: Sequence[nn.Module] | Mapping[str, nn.Module]
         modules = net if isinstance(net, Mapping) and not more_modules else (net, *more_modules)  # type: ignore[arg-type]
         _check_modules(modules)
         _check(gradients, every, keep, stream, values)
+        if memory and not CAN_LOOK:
+            raise RecorderError(
+                f"memory=True needs torch 2.10 or newer, and this is {torch.__version__}: before, autograd does not "
+                "let one look at what it keeps"
+            )
         store: Store = InMemory() if keep is None else LastParts(keep)
         if stream is not None:
             store = InFile(stream)
         roots = by_prefix(modules)
         kind = type(original(next(iter(roots.values()))))
+        if memory and gradients == "calls":
+            gradients = "on"
         meta: dict[str, Any] = {} if gradients == "calls" else {"gradients": gradients}
         meta |= {} if values is None else {"values": values}
+        meta |= {"memory": True} if memory else {}
         meta |= {} if functions else {"functions": False}
         meta |= ({} if every == 1 else {"every": every}) | ({} if keep is None else {"keep": keep})
         self._functions = functions
@@ -120,6 +133,7 @@ class Recorder:
             every=every,
             source=source,
             values=values,
+            memory=memory,
             read_autograd=self._reading.read if autograd else None,
         )
         self._graph: tuple[int, Graph] | None = None
@@ -218,8 +232,8 @@ class Recorder:
             depth: show calls down to this depth alone, 0 for the outermost; all if None.
             columns: their names in order, or ``"all"``: module, type, inputs, outputs, dtype, device, kernel, stride,
                 groups, hyper_parameters, parameters, parameters_share, trainable, parameter_bytes, activation_bytes,
-                macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm, value_largest,
-                not_finite, zeros, repeats.
+                saved_bytes, macs, flops, flops_backward, forward, backward, time_share, gradient, value_norm,
+                value_largest, not_finite, zeros, repeats.
             functions: whether calls of functions have rows, too.
             fold: whether calls that repeat have one row, which says ``× 12``; totals count every one.
         """

@@ -29,7 +29,7 @@ from recorder import (
     repetitions,
     without_accumulation,
 )
-from recorder.figures import FIGURES
+from recorder.figures import FIGURES, KINDS_OF_MEMORY
 from recorder_exporters.drawing.colour_scale import colours_of
 from recorder_exporters.drawing.styles import SCOPE_FILLS, STYLES
 from recorder_exporters.drawing.themes import THEMES
@@ -43,7 +43,7 @@ __all__ = ["HtmlExporter"]
 SCRIPTS = (
     "text", "dom", "folding", "links", "model", "paths", "search", "boxes", "metrics", "layout", "scene",
     "address", "work", "draw", "camera", "minimap", "panel", "sheet", "save",
-    "searchbox", "looks", "opening", "app", "main",
+    "searchbox", "looks", "timeline", "opening", "app", "main",
 )  # fmt: skip
 """Each after all that it imports."""
 
@@ -98,6 +98,7 @@ class HtmlExporter:
             "runs": [_run(found) for found in repetitions(graph)],
             **_words(graph),
             "figures": _figures(graph, timing),
+            "memory": [*KINDS_OF_MEMORY.values()] if graph.memory_report().timeline else [],
             "scales": {name: colours_of(THEMES[name]) for name in ("light", "dark")},
         }
         parts = _parts()

@@ -7,6 +7,8 @@ A graph knows how long a call took, and not when it was; the events do. So this 
     backward on <device>   from the arrival of a call's gradient until backward was done with it, as ``backward_ns`` of
                            the graph has it, and nothing where that is not known; torch has one thread a device
 
+    memory                 bytes by kind, where the recording has them: ``Recorder(net, memory=True)``
+
 An arrow leads from a call to its part of a backward pass. Times are those of the Python side: what a call put on a
 device's queue may have run later.
 """
@@ -52,6 +54,19 @@ def chrome_trace(stream: EventStream, *others: EventStream) -> dict[str, Any]:
     }
 
 
+def _memory(stream: EventStream, process: int) -> Iterator[dict[str, Any]]:
+    """What was in memory as a counter. Of what was there at one time, the largest sum is told, and then the last."""
+    if not stream.header.meta.get("memory"):
+        return
+    try:
+        report = assemble(stream).memory_report()
+    except StreamError:  # a file can say anything
+        return
+    for moment in report.timeline:
+        sizes = {kind: getattr(moment, kind) for kind in report.by_kind}
+        yield {"ph": "C", "pid": process, "ts": moment.ns / 1000, "name": "memory", "args": sizes}
+
+
 def _process(stream: EventStream, process: int, flows: int) -> Iterator[dict[str, Any]]:
     """The events of one recording. The numbers of its flows begin at ``flows``."""
     header = stream.header
@@ -66,6 +81,7 @@ def _process(stream: EventStream, process: int, flows: int) -> Iterator[dict[str
             for event in lane.events:
                 numbered = {"id": event["id"] + flows} if "id" in event else {}
                 yield {"pid": process, "tid": thread, **event, **numbered}
+    yield from _memory(stream, process)
 
 
 def _named(what: str, process: int, thread: int, name: str) -> dict[str, Any]:

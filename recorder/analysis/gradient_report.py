@@ -5,6 +5,7 @@ Everything comes from ``meta["backward"]``, which `recorder.assembly.backward_ma
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from recorder.analysis.gradient_places import captions, places, told_of
 from recorder.analysis.gradient_sizes import LayerGradient, shrunk_and_grown
@@ -19,7 +20,7 @@ __all__ = ["GradientReport", "LayerGradient", "MissingGradient", "NotFinite", "g
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What is wrong with the gradients of a recording; ``str()`` is text to read.
+    """What is wrong with the gradients of a recording; ``str()`` is text to read, in which long lists are cut short.
 
     Attributes:
         missing: parameters without a gradient, in the order of the model.
@@ -59,8 +60,23 @@ class GradientReport:
             ("cannot be told", self.unknown),
         ):
             if found:
-                parts += [f"{title}:", *(f"  {in_one_line(str(item))}" for item in found)]
+                parts += [f"{title}:", *(f"  {line}" for line in _at_a_glance(found))]
         return printable("\n".join(["no fault found in the gradients", *parts] if self.ok else parts))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+_MANY = 10
+"""So many lines of a kind are read at a glance."""
+
+
+def _at_a_glance(found: Sequence[object]) -> list[str]:
+    """What was found, a line each; of many, the first ones and the last, which of what vanished is where it ended."""
+    if len(found) <= _MANY:
+        return [in_one_line(str(item)) for item in found]
+    first = [in_one_line(str(item)) for item in found[: _MANY - 2]]
+    return [*first, f"… {len(found) - len(first) - 1:,} more …", in_one_line(str(found[-1]))]
 
 
 def gradient_report(graph: Graph) -> GradientReport:

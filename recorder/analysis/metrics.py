@@ -13,6 +13,9 @@ They are flat dicts of numbers:
     flops_backward_unknown    of how many others backward is not known, or not all of it
     unseen            how many calls did more than was recorded of them, where there are any: `torch.func.jvp` computes
                       tangents, and without functions, what a module of one's own computes by itself is not recorded
+    saved_bytes       what autograd keeps for backward because of it and of nothing before it, each storage once and
+                      whole, without parameters and buffers: where it was recorded
+    saved_unknown     how many autograd nodes do not say what they keep, where there are any
     time_share        of the wall-clock time of all forward calls, from 0 to 1
     backward_share    of that of backward
     gradient_norm     the 2-norm of all gradients that arrived at it, where it was measured and is finite
@@ -89,6 +92,7 @@ def measured(graph: Graph) -> Measured:
     times = [_sum(place.duration_ns for place in _outermost(graph)), _sum(p.backward_ns for p in _outermost(graph))]
     # What is computed here may be what is asked for: then a graph that is no view knows nothing yet.
     known = graph.metrics if graph._shown is not None or "metrics" in vars(graph) else {}
+    memory = "memory" in graph.meta
     of: dict[int, Metrics] = {}
     sums: dict[int, _Sum] = defaultdict(_Sum)
     whole = _Sum()
@@ -104,6 +108,7 @@ def measured(graph: Graph) -> Measured:
                     told["unseen"] = 1
             told |= {} if work is None else work.of(node, parameters)
             told |= _observed(node, *times)
+            told |= _saved(node) if memory else {}
             told = _possible(told)
         of[id(node)] = told
         often = _repeats(node)
@@ -111,7 +116,10 @@ def measured(graph: Graph) -> Measured:
             sums[id(scope)].add(node, told, parameters, often)
             often *= _repeats(scope)
         whole.add(node, told, parameters, often)
-    told_of = _SUMMED[:2] if work is None else _SUMMED if backward else _SUMMED[:5]
+    told_of: tuple[str, ...] = _SUMMED[:2] if work is None else _SUMMED if backward else _SUMMED[:5]
+    if memory:
+        told_of += _SAVED
+        _add_saved(graph, sums, whole)
     if graph.meta.get("functions") is False:
         _add_unseen(graph, sums, whole)
     for scope in graph.scopes:
@@ -126,6 +134,24 @@ _CALL_PARTS_ALONE = ("torch.nn.modules.container.Sequential",)
 """Scopes whose own forward computes nothing."""
 
 _OF_PARAMETERS = ("parameters", "trainable", "parameter_bytes")
+_SAVED = ("saved_bytes", "saved_unknown")
+
+
+def _saved(place: Node | Scope) -> Metrics:
+    """What was kept for backward by it alone."""
+    return {"saved_bytes": place.meta.get("saved", 0), "saved_unknown": place.meta.get("saved_unknown", 0)}
+
+
+def _add_saved(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
+    """What was kept for what scopes did unseen."""
+    for scope in graph.scopes:
+        often = 1
+        for around in scope.ancestors():
+            for name, size in _saved(scope).items():
+                sums[id(around)].figures_of[name] += often * size  # type: ignore[assignment]
+            often *= _repeats(around)
+        for name, size in _saved(scope).items():
+            whole.figures_of[name] += often * size  # type: ignore[assignment]
 
 
 def _add_unseen(graph: Graph, sums: "dict[int, _Sum]", whole: "_Sum") -> None:
@@ -164,14 +190,14 @@ class _Sum:
     def add(self, node: Node, metrics: Metrics, parameters: dict[int, Value], often: int) -> None:
         self.parameters |= parameters
         self.folded = self.folded or often > 1
-        for name in _SUMMED:
+        for name in (*_SUMMED, *_SAVED):
             self.figures_of[name] += often * metrics.get(name, 0)  # type: ignore[assignment]
         if unknown := metrics.get("flops_unknown"):
             self.unknown[node.op_type] += often * int(unknown)
 
     def figures(self, names: Sequence[str]) -> Metrics:
         figures = _of_parameters(self.parameters.values()) | {name: self.figures_of[name] for name in names}
-        for name in ("flops_backward_unknown", "unseen"):
+        for name in ("flops_backward_unknown", "saved_unknown", "unseen"):
             if not figures.get(name):
                 figures.pop(name, None)
         if (self.unknown or self.figures_of["unseen"]) and not (

@@ -4,6 +4,7 @@ saved and loaded. `recorder.analysis.not_finite` finds out; here it is put in wo
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from recorder.analysis.dead_outputs import dead, saturated
 from recorder.analysis.not_finite import LARGEST, Came, Flow, Made
@@ -56,6 +57,9 @@ class ValueReport:
             if len(found) > _MANY:
                 lines.append(f"  … {len(found) - _MANY} more")
         return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
 
 
 def value_report(graph: Graph) -> ValueReport:

@@ -20,6 +20,7 @@ from recorder.assembly.backward_marks import Reached
 from recorder.assembly.collectives import Collectives, without_tensors
 from recorder.assembly.ends import Ends, names_for
 from recorder.assembly.holdings import Registry
+from recorder.assembly.memory import LATER, put_memory
 from recorder.assembly.open_calls import OpenCall, call_name
 from recorder.assembly.origins import Origins
 from recorder.assembly.tensor_versions import Absurd, Versions
@@ -103,9 +104,10 @@ class _Assembler:
             Measured: self._measured,
             NotFinite: self.contents.not_finite,
             Grad: self._grad,
-            ParameterGrad: self._parameter_grad,
+            ParameterGrad: lambda event: self.reached.parameter(event, self.versions.states),
             BackwardStart: lambda event: self.reached.start(event, self.versions.states[event.tensor].value),
             Holdings: self.registry.take,
+            **LATER,
             **self.collectives.handlers(),
         }
         number = 0
@@ -137,6 +139,7 @@ class _Assembler:
         )
         self.reached.put(graph, self.called, self.parameters)
         self.registry.put(graph, self.called, self.reached.modules(), self.versions.first)
+        put_memory(graph, self.stream, self.called, self.versions.first)
         return graph
 
     # Tensors
@@ -392,8 +395,3 @@ class _Assembler:
     def _grad(self, event: Grad) -> None:
         if event.call in self.called:  # a call that was recomputed is no call of its own
             self.reached.grad(event)
-
-    def _parameter_grad(self, event: ParameterGrad) -> None:
-        if event.tensor not in self.versions.states:
-            raise KeyError(f"tensor {event.tensor}")
-        self.reached.parameter(event)

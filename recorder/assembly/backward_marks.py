@@ -26,7 +26,7 @@ measured (see `recorder.events.GradStats`), with ``"digest"`` if that was asked 
 description, with ``value``, the tensor's name, and ``order``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,8 +101,14 @@ class Reached:
             visit.left = [*(visit.left or ()), *captions]
         self._count += 1
 
-    def parameter(self, event: ParameterGrad) -> None:
-        """A gradient of a parameter."""
+    def parameter(self, event: ParameterGrad, known: Container[int]) -> None:
+        """A gradient of a parameter. ``known`` are the tensors that there were until then.
+
+        Raises:
+            KeyError: it is none of them.
+        """
+        if event.tensor not in known:
+            raise KeyError(f"tensor {event.tensor}")
         passes = self._parameters.setdefault(event.tensor, {})
         passes[event.backward] = (self._count, _caption(event.gradient, event.stats))
         self._count += 1

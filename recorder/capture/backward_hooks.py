@@ -17,7 +17,7 @@ from functools import partial
 from operator import itemgetter
 from threading import get_ident
 from time import perf_counter_ns as clock
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ from recorder.capture.tensor_facts import (
 from recorder.capture.tensor_stats import Measures
 from recorder.capture.views_of_outputs import FOLDED, VIEWS, OutputViews
 from recorder.gc_pause import collector_held_back
+
+if TYPE_CHECKING:
+    from recorder.capture.memory_hooks import MemoryHooks
 
 __all__ = ["Backward", "Gradients", "backward_hooks"]
 
@@ -72,6 +75,7 @@ class Backward:
         failed: is told an error of our own, which must not be the user's.
 
     Attributes:
+        memory: what watches memory, if that is wanted.
         marked: parameters that were made known, and that no record has told of so far, with what is to be said of them.
     """
 
@@ -97,6 +101,7 @@ class Backward:
         self._crowded = _CROWD
         self._on_parameters: list[Any] = []
         self._watched: dict[int, Reference] = {}
+        self.memory: MemoryHooks | None = None
         self.marked: list[tuple[Reference, Facts]] = []
         self._owner = 0
         self._passes: set[int] = set()
@@ -285,6 +290,8 @@ class Backward:
                     record += [self._measures.measure(gradient) for gradient in gradients]
                 record.append(END)
                 self._append(record)
+                if self.memory is not None:
+                    self.memory.gradients(gradients)
         except Exception as ours:
             self._failed(ours)
 
@@ -302,6 +309,8 @@ class Backward:
                 measured = None if self._measures is None else self._measures.measure(gradient)
                 said = (None,) if gradient is None else facts_of_gradient(gradient)
                 self._append(parameter_record(reference, now, backward, measured, said))
+                if self.memory is not None:
+                    self.memory.accumulated(parameter)
         except Exception as ours:
             self._failed(ours)
 

@@ -23,6 +23,7 @@ from recorder.capture.collective_records import between_ranks
 from recorder.capture.describe import name_function, named, plain
 from recorder.capture.holdings import HOLDINGS, holdings
 from recorder.capture.measured_events import grad_stats, value_stats
+from recorder.capture.memory_records import MEMORY, read_memory
 from recorder.capture.modules import Entry
 from recorder.capture.raw_records import (
     BEGUN,
@@ -105,6 +106,7 @@ class Decoder:
             BEGUN: self._begun,
             HOLDINGS: lambda reader: holdings(next(reader.tags), self.number, self._modules),
             MEASURED: self._measured,
+            MEMORY: lambda reader: read_memory(reader.tags, self._origin, self.number),
             NOT_FINITE: self._checked,
             **between_ranks(self._outputs, self._origin, self.number),
         }
@@ -373,17 +375,7 @@ class Decoder:
 
     def _checked(self, reader: Reader) -> ev.NotFinite | None:
         """All that is not finite, if it is not what it was."""
-        before = dict(self._not_finite)
-        for reference, content in read_not_finite(reader.tags).contents():
-            number = self.number(reference)
-            if number is not None and content == "finite":
-                self._not_finite.pop(number, None)
-            elif number is not None:
-                self._not_finite[number] = content
-        if self._not_finite == before:
-            return None
-        unfit = [tuple(n for n, c in self._not_finite.items() if c == kind) for kind in ("nan", "inf", "unknown")]
-        return ev.NotFinite(*unfit)
+        return read_not_finite(reader.tags, self._not_finite, self.number)
 
     def _parameter(self, reader: Reader) -> ev.ParameterGrad | None:
         reference, now, backward, measure, facts = reader.parameter()

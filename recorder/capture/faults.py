@@ -39,6 +39,13 @@ class Faults:
         self.said.append(describe_error(error))
         self._forget(record)
 
+    def run(self, own: Callable[[], object]) -> None:
+        """Call something of ours, whose errors are noted."""
+        try:
+            own()
+        except Exception as ours:
+            self.add(ours)
+
 
 def raised_by_handler(error: BaseException) -> bool:
     """Whether a handler of a signal was running when the error was raised."""

@@ -8,24 +8,30 @@ from recorder.capture.backward_hooks import Backward
 from recorder.capture.function_mode import Recording, Watching
 from recorder.capture.graded_functions import Graded, GradedMeasuring
 from recorder.capture.mode_stack import Mode
-from recorder.capture.value_hooks import Measuring, ValueHooks
+from recorder.capture.optimizer_steps import GradedMeasuringStepping, GradedStepping
+from recorder.capture.value_hooks import Measuring
+from recorder.capture.watchers import Watchers
 
 __all__ = ["mode_maker"]
 
 
 def mode_maker(
     before_backward: Callable[[], None] | None,
-    values: ValueHooks | None,
+    watchers: Watchers,
     grading: tuple[Iterator[int], Backward] | None,
     *recording: Any,
 ) -> Callable[[], Mode]:
-    """Makes the mode. ``recording`` is what `Recording` is given; ``before_backward`` and ``values`` may be wanted, and
-    that gradients are recorded at functions: then ``grading`` gives the numbers of calls, and what watches backward.
+    """Makes the mode. ``recording`` is what `Recording` is given; ``before_backward`` and ``watchers`` may be wanted,
+    and that gradients are recorded at functions, as they are where memory is watched: then ``grading`` gives the
+    numbers of calls, and what watches backward.
     """
+    values, memory = watchers.values, watchers.memory
     if grading is not None:
-        if values is not None:
-            return partial(GradedMeasuring, *grading, values.look, before_backward, *recording)
-        return partial(Graded, *grading, before_backward or _nothing, *recording)
+        measuring = () if values is None else (values.look,)
+        rest = *grading, *measuring, before_backward or _nothing, *recording
+        if memory is not None:
+            return partial(GradedStepping if values is None else GradedMeasuringStepping, memory.stepped, *rest)
+        return partial(Graded if values is None else GradedMeasuring, *rest)
     if values is not None:
         return partial(Measuring, values.look, before_backward, *recording)
     if before_backward is not None:

@@ -52,7 +52,8 @@ from recorder.capture.raw_records import (
 )
 from recorder.capture.replacements import replacements
 from recorder.capture.tensor_facts import NODE, SEQUENCE, facts, next_sequence, quietly, sequence_of
-from recorder.capture.value_hooks import Values, value_hooks
+from recorder.capture.value_hooks import Values
+from recorder.capture.watchers import Watchers
 from recorder.errors import describe_error
 
 __all__ = ["Capture"]
@@ -70,13 +71,14 @@ class Capture:
         before_backward: called before a backward begins. Only where functions are recorded.
         source: record where functions are called.
         values: what is recorded of the values of forward.
+        memory: record what is in memory, and what autograd keeps.
 
     Attributes:
         log: the raw records. Take them out from the front at any time.
         modules: those that were called, and those that are recorded.
         known: the tensors that the recording knows.
         backward: the hooks that are called in backward.
-        values: what measures the values of forward, if they are wanted.
+        watchers: what looks at tensors beyond that.
         after_call: called when an outermost call has returned. Set it before `start`.
         is_model: tells whether an outermost call, of which torch's frame is given, is one of a recorded model.
         outside, elsewhere, faults: calls from outside; the `id` of modules called on other threads; our own errors.
@@ -92,14 +94,17 @@ class Capture:
         before_backward: Callable[[], None] | None = None,
         source: bool = False,
         values: Values | None = None,
+        memory: bool = False,
     ) -> None:
         self.log: Log = []
         self._calls = CallStack(self.log)
-        self.values, self._append = value_hooks(values, self.log, self._calls, functions)
+        self.watchers = Watchers(values, memory, self.log, self._calls, functions)
+        self._append = self.watchers.append
         self.known = KnownTensors(self._append, functions)
         self.faults = Faults(self.known.forget)
         self.modules = Modules(roots, describe_early, self.known)
         self.backward = backward_hooks(before_backward, self.log.extend, self.known, gradients, self.faults.add)
+        self.backward.memory = self.watchers.memory
         self.known.written = WeakMethod(self.backward.written)  # which refers to what is known
         self.after_call: Callable[[], None] | None = None
         self.is_model: Callable[[Entry, nn.Module, Any], bool] = self.modules.is_own
@@ -110,19 +115,16 @@ class Capture:
         self._keys, self._handles, self.elsewhere = count(), list[Any](), set[int]()
         how = self._stack, self.known, self.outside.consumes, self.faults.add, source, self.modules.hooked
         grading = (self._keys, self.backward) if gradients != "calls" else None
-        self._make_mode = mode_maker(before_backward, self.values, grading, self._append, *how) if functions else None
+        self._make_mode = mode_maker(before_backward, self.watchers, grading, self._append, *how) if functions else None
         self._mode: Mode | None = None
 
     def start(self) -> None:
         """Install every hook; the mode last, so that it is on top of the stack."""
         self._calls.owner = get_ident()
-        try:
-            self.backward.watch_parameters(self.modules.roots())
-            self.known.hold(self.modules.parts())
-        except Exception as error:
-            self.faults.add(error)
+        self.faults.run(lambda: self.backward.watch_parameters(self.modules.roots()))
+        self.faults.run(lambda: self.known.hold(self.modules.parts()))
         self._handles = [
-            *(() if self.values is None else self.values.install(self.faults.add)),
+            *self.watchers.install(self.faults.add),
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
@@ -137,6 +139,7 @@ class Capture:
         """Remove every hook. Calls in progress end here, with the error that ended the block."""
         backward_begins.unwatch(self.backward.begins)
         self.backward.stop()
+        self.watchers.stop()
         for handle in self._handles:
             handle.remove()
             _global_forward_hooks_with_kwargs.pop(handle.id, None)  # torch forgets to
@@ -307,7 +310,7 @@ class Capture:
                 call.popped, call.idle = (), True
         if not stack:
             calls.unwatch_end()
-            self._ended(call, output)
+            self.faults.run(lambda: self._ended(call, output))
         elif stack[-1].popped and not stack[-1].silent:
             # It calls its children, so it did not take its fused path: from here on, all is seen.
             for mode in stack[-1].popped:
@@ -323,14 +326,11 @@ class Capture:
 
     def _ended(self, call: OpenCall | Entry, output: Any) -> None:
         """A call from outside has returned."""
-        try:
-            if backward_id() == -1:
-                with quietly():
-                    self.backward.opens([tensor for _, tensor in named_tensors(output)], call.began)
-            if call.flags == OUTERMOST and self.after_call is not None:
-                self.after_call()
-        except Exception as ours:
-            self.faults.add(ours)
+        if backward_id() == -1:
+            with quietly():
+                self.backward.opens([tensor for _, tensor in named_tensors(output)], call.began)
+        if call.flags == OUTERMOST and self.after_call is not None:
+            self.after_call()
 
     def _write(
         self, record: Log, call: OpenCall | Entry, stop: int, error: str | None, args: Any, kwargs: Any, output: Any
@@ -362,8 +362,7 @@ class Capture:
             self.known.tidy()
         self.modules.tidy()
         self.backward.watch_parameters(self.modules.roots())  # some may be new, or require a gradient only now
-        if self.values is not None:
-            self.values.begin(self.modules.parts())
+        self.watchers.begin(self.modules)
 
     def _handed_back(self, tensors: Iterable[tuple[str, Tensor]], key: int, record: Log) -> list[str]:
         """What a call with an inside returned: all of it has been recorded already. Returns the names."""

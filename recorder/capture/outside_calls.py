@@ -5,6 +5,7 @@ does, a data loader does not, and a step of an optimizer is no part of the graph
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class OutsideCalls:
         self._known = known
         self._roots = roots
         self._failed = failed
-        self._held: set[int] | None = None
+        self._held: dict[int, Reference] | None = None
         self._paused = self._closure = False
         self._step: Any = None
 
@@ -105,8 +106,9 @@ class OutsideCalls:
         """Whether it is a parameter or buffer of a model."""
         if self._held is None:
             roots = self._roots().values()
-            self._held = {id(t) for root in roots for t in (*root.parameters(), *root.buffers())}
-        return id(tensor) in self._held
+            self._held = {id(t): ref(t) for root in roots for t in (*root.parameters(), *root.buffers())}
+        held = self._held.get(id(tensor))
+        return held is not None and held() is tensor  # one that took the place of another may have its id
 
     def _has_arrived(self, tensor: Tensor) -> bool:
         reference = self.arrived.get(id(tensor))

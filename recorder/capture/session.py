@@ -46,11 +46,12 @@ class Session:
         roots: the modules whose calls are recorded, by the prefix of their names.
         store: where the events go.
         header: what the recording says of itself.
-        functions: see `Capture`, as for ``gradients``, ``every``, ``source`` and ``values``.
+        functions: see `Capture`, as for ``gradients``, ``every``, ``source``, ``values`` and ``memory``.
         gradients: see there.
         every: see there.
         source: see there.
         values: see there.
+        memory: see there.
         read_autograd: is given the known tensors whenever the autograd graph may be worth reading; None if nobody wants
             it read while the run goes on.
 
@@ -72,10 +73,13 @@ class Session:
         every: int,
         source: bool,
         values: Values | None,
+        memory: bool,
         read_autograd: Callable[[KnownTensors], None] | None,
     ) -> None:
         before_backward = self._read_autograd if read_autograd is not None and functions else None
-        self.capture = Capture(roots, functions, describe_early, gradients, every, before_backward, source, values)
+        self.capture = Capture(
+            roots, functions, describe_early, gradients, every, before_backward, source, values, memory
+        )
         self.header = header
         self.recording = False
         self.changes = 0
@@ -239,8 +243,7 @@ class Session:
         with torch._C.DisableTorchFunction():
             described = describe(capture.modules.roots(), capture.modules.met, capture.known, self._told)
         capture.backward.read()
-        if capture.values is not None:
-            capture.values.read()
+        capture.watchers.read()
         capture.modules.met.clear()
         for record in self._process_groups.carried():
             capture.log.extend(record)

@@ -7,11 +7,12 @@ A MEASURED follows at once the record that told of the tensor, or stands before 
 `recorder.capture.tensor_stats.Measure`, checks `recorder.capture.held_tensors.Check`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from recorder.capture.raw_records import Log, Tag
 from recorder.capture.tensor_facts import Reference
+from recorder.events.types import NotFinite
 
 __all__ = [
     "MEASURED",
@@ -40,6 +41,21 @@ def read_measured(items: Iterator[Any]) -> tuple[Reference, Any]:
     return next(items), next(items)
 
 
-def read_not_finite(items: Iterator[Any]) -> Any:
-    """The check."""
-    return next(items)
+def read_not_finite(
+    items: Iterator[Any], before: dict[int, str], number: Callable[[Reference], int | None]
+) -> NotFinite | None:
+    """All that is not finite, if it is not what it was ``before``, which is brought up to date. ``number`` knows the
+    tensors.
+    """
+    now = dict(before)
+    for reference, content in next(items).contents():
+        tensor = number(reference)
+        if tensor is not None and content == "finite":
+            now.pop(tensor, None)
+        elif tensor is not None:
+            now[tensor] = content
+    if now == before:
+        return None
+    before.clear()
+    before.update(now)
+    return NotFinite(*(tuple(n for n, content in now.items() if content == kind) for kind in ("nan", "inf", "unknown")))

@@ -21,7 +21,7 @@ from recorder.cli.model_inputs import Inputs
 from recorder.cli.model_sources import LIBRARIES
 from recorder.errors import describe_error, did_you_mean
 
-__all__ = ["check_call", "find_model", "total"]
+__all__ = ["check_call", "find_model", "make_optimizer", "total"]
 
 
 def find_model(name: str, arguments: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> torch.nn.Module:
@@ -213,3 +213,23 @@ def total(result: Any) -> torch.Tensor:
 
 def _kind(thing: object) -> str:
     return type(thing).__name__
+
+
+def make_optimizer(name: str, net: torch.nn.Module) -> torch.optim.Optimizer:
+    """An optimizer of a model's parameters, by its name in `torch.optim`, whatever its capitals.
+
+    Raises:
+        click.UsageError: there is none of that name, or it cannot be made of the parameters alone.
+    """
+    kinds: dict[str, Any] = {
+        key.lower(): kind
+        for key, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    }
+    if name.lower() not in kinds:
+        raise click.UsageError(f"torch.optim has no {name!r}{did_you_mean(name.lower(), kinds)}")
+    try:
+        made: torch.optim.Optimizer = kinds[name.lower()](net.parameters())
+        return made
+    except Exception as error:
+        raise click.UsageError(f"{name} cannot be made: {describe_error(error, first_line=True)}") from error

@@ -1,5 +1,5 @@
 """The command line: ``recorder record``, ``run``, ``export``, ``view``, ``summary``, ``diff``, ``diverge``, ``merge``,
-``desync``, ``formats``, and what plugins add.
+``desync``, ``memory``, ``formats``, and what plugins add.
 
 Results go to stdout; progress, warnings and errors to stderr, one line each. The exit status is 0, or 1 if something
 failed on the way, such as the model, or 2 if what was asked for cannot be. torch is loaded by what
@@ -22,6 +22,7 @@ from recorder.cli.diff import diff
 from recorder.cli.diverge import diverge
 from recorder.cli.export import export
 from recorder.cli.formats import formats
+from recorder.cli.memory import memory
 from recorder.cli.merge import merge
 from recorder.cli.outputs import say
 from recorder.cli.plugin import plugin
@@ -124,5 +125,5 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (record, run, export, view, summary, diff, diverge, merge, desync, formats, plugin):
+for command in (record, run, export, view, summary, diff, diverge, merge, desync, memory, formats, plugin):
     main.add_command(command)

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import click
 import torch
 
+from recorder.capture.tensor_facts import tensors_in
 from recorder.errors import describe_error
 
-__all__ = ["Inputs", "Making", "dtype_of", "inputs_of", "make_input"]
+__all__ = ["Inputs", "Making", "dtype_of", "inputs_of", "make_input", "of_batch"]
 
 
 _NUMBER = re.compile(r"-?\d+\.\d*(e[+-]?\d+)?|-?\d+e[+-]?\d+", re.IGNORECASE)
@@ -189,3 +190,22 @@ def _json(text: str, whole: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"{whole!r} is no JSON: {error}") from error
+
+
+def of_batch(inputs: Inputs, count: int) -> Inputs:
+    """The same inputs of so many examples: of all tensors whose first size is the first tensor's, the first example so
+    often.
+    """
+    sizes = [tensor.shape[0] for tensor in tensors_in((inputs.args, inputs.kwargs)) if tensor.dim()]
+    if not sizes:
+        raise click.UsageError("--batch is the first size of the inputs, and there is no input with sizes")
+
+    def repeated(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            fits = value.dim() and value.shape[0] == sizes[0]
+            return value[:1].repeat(count, *(1 for _ in value.shape[1:])) if fits else value
+        if isinstance(value, dict):
+            return {key: repeated(item) for key, item in value.items()}
+        return type(value)(map(repeated, value)) if type(value) in (list, tuple) else value
+
+    return Inputs(repeated(inputs.args), repeated(inputs.kwargs))

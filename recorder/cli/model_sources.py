@@ -55,7 +55,7 @@ def from_transformers(name: str, arguments: Mapping[str, Any], config: Mapping[s
             result = named(made, **arguments)  # type: ignore[misc]
         return result
 
-    if torch.get_default_device().type != "meta":
+    if torch.get_default_device().type != "meta" and not _without_numbers():
         size = 0
         with contextlib.suppress(Exception), torch.device("meta"):  # some ask for a number while they are made
             size = sum(parameter.numel() for parameter in net().parameters())
@@ -65,6 +65,13 @@ def from_transformers(name: str, arguments: Mapping[str, Any], config: Mapping[s
                 """--config '{"num_hidden_layers": 2}', or run it without memory, with --device meta"""
             )
     return net()
+
+
+def _without_numbers() -> bool:
+    """Whether tensors that are made now take no memory."""
+    from torch._guards import detect_fake_mode
+
+    return detect_fake_mode() is not None
 
 
 LIBRARIES = {"timm": from_timm, "transformers": from_transformers}

@@ -32,7 +32,7 @@ def record(
     downloaded, and no --input is needed. Without -o or -f, a summary is printed. An output that ends in .jsonl is the
     recording itself, for `recorder export`.
     """
-    how = HowToRun(**{name: flags.pop(name) for name in HowToRun._fields})
+    how = HowToRun(**{name: flags.pop(name) for name in HowToRun._fields if name in flags})
     wanted = targets(outputs, format_name, options, flags)
     run, failure = run_model(model, how)
     if not wanted:

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -72,6 +72,10 @@ class HowToRun(NamedTuple):
     seed: int
     gradients: Any = "calls"
     values: Any = None
+    memory: bool = False
+    optimizer: str | None = None
+    batch: int | None = None
+    fake: bool = False
 
     @property
     def measures(self) -> bool:
@@ -90,29 +94,42 @@ def run_model(name: str, how: HowToRun) -> "tuple[Recorder, str | None]":
         click.UsageError: there is no such model, or it takes no such inputs.
     """
     arguments, config = _json_object("--kwargs", how.kwargs), _json_object("--config", how.config)
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, and a model may print
+    # stdout is for results, and a model may print
+    with contextlib.redirect_stdout(sys.stderr), without_numbers() if how.fake else contextlib.nullcontext():
         with waiting("making the model"):
             import torch
 
-            from recorder.cli.find_model import total
+            from recorder.cli.find_model import make_optimizer, total
             from recorder.recorder import Recorder
 
             net, inputs, shown = _made(name, how, arguments, config)
+            optimizer = None if how.optimizer is None else make_optimizer(how.optimizer, net)
         say(f"recording {type(net).__name__} on {shown}" + (", forward and backward" if how.backward else ""))
         failure = None
         begin = time.perf_counter()
         with torch.set_grad_enabled(how.train or how.backward):
-            run = Recorder(net, functions=how.functions, gradients=how.gradients, values=how.values)
+            run = Recorder(net, functions=how.functions, gradients=how.gradients, values=how.values, memory=how.memory)
             try:
                 with waiting("running the model"), run:
                     result = net(*inputs.args, **inputs.kwargs)
                     if how.backward:
                         total(result).backward()  # type: ignore[no-untyped-call]
+                        if optimizer is not None:
+                            optimizer.step()
             except Exception as error:
                 told = describe_error(error, first_line=True)
                 failure = f"the model failed, and the recording ends there: {told}{_of_integers(told)}"
         say(f"recorded {len(run.events)} events in {time.perf_counter() - begin:.2f} s")
     return run, failure
+
+
+@contextlib.contextmanager
+def without_numbers() -> Iterator[None]:
+    """Tensors that are made have no numbers, and take no memory."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        yield
 
 
 def _of_integers(told: str) -> str:
@@ -128,7 +145,7 @@ def _made(
     import torch
 
     from recorder.cli.find_model import check_call, find_model
-    from recorder.cli.model_inputs import Making, dtype_of, inputs_of
+    from recorder.cli.model_inputs import Making, dtype_of, inputs_of, of_batch
     from recorder.cli.model_sources import own_inputs
 
     torch.manual_seed(how.seed)
@@ -144,7 +161,7 @@ def _made(
             raise
         net = find_model(name, arguments, config)  # it cannot be made without numbers, but perhaps moved
     try:
-        net = net.to(device, dtype).train(how.train)
+        net = (_converted(net, dtype) if how.fake else net.to(device, dtype)).train(how.train)
     except Exception as error:  # there is no room for it, or it is not of such numbers
         where = " and ".join(part for part in (how.device, how.dtype) if part)
         told = describe_error(error, first_line=True)
@@ -155,8 +172,26 @@ def _made(
             inputs = own_inputs(net, making)
         named = [*(("", tensor) for tensor in inputs.args), *((f"{name}=", t) for name, t in inputs.kwargs.items())]
         shown = ", ".join(f"{name}{','.join(map(str, tensor.shape))}" for name, tensor in named) or shown
+    if how.batch is not None:
+        inputs = of_batch(inputs, how.batch)
     check_call(net, inputs)
     return net, inputs, shown
+
+
+def _converted(net: "torch.nn.Module", dtype: "torch.dtype | None") -> "torch.nn.Module":
+    """A model without numbers with floating-point members of another type: torch's own ``to`` cannot swap them."""
+    import torch
+
+    made: dict[int, torch.nn.Parameter] = {}
+    for module in net.modules() if dtype is not None else ():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_floating_point():
+                other = made.get(id(parameter)) or torch.nn.Parameter(parameter.data.to(dtype), parameter.requires_grad)
+                module._parameters[name] = made[id(parameter)] = other
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                module._buffers[name] = buffer.to(dtype)
+    return net
 
 
 def _device(name: str | None) -> str | None:

@@ -16,12 +16,14 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
     Group         a process group
     Collective    an operation is about to be issued in a process group
     Carried       which parameters an operation carried
     RankSummary   what a rank did, in short, when a block ends
 """
 
+from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
 from recorder.events.rank_ranges import as_ranges, of_ranges, ranks_in_words
 from recorder.events.ranks import Carried, Collective, Group, Issued, RankSummary
 from recorder.events.types import (
@@ -54,6 +56,7 @@ from recorder.events.types import (
 __all__ = [
     "SCHEMA_VERSION",
     "UNFINISHED",
+    "Allocated",
     "BackwardStart",
     "Carried",
     "Collective",
@@ -61,12 +64,14 @@ __all__ = [
     "Digest",
     "Enter",
     "Event",
+    "Freed",
     "Grad",
     "GradStats",
     "Group",
     "Header",
     "Holdings",
     "Issued",
+    "Kept",
     "Leave",
     "Measured",
     "Member",
@@ -74,9 +79,11 @@ __all__ = [
     "Module",
     "NotFinite",
     "Op",
+    "OptimizerStep",
     "Output",
     "ParameterGrad",
     "RankSummary",
+    "Storage",
     "Tensor",
     "TensorMeta",
     "Uncalled",

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
+from recorder.events.memory import Freed, Kept, Storage
+from recorder.events.memory_parts import Inheritance
 from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.events.types import (
     BackwardStart,
@@ -33,8 +35,9 @@ class Parts:
     """Events that are cut before each outermost call but the first, of which the last parts are kept.
 
     Each part can be assembled by itself: it begins with the modules described so far, and with what earlier parts left
-    of the tensors that it uses, as constants. What a backward pass says of an earlier part's calls goes to that part.
-    A parameter's gradient goes to the part whose calls the pass reached last: the accumulation follows them.
+    of the tensors that it uses, as constants, and of memory. What a backward pass says of an earlier part's calls goes
+    to that part. A parameter's gradient goes to the part whose calls the pass reached last: the accumulation follows
+    them.
 
     Args:
         keep: so many parts are kept, and those before them are forgotten; None for all of them.
@@ -62,6 +65,7 @@ class Parts:
         self._part_of_pass: dict[int, int] = {}
         self._part_of_held: dict[int, int] = {}
         self._holdings: Holdings | None = None
+        self._memory = Inheritance()
         self._collectives = _Collectives()
 
     def __iter__(self) -> Iterator[list[Event]]:
@@ -115,6 +119,7 @@ class Parts:
 
     def _add(self, event: Event) -> None:
         if isinstance(event, Grad):
+            self._memory.reached(event.call)
             at = self._part_of_call.get(event.call, self._last if self._parts.maxlen is None else FORGOTTEN)
             self._part_of_pass[event.backward] = at
             self._put(at, event)
@@ -155,6 +160,8 @@ class Parts:
             self._measured[event.tensor] = event
         elif isinstance(event, NotFinite):
             self._not_finite = event
+        elif isinstance(event, Storage | Freed | Kept):
+            self._memory.take(event)
         elif isinstance(event, Tensor):
             self._known.add(event.tensor)
             self._metas[event.tensor] = event.meta
@@ -177,7 +184,7 @@ class Parts:
             return False
         if self._steps and module != self._first:
             return False
-        self._parts.append([*self._held.values(), *self._modules.values()])
+        self._parts.append([*self._held.values(), *self._modules.values(), *self._memory.told()])
         self._known = set(self._held)
         self._last += 1
         oldest = self._last - len(self._parts) + 1

@@ -16,6 +16,7 @@ the times. Times are nanoseconds since the recorder was entered.
     ParameterGrad a gradient was accumulated in a parameter
     BackwardStart backward is called on a tensor
     Holdings      what the recorded models hold, and what of it was called, when a block ends
+    Storage, Freed, Kept, OptimizerStep, Allocated    see `recorder.events.memory`
     Group         a process group
     Collective    an operation is about to be issued in a process group
     Carried       which parameters an operation carried
@@ -26,6 +27,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from recorder.events.memory import Allocated, Freed, Kept, OptimizerStep, Storage
 from recorder.events.ranks import Carried, Collective, Group, RankSummary
 from recorder.limits import Int64, Size, Word
 
@@ -349,6 +351,11 @@ Event = (
     | ParameterGrad
     | BackwardStart
     | Holdings
+    | Storage
+    | Freed
+    | Kept
+    | OptimizerStep
+    | Allocated
     | Group
     | Collective
     | Carried

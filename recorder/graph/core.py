@@ -19,6 +19,7 @@ from recorder.graph.links import Link
 
 if TYPE_CHECKING:
     from recorder.analysis.gradient_report import GradientReport
+    from recorder.analysis.memory_report import MemoryReport
     from recorder.analysis.value_report import ValueReport
     from recorder.views.steps import Origin
 
@@ -271,6 +272,15 @@ class Graph:
         from recorder import value_report
 
         return value_report(self)
+
+    def memory_report(self) -> "MemoryReport":
+        """What was in memory when most was, who keeps what for backward, and what could be kept less.
+
+        Works on a recording with ``Recorder(net, memory=True)``; what that cannot tell, the report says.
+        """
+        from recorder import memory_report
+
+        return memory_report(self)
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} nodes, {len(self.scopes)} scopes>"

@@ -21,7 +21,7 @@ from recorder.files import utf8
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope, Value
 from recorder.graph.link_documents import link_documents, links_in
-from recorder.graph.meta import check_told
+from recorder.graph.meta import check_told, timeless
 from recorder.graph.schema import SCHEMA_VERSION, GraphDoc, NodeDoc, ScopeDoc, ValueDoc
 from recorder.limits import DEEPEST
 
@@ -56,7 +56,7 @@ def to_document(graph: Graph, *, timing: bool = True, metrics: bool = True) -> G
         inputs=list(writer.indices(graph.inputs)),
         outputs=list(writer.indices(graph.outputs)),
         initializers=list(writer.indices(graph.initializers)),
-        meta=plain_members(graph.meta, graph),
+        meta=plain_members(graph.meta if timing else timeless(graph.meta), graph),
         input_names=_texts(graph.input_names),
         output_names=_texts(graph.output_names),
         links=link_documents(graph) if graph.links else msgspec.UNSET,

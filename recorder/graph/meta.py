@@ -13,7 +13,7 @@ from recorder.errors import GraphError
 from recorder.graph.core import Graph
 from recorder.limits import Int64, Size
 
-__all__ = ["check_told"]
+__all__ = ["check_told", "timeless"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Metrics = dict[str, _Count | Annotated[float, msgspec.Meta(ge=0)]]
@@ -105,6 +105,37 @@ class _Start(_Caption, kw_only=True):
     order: Int64
 
 
+_Name = str | None
+_Phase = Literal["forward", "backward", "optimizer"]
+
+
+class _Kept(msgspec.Struct):
+    """An item of ``kept`` in a graph's ``meta["memory"]``."""
+
+    bytes: _Count
+    by: list[_Name]
+    value: str | msgspec.UnsetType = msgspec.UNSET
+    estimated: bool = False
+
+
+class _Memory(msgspec.Struct):
+    """``meta["memory"]`` of a graph: see `recorder.assembly.memory`."""
+
+    timeline: list[tuple[int, _Name, _Phase, _Count, _Count, _Count, _Count, _Count, _Count]]
+    kept: list[_Kept]
+    optimizers: list[str]
+    allocator: dict[str, Annotated[list[dict[Literal["bytes", "peak"], _Count]], msgspec.Meta(min_length=1)]]
+
+
+def timeless(meta: dict[str, Any]) -> dict[str, Any]:
+    """A graph's ``meta`` without measured times: every moment of ``memory`` is at 0."""
+    try:
+        memory = msgspec.convert(meta.get("memory"), _Memory)
+    except msgspec.ValidationError:  # none, or somebody else's
+        return meta
+    return {**meta, "memory": {**meta["memory"], "timeline": [[0, *row[1:]] for row in memory.timeline]}}
+
+
 def check_told(graph: Graph) -> None:
     """Check what a graph from outside says in ``meta`` under the keys ``backward``, ``stats``, ``digest``, ``given``,
     ``divergence``, ``examples``, ``tangents``, ``metrics``, ``collapsed``, ``between``, ``source``, ``hook`` and those
@@ -129,6 +160,8 @@ def check_told(graph: Graph) -> None:
             problems.append(f"""meta of {kind} {name!r} has one of "repeats" and "repeated" without the other""")
 
     check("graph", graph.name, graph.meta, "backward_starts", list[_Start])
+    if graph.meta.get("memory") is not True:  # as a header has it
+        check("graph", graph.name, graph.meta, "memory", _Memory)
     for node in graph.nodes:
         if node.meta:
             check("node", node.name, node.meta, "backward", _AtCall)
@@ -136,6 +169,8 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "between", _Ends)
             check("node", node.name, node.meta, "metrics", _Metrics)
             check("node", node.name, node.meta, "source", str)
+            check("node", node.name, node.meta, "saved", _Count)
+            check("node", node.name, node.meta, "saved_unknown", _Count)
             check("node", node.name, node.meta, "hook", Literal[True])
             check("node", node.name, node.meta, "given", _Given)
             check("node", node.name, node.meta, "divergence", _Divergence)
@@ -144,6 +179,8 @@ def check_told(graph: Graph) -> None:
         if scope.meta:
             check("scope", scope.name, scope.meta, "backward", _AtCall)
             check("scope", scope.name, scope.meta, "metrics", _Metrics)
+            check("scope", scope.name, scope.meta, "saved", _Count)
+            check("scope", scope.name, scope.meta, "saved_unknown", _Count)
             check("scope", scope.name, scope.meta, "divergence", _Divergence)
             check_repetition("scope", scope.name, scope.meta)
     for value in graph.values():

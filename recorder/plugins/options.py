@@ -53,15 +53,46 @@ class Option(typing.NamedTuple):
         Raises:
             OptionError: the text fits no part of the type; says what does.
         """
+        text = self.spelt(text)
         for kind in sorted(self.parts, key=lambda kind: kind in (str, Any)):
             try:
                 return _parse(text, kind)
             except (msgspec.ValidationError, msgspec.DecodeError):
                 continue
-        words = [
-            str(word) for kind in self.parts if typing.get_origin(kind) is typing.Literal for word in kind.__args__
-        ]
-        raise OptionError(f"the option {self.describe()} cannot be {text!r}{did_you_mean(text, words)}")
+        raise OptionError(f"the option {self._meant(text) or f'{self.describe()} cannot be {text!r}'}")
+
+    def check(self, value: Any, format: str) -> Any:
+        """The value that a program gave for this option: itself, or the word that it is in another letter case.
+
+        Raises:
+            OptionError: it is of no part of the type; names the ``format``.
+        """
+        value = self.spelt(value)
+        if any(_is_a(value, kind) for kind in self.parts):
+            return value
+        told = self._meant(value)
+        raise OptionError(
+            f"the option {told}" if told else f"the format {format!r} takes {self.describe()}, and was given {value!r}"
+        )
+
+    @property
+    def words(self) -> list[str]:
+        """The words that its type lists."""
+        literals = [kind for kind in self.parts if typing.get_origin(kind) is typing.Literal]
+        return [word for kind in literals for word in typing.get_args(kind) if isinstance(word, str)]
+
+    def spelt(self, value: Any) -> Any:
+        """A value as this option writes it, if it is one of its words in another letter case; else as it was given:
+        a type that also takes any text is not guessed at.
+        """
+        if not isinstance(value, str) or str in self.parts:
+            return value
+        return next((word for word in self.words if word.casefold() == value.casefold()), value)
+
+    def _meant(self, value: Any) -> str:
+        """The short end of a message where a word that is nearly right says enough; nothing where none is."""
+        near = did_you_mean(value.casefold(), self.words) if isinstance(value, str) else ""
+        return f"{self.name} cannot be {value!r}{near}" if near else ""
 
 
 def options_of(exporter: Exporter) -> tuple[Option, ...]:
@@ -128,11 +159,10 @@ def viewed(exporter: Exporter, graph: Graph, options: Mapping[str, Any]) -> tupl
     """
     known = _known(exporter)
     options = _renamed(options, known)
-    for name, value in options.items():
+    for name in options:
         if name not in known:
             raise OptionError(_unknown(exporter, name))
-        if not any(_is_a(value, kind) for kind in known[name].parts):
-            raise OptionError(f"the format {exporter.name!r} takes {known[name].describe()}, and was given {value!r}")
+    options = {name: known[name].check(value, exporter.name) for name, value in options.items()}
     own = {option.name for option in options_of(exporter)}
     asked = {name: value for name, value in options.items() if name not in own}
     given = {name: value for name, value in options.items() if name in own}

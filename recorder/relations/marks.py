@@ -82,7 +82,8 @@ class _Merger:
             if copied is not None:
                 copied.meta["diff"] = {"mark": "changed", "sign": SIGNS["changed"], "words": "inside"}
         view = self._copies.graph(b, nodes, scopes)
-        view.name = " · ".join(lists(self.diff)) or title(self.diff)
+        grown = lists(self.diff)
+        view.name = grown[0] if len(grown) == 1 else title(self.diff)
         view._shown = None
         view.meta["diff"] = True
         return view

@@ -136,11 +136,15 @@ def _of_places(diff: "Diff", kind: str, places: Sequence[Place]) -> Iterator[Lin
         key = diff.alignment.likeness.alike[place], re.sub(r"\d+", "*", diff.name(place))
         grouped[key].append(place)
     for alike in grouped.values():
-        yield Line(kind, f"{_listed([diff.name(p) for p in alike])}  {_told(diff, alike[0])}")
+        yield Line(kind, f"{_listed([diff.name(p) for p in alike])}  {_told(diff, alike)}")
 
 
-def _told(diff: "Diff", place: Place) -> str:
-    """What a place is, and where it stands."""
+def _told(diff: "Diff", alike: Sequence[Place]) -> str:
+    """What places are, and where they stand: those of one scope between what is around all of them, others as the
+    first of them does.
+    """
+    place = alike[0]
+    last = alike[-1] if all(around(each) is around(place) for each in alike) else place
     alignment = diff.alignment
     new = place in alignment.b.parts
     outline, paired = (alignment.b, alignment.back) if new else (alignment.a, alignment.pairs)
@@ -152,9 +156,9 @@ def _told(diff: "Diff", place: Place) -> str:
     siblings = outline.children[around(place)]
     before = next((v.producer for v in place.inputs if v.producer is not None), None)
     source = None if before is None else outline.child(before, around(place))
-    user = next((user for value in place.outputs for user, _ in value.uses), None)
+    user = next((user for value in last.outputs for user, _ in value.uses), None)
     use = None if user is None else outline.child(user, around(place))
-    ends = [diff.name(end) for end in (source, use) if end is not None and end is not place]
+    ends = [diff.name(end) for end in (source, use) if end is not None and end not in alike]
     if len(ends) == 2:
         told += f", between {ends[0]} and {ends[1]}"
     elif ends:

@@ -41,8 +41,9 @@ class Summary:
         columns: their names in order, or ``"all"``; see `COLUMNS`. If None, a few, without those that have nothing to
             say.
         functions: whether calls of functions have rows, too.
-        fold: whether calls that repeat have one row, which says ``× 12`` and has the figures of each of them. Rows
-            around it and the totals count every one.
+        fold: whether calls that repeat have one row, which says ``× 12`` and has the figures of each of them; those
+            that differ, as times and norms, are the sum, ``in all``, or the largest, ``at most``. Rows around it and
+            the totals count every one.
 
     Attributes:
         rows: what is shown, one `Row` for each call.

@@ -39,7 +39,10 @@ class Column(NamedTuple):
     def said(self, row: Row, value: Any) -> str:
         """A value of a row as a reader has it."""
         words = self.words(value)
-        return at_least(words) if self.figure is not None and self.figure.is_least(row.metrics) else words
+        if self.figure is None:
+            return words
+        words = at_least(words) if self.figure.is_least(row.metrics) else words
+        return self.figure.of_several(words) if self.figure.name in row.of_all else words
 
 
 def _of(values: tuple[Value, ...]) -> list[list[int]] | None:
@@ -63,9 +66,15 @@ def _attribute(name: str) -> Callable[[Row, Metrics], Any]:
 
 
 def _figure(name: str, value: Callable[[Row, Metrics], Any] | None = None, column: str | None = None) -> Column:
-    """The column of a figure: of the metric of that name, if no other value is given."""
+    """The column of a figure: of the metric of that name, if no other value is given; of all that a row stands for,
+    where that is not the same of each.
+    """
     figure = FIGURES[name]
-    known = value or (lambda row, total: row.metrics.get(name))
+    of_one = value or (lambda row, total: row.metrics.get(name))
+
+    def known(row: Row, total: Metrics) -> Any:
+        return row.of_all[name] if name in row.of_all else of_one(row, total)
+
     return Column(column or name, figure.heading, known, figure.in_words, number=True, figure=figure)
 
 
@@ -113,6 +122,7 @@ COLUMNS: dict[str, Column] = {
         Column("trainable", FIGURES["trainable"].heading, _trainable),
         _figure("parameter_bytes"),
         _figure("activation_bytes"),
+        _figure("saved_bytes"),
         _figure("macs"),
         _figure("flops"),
         _figure("flops_backward"),

@@ -1,9 +1,11 @@
 """The rows of a table: a graph's calls in execution order, a scope before what is in it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from recorder.analysis.metrics import Measured
-from recorder.figures import arrived_norm
+from recorder.figures import FIGURES, arrived_norm, is_several
 from recorder.graph.core import Graph, Metrics, Node, Scope, Value
 from recorder.graph.holdings import INSIDE
 from recorder.graph.regions import entering, leaving
@@ -19,8 +21,9 @@ class Row(NamedTuple):
     was in a row before, which neither held this one nor was held by it. ``metrics`` are those of
     `recorder.analysis.metrics`. Durations are in nanoseconds, None where nothing was measured. ``gradient`` is the norm
     of what arrived, NaN if that was not finite, None if it was not measured. A row of a folded table may stand for
-    several calls, ``repeats`` of them, and says all of the first one. ``unregistered``: no recorded model holds the
-    module, which was called inside of one.
+    several calls, ``repeats`` of them, and says of the first one what is the same of each; ``of_all`` has, by their
+    names, the figures that are not, of all of them: the sum or the largest. ``unregistered``: no recorded model holds
+    the module, which was called inside of one.
     """
 
     depth: int
@@ -40,6 +43,7 @@ class Row(NamedTuple):
     error: str | None
     repeats: int = 1
     unregistered: bool = False
+    of_all: Mapping[str, float | None] = MappingProxyType({})
 
 
 def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
@@ -62,7 +66,9 @@ def rows_of(graph: Graph, figures: Measured, functions: bool) -> list[Row]:
         own = {id(v) for node in nodes for v in node.inputs if v.role == "parameter"}
         if isinstance(place, Scope) or place.kind == "module" or functions:
             shared = bool(own) and own <= counted
-            rows.append(_row(place, nodes, returned, figures.of[id(place)], shared))
+            rows.append(
+                _row(place, nodes, returned, figures.of[id(place)], shared)._replace(of_all=_of_all(graph, place))
+            )
         if isinstance(place, Node):
             counted |= own
     return rows
@@ -90,6 +96,12 @@ def _row(place: Scope | Node, nodes: list[Node], returned: set[int], metrics: Me
         repeats=repeats,
         unregistered=place.meta.get("unregistered") == INSIDE,
     )
+
+
+def _of_all(graph: Graph, place: Scope | Node) -> dict[str, float | None]:
+    if not is_several(place):
+        return {}
+    return {name: figure.of_all(graph, place) for name, figure in FIGURES.items() if figure.repeated != "each"}
 
 
 def _ends(place: Scope | Node, nodes: list[Node], returned: set[int]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from recorder.errors import did_you_mean
 from recorder.gc_pause import collector_held_back
 from recorder.graph.core import Graph, Node, Scope
 from recorder.graph.regions import entering, holders, leaving
@@ -99,7 +100,8 @@ def _nodes_at(graph: Graph, pattern: str, scopes_only: bool) -> list[Node]:
     ]
     if not found:
         what = "scope" if scopes_only else "node or scope"
-        raise ValueError(f"there is no {what} {pattern!r}; among the names are: {_some_names(graph)}")
+        near = did_you_mean(pattern, [scope.name for scope in graph.scopes] if scopes_only else _names(graph))
+        raise ValueError(f"there is no {what} {pattern!r}{near or f'; among the names are: {_some_names(graph)}'}")
     return found
 
 

@@ -164,7 +164,7 @@ def test_what_is_gone_is_forgotten_and_what_is_alive_is_not(monkeypatch: pytest.
     net = Net(lambda net, x: net.a(x) * 2, a=linear())
     with Recorder(net, values="stats") as r:
         kept = [net(x(2, 4)) for _ in range(20)]
-        hooks = r._session.capture.values
+        hooks = r._session.capture.watchers.values
         assert isinstance(hooks, ValueHooks)
         for _ in range(200):
             net(x(2, 4))

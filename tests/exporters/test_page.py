@@ -170,6 +170,24 @@ def test_what_is_found_is_opened_and_picked(show: Show) -> None:
         assert page.locator(".found").count() == 0
 
 
+def test_what_is_touched_in_the_list_is_seen_in_a_narrow_window(show: Show) -> None:
+    with show(chain(400, blocks=20)) as page:
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.fill("#search", "blocks.17.1")
+        page.locator("#found li").nth(1).click()
+        still(page)
+        assert names(page, ".box.picked") == ["blocks.17.10"]
+        assert page.locator("#found").is_hidden()
+        page.locator("#search").press("Enter")  # keys walk on, and what they pick is above the panel and below the list
+        page.locator("#search").focus()
+        page.keyboard.press("ArrowDown")
+        page.fill("#search", "blocks.16.1")
+        page.keyboard.press("Enter")
+        still(page)
+        found, panel = page.locator("#found").bounding_box(), page.locator("#panel").bounding_box()
+        assert found["y"] + found["height"] < panel["y"] - 60
+
+
 # Details
 
 

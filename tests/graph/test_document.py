@@ -362,3 +362,15 @@ def test_what_loads_is_not_too_deep_to_be_written_again(levels: int, loads: bool
 def test_a_large_graph_takes_seconds() -> None:
     graph = chain(20_000, blocks=20)
     assert recorder.loads(recorder.export(graph, "json")) == graph
+
+
+def test_the_times_of_memory_are_measured_times() -> None:
+    def told(ns: int) -> dict[str, Any]:
+        return {"memory": {"timeline": [[ns, None, "forward", 4, 0, 0, 0, 0, 0]], "kept": [], "optimizers": [],
+                           "allocator": {}}}  # fmt: skip
+
+    one, other = Graph([], meta=told(5)), Graph([], meta=told(7))
+    assert one == other != Graph([], meta={})
+    assert recorder.dumps(one) == recorder.dumps(other) != recorder.dumps(one, timing=True)
+    assert recorder.loads(recorder.dumps(one, timing=True)).memory_report().timeline[0].ns == 5
+    assert Graph([], meta={"memory": "of somebody else"}) == Graph([], meta={"memory": "of somebody else"})

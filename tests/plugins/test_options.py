@@ -18,7 +18,7 @@ def test_options_are_checked_before_the_exporter_runs(plugins):
     with pytest.raises(OptionError, match="format 'toy' has no option 'size'; its options are: depth: int") as error:
         plugins.export(toy, GRAPH, {"size": 1})
     assert "direction: Literal['TB', 'LR'] = 'TB'; legend: bool = True" in str(error.value)
-    for bad in ({"depth": "3"}, {"depth": True}, {"depth": 1.0}, {"direction": "lr"}, {"legend": 1}, {"legend": None}):
+    for bad in ({"depth": "3"}, {"depth": True}, {"depth": 1.0}, {"direction": "up"}, {"legend": 1}, {"legend": None}):
         (name,) = bad
         with pytest.raises(OptionError, match=f"format 'toy' takes {name}: .* and was given"):
             plugins.export(toy, GRAPH, bad)
@@ -78,6 +78,10 @@ def test_annotations_are_resolved_each_by_itself(plugins):
         (str | int, "seven", "seven"),
         (Union[str, None], "none", None),  # noqa: UP007
         (Literal["TB", "LR"], "LR", "LR"),
+        (Literal["TB", "LR"], "lr", "LR"),
+        (Literal["light", "Dark"] | None, "DARK", "Dark"),
+        (Literal["auto"] | int, "Auto", "auto"),
+        (Literal["auto"] | str, "Auto", "Auto"),
         (Literal["auto", 1, 2], "2", 2),
         (Literal["auto"] | int, "3", 3),
         (Literal["auto"] | None, "none", None),
@@ -101,13 +105,35 @@ def test_a_text_becomes_a_value_of_the_option_s_type(kind, text, value):
         (float, "wide", "x: float = None"),
         (bool, "maybe", "x: bool = None"),
         (int | None, "nothing", "x: int | None = None"),
-        (Literal["TB", "LR"], "lr", "x: Literal['TB', 'LR'] = None"),
+        (Literal["TB", "LR"], "up", "x: Literal['TB', 'LR'] = None"),
     ],
 )
 def test_a_text_that_fits_no_type_is_an_error_that_names_the_valid_ones(kind, text, told):
     with pytest.raises(OptionError) as error:
         Option("x", kind, None).parse(text)
     assert str(error.value) == f"the option {told} cannot be {text!r}"
+
+
+class Themed(Toy):
+    def export(self, graph: Graph, *, theme: Literal["light", "dark"] = "light", name: str | None = None) -> str:
+        return f"{theme} {name}"
+
+
+def test_a_program_writes_words_in_any_letter_case_as_the_command_line_does(plugins):
+    plugins.register(offering(Themed()), "mine")
+    themed = plugins.named("toy")
+    assert plugins.export(themed, GRAPH, {"theme": "Dark", "name": "Dark"}) == "dark Dark"
+    assert plugins.export(themed, GRAPH, {"depth": "Auto"}) == "light None"
+
+
+def test_a_word_that_is_nearly_right_is_told_shortly(plugins):
+    plugins.register(offering(Themed()), "mine")
+    told = "the option theme cannot be 'Drak': did you mean dark?"
+    with pytest.raises(OptionError) as of_a_program:
+        plugins.export(plugins.named("toy"), GRAPH, {"theme": "Drak"})
+    with pytest.raises(OptionError) as of_a_text:
+        parse_options([Themed()], {"theme": "Drak"})
+    assert str(of_a_program.value) == str(of_a_text.value) == told
 
 
 def test_each_exporter_gets_the_options_that_it_takes():

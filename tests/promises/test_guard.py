@@ -5,13 +5,13 @@ Each place of the hot path is made to fail, always or now and then, while real n
 
 import contextlib
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.models import Net, linear, same, x
+from support.planted import failing
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
@@ -80,20 +80,6 @@ def mixed() -> nn.Module:
 
     attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
     return Net(forward, body=linear(), pool=nn.AdaptiveMaxPool1d(4, return_indices=True), attention=attention)
-
-
-def failing(original: Callable[..., Any], every: int, failed: list[int]) -> Callable[..., Any]:
-    calls = 0
-
-    def fails(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls % every == 0:
-            failed.append(calls)
-            raise ZeroDivisionError("planted")
-        return original(*args, **kwargs)
-
-    return fails
 
 
 def step(net: nn.Module, data: Tensor, r: Recorder | None) -> tuple[Any, ...]:

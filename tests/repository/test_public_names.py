@@ -75,6 +75,7 @@ def test_exported_names() -> None:
     assert [name for name in recorder.__all__ if not hasattr(recorder, name)] == []
     assert recorder.figures.__all__ == [
         "FIGURES",
+        "KINDS_OF_MEMORY",
         "WORDS",
         "Figure",
         "Words",
@@ -82,6 +83,7 @@ def test_exported_names() -> None:
         "at_least",
         "bytes_in_words",
         "count_in_words",
+        "is_several",
         "made_largest",
         "made_norm",
         "made_not_finite",
@@ -146,7 +148,7 @@ def test_kinds_and_roles() -> None:
         (
             Graph,
             "nodes inputs outputs input_names output_names initializers scopes links edges values values_of_calls"
-            " metrics gradient_report value_report lint name meta",
+            " metrics gradient_report value_report memory_report lint name meta",
         ),
         (
             Node,

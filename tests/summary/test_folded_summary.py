@@ -103,3 +103,24 @@ def test_what_takes_none_takes_none() -> None:
     with Recorder(net) as r:
         net(torch.randn(3, 2, 4))
     assert r.summary().totals()[1] == "0 FLOPs (0 multiply-adds)"
+
+
+def test_what_differs_from_call_to_call_is_of_all_of_them() -> None:
+    """Against the table in which each has its row."""
+    net = layers()
+    with Recorder(net, gradients="stats", values="stats") as r:
+        net(x().requires_grad_()).sum().backward()
+    columns = ["module", "flops", "forward", "time_share", "backward", "flops_backward", "gradient", "value_largest"]
+    whole = {record["module"]: record for record in r.summary(columns=columns).records()}
+    folded = r.summary(fold=True, columns=columns)
+    block, inner = folded.records()[2:]
+    for row, names in ((block, [str(n) for n in range(1, 6)]), (inner, [f"{n}.fc" for n in range(1, 6)])):
+        alike = [whole[name] for name in names]
+        for column in ("forward", "time_share", "backward", "flops_backward"):
+            assert row[column] == pytest.approx(sum(record[column] for record in alike)), column
+        for column in ("gradient", "value_largest"):
+            assert row[column] == max(record[column] for record in alike), column
+        assert row["flops"] == alike[0]["flops"]
+    line = next(line for line in str(folded).splitlines() if "1 × 5" in line)
+    assert (line.count("in all"), line.count("at most")) == (4, 2)
+    assert "in all" not in str(r.summary(columns=columns))

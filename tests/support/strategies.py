@@ -14,21 +14,26 @@ from hypothesis import strategies as st
 
 from recorder import EventStream, Graph, Node, Scope, Value, assemble
 from recorder.events import (
+    Allocated,
     BackwardStart,
     Derived,
     Enter,
     Event,
+    Freed,
     Grad,
     GradStats,
     Header,
+    Kept,
     Leave,
     Measured,
     Member,
     Module,
     NotFinite,
     Op,
+    OptimizerStep,
     Output,
     ParameterGrad,
+    Storage,
     Tensor,
     TensorMeta,
     ValueStats,
@@ -311,6 +316,25 @@ class _Writer:
         """That any tensor is not finite, as if a module held it."""
         self.events.append(NotFinite(*((self.pick(n),) if n % 2 else () for n in (a, b, c))))
 
+    def storage(self, a: int, b: int, c: int) -> None:
+        """Of a few numbers, told again at times, and maybe after it was freed."""
+        kind = ("parameter", "buffer", "gradient", "optimizer", "other", "other", "other")[b % 7]
+        tensor = self.pick(c) if c % 3 else None
+        self.events.append(Storage(a % 6, 8 * b, "cpu", kind, tensor, estimated=c % 5 == 4))
+
+    def freed(self, a: int, b: int, c: int) -> None:
+        self.events.append(Freed(a % 6))
+
+    def kept(self, a: int, b: int, c: int) -> None:
+        """By any call, seldom by none, of any storage, there or not."""
+        call = a % self.calls if self.calls and a % 5 else None
+        self.events.append(Kept(call, (b % 6, c % 6) if b % 4 else (), c % 3))
+
+    def stepped(self, a: int, b: int, c: int) -> None:
+        self.events.append(OptimizerStep("AdamW", "begin" if a % 2 else "end", self.tick()))
+        if b % 4 == 0:
+            self.events.append(Allocated("cuda:0", b, b + c))
+
 
 _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.function, 4),
@@ -332,6 +356,10 @@ _INSTRUCTIONS: tuple[tuple[Callable[..., None], int], ...] = (
     (_Writer.backward_start, 1),
     (_Writer.measured, 2),
     (_Writer.not_finite, 1),
+    (_Writer.storage, 3),
+    (_Writer.freed, 1),
+    (_Writer.kept, 2),
+    (_Writer.stepped, 1),
 )
 
 _instruction = st.tuples(
@@ -349,7 +377,7 @@ def streams(draw: st.DrawFn, max_size: int = 30) -> EventStream:
     size = draw(st.integers(0, max_size))  # lists alone would nearly always be short
     for run, a, b, c in draw(st.lists(_instruction, min_size=size, max_size=size)):
         run(writer, a, b, c)
-    return EventStream(writer.events, Header(model="models.Net"))
+    return EventStream(writer.events, Header(model="models.Net", meta={"memory": True} if size % 2 else {}))
 
 
 @st.composite

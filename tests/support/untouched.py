@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 import torch
+from support.memory import CAN_LOOK
 from support.models import same, tensors
 from support.zoo import CLASSIFIERS, ZOO, Specimen
 from torch import Tensor, nn
@@ -38,7 +39,8 @@ __all__ = [
 OPTIONS: dict[str, dict[str, Any]] = {
     "as by default": {},
     "modules alone": {"functions": False},
-    "all that there is": {"autograd": True, "gradients": "digest", "values": "digest"},
+    **({"memory": {"memory": True}} if CAN_LOOK else {}),
+    "all that there is": {"autograd": True, "gradients": "digest", "values": "digest", "memory": CAN_LOOK},
 }
 """Ways to record: each must leave the run as it is."""
 

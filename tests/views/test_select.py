@@ -81,6 +81,10 @@ def test_what_cannot_be_selected() -> None:
     graph = sample_graphs()["residual"]
     with pytest.raises(ValueError, match="no node or scope 'nope'; among the names are: Residual, layer1"):
         select(graph, around="nope")
+    with pytest.raises(ValueError, match=r"no node or scope 'layer1\.nb': did you mean layer1\.bn"):
+        select(graph, around="layer1.nb")
+    with pytest.raises(ValueError, match=r"no scope 'layer9': did you mean layer2 or layer1\?"):
+        select(graph, scope="layer9")
     with pytest.raises(ValueError, match=r"no scope .layer1\.bn."):
         select(graph, scope="layer1.bn")
     with pytest.raises(ValueError, match="not by nothing"):

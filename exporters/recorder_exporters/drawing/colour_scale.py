@@ -20,7 +20,8 @@ GAP = "\N{EM SPACE}"
 
 ColourBy = Literal[
     "kind", "gradient", "value_norm", "value_largest", "not_finite", "zeros", "divergence", "time", "backward_time",
-    "parameters", "trainable", "parameter_bytes", "activation_bytes", "flops", "macs", "flops_backward",
+    "parameters", "trainable", "parameter_bytes", "activation_bytes", "saved_bytes", "flops", "macs",
+    "flops_backward",
 ]  # fmt: skip
 
 

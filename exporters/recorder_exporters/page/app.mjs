@@ -17,6 +17,7 @@ import { download, pngBlob, svgText } from "./save.mjs";
 import { partsOf } from "./sheet.mjs";
 import { Layouts, boundsOf, buildScene, placeOf } from "./scene.mjs";
 import { SearchBox } from "./searchbox.mjs";
+import { Timeline } from "./timeline.mjs";
 import { Work } from "./work.mjs";
 import { captionOf, legible } from "./text.mjs";
 
@@ -52,6 +53,9 @@ export class App {
     this.search = new SearchBox(this.model, (item) => this.reveal(item), (found) => this.looks.mark(found));
     this.address = new Address(this.model, (item) => this.reveal(item), (name) =>
       this.say(`the link leads to ${legible(name, 80)}, which is not in this recording`));
+    const placeOfName = new Map([...this.model.nodes, ...this.model.scopes].map((item) => [item.name, item]));
+    this.timeline = new Timeline(settings.memory.length ? doc.meta?.memory : null, settings.memory,
+      (name) => placeOfName.get(name), (item) => this.reveal(item));
     this.work = new Work();
     this.picked = null;
     this.pickedEdge = null;

@@ -25,6 +25,7 @@ const KEYS = [
   ["r", "repeats, folded or not", () => byId("fold").click()],
   ["s", "shapes", () => byId("shapes").click()],
   ["m", "map", (app) => toggleMap(app)],
+  ["y", "memory over time, where it was recorded", (app) => app.timeline.toggle()],
   ["t", "light or dark", (app) => app.looks.switchTheme()],
   ["?", "this help", () => toggleHelp()],
   ["Escape", "let go", (app) => letGo(app)],
@@ -84,6 +85,7 @@ function listen(app) {
   press("close-all", () => app.closeAll());
   press("fit", () => app.fit(true));
   press("theme", () => app.looks.switchTheme());
+  press("memory-button", () => app.timeline.toggle());
   press("help-button", () => toggleHelp());
   press("help-close", () => toggleHelp(false));
   press("shapes", (event) => canvas.classList.toggle("shapes", event.target.checked));
@@ -106,6 +108,7 @@ function fill(app) {
   byId("keys").append(...KEYS.map(([key, meaning]) =>
     html("div", {}, html("kbd", {}, key.replace("Arrow", "").replace("Escape", "Esc")), meaning)));
   byId("fold").parentElement.hidden = !app.model.runs.length;
+  byId("memory-button").hidden = app.timeline.empty;
   byId("colour").parentElement.hidden = !app.metrics.length;
   byId("backward").parentElement.hidden = !app.drawing.backwardFlows.size;
   if (app.settings.backward && app.drawing.backwardFlows.size) byId("backward").click();

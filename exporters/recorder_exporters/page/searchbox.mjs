@@ -30,7 +30,7 @@ export class SearchBox {
     const more = this.items.length - SHOWN;
     this.list.replaceChildren(
       ...this.items.slice(0, SHOWN).map((item, i) => html("li", { role: "option", "data-id": item.id,
-        onclick: () => this.choose(i) },
+        onclick: () => this.pick(i) },
       html("b", {}, legible(item.title) || "unnamed"),
       html("span", { class: "name" }, legible(item.name, 80)),
       html("span", { class: "sizes" }, this.sizes(item)))),
@@ -51,6 +51,13 @@ export class SearchBox {
     [...this.list.children].forEach((row, n) => row.setAttribute("aria-selected", String(n === this.at)));
     this.list.children[Math.min(this.at, SHOWN - 1)]?.scrollIntoView({ block: "nearest" });
     this.go(this.items[this.at]);
+  }
+
+  /** Choose by a click or a touch: what is chosen is to be seen, and on a telephone it would lie below the list. Keys
+   *  walk on, and keep it. */
+  pick(i) {
+    this.choose(i);
+    this.open(false);
   }
 
   clear() {

@@ -327,6 +327,21 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch):
     assert (len(slices), len(flows)) == (3 + 1 + 3, 2)
 
 
+def test_memory_is_a_counter_where_it_was_recorded():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
+    with Recorder(net, memory=True) as r:
+        net(torch.ones(2, 4)).sum().backward()
+    counted = [event for event in chrome_trace(r.events)["traceEvents"] if event["ph"] == "C"]
+    timeline = r.graph.memory_report().timeline
+    assert [event["args"]["saved"] for event in counted] == [moment.saved for moment in timeline]
+    assert [sum(event["args"].values()) for event in counted] == [moment.total for moment in timeline]
+    assert [event["ts"] for event in counted] == [moment.ns / 1000 for moment in timeline]
+    assert {event["name"] for event in counted} == {"memory"}
+    with Recorder(net) as r:
+        net(torch.ones(2, 4))
+    assert not [event for event in chrome_trace(r.events)["traceEvents"] if event["ph"] == "C"]
+
+
 def test_ranks_are_processes_and_say_what_they_issued_together():
     streams = []
     for rank in range(2):
