@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from recorder.capture.collective_lines import CollectiveLines
 from recorder.capture.issues import Issue
 from recorder.capture.operations import Operations
 from recorder.events.ranks import Carried, Collective, Group
+from recorder.events.stream import encode_events
 from recorder.events.types import Derived, Event, Measured, Op, Tensor
 
 __all__ = ["CollectiveEvents"]
@@ -31,17 +33,18 @@ class CollectiveEvents:
     def __init__(self, operations: Operations, origin: int) -> None:
         self._operations = operations
         self._origin = origin
+        self._lines = CollectiveLines(origin)
         self._written: set[int] = set()
         self._groups: set[int] = set()
 
-    def before(self, issue: Issue) -> list[Event]:
-        """What is to be written down at once, before an operation is issued."""
-        event = issue.event(self._origin)
+    def before(self, issue: Issue) -> bytes:
+        """The lines that are to be written at once, before an operation is issued."""
         self._written.add(issue.index)
+        line = self._lines.line(issue)
         if issue.group.index in self._groups:
-            return [event]
+            return line
         self._groups.add(issue.group.index)
-        return [issue.group.event, event]
+        return encode_events([issue.group.event]) + line
 
     def unwritten(self, events: Iterable[Event]) -> list[Event]:
         """Those that were not written down at once."""

@@ -26,7 +26,7 @@ class GroupFacts:
         told: it stands in the stream.
     """
 
-    __slots__ = ("_counts", "event", "index", "ranks", "told")
+    __slots__ = ("_count", "_counts", "event", "index", "ranks", "told")
 
     def __init__(
         self, index: int, name: str, ranks: tuple[int, ...], rank: int, backend: str, description: str
@@ -35,13 +35,16 @@ class GroupFacts:
         self.ranks = ranks
         self.event = ev.Group(index, name, ev.as_ranges(ranks), ranks[rank], backend, description)
         self.told = False
-        self._counts: dict[Any, int] = {}
+        self._count = -1
+        self._counts: dict[tuple[str, int], int] = {}
 
     def count(self, op_type: str, peer: int) -> int:
         """The number of an operation that is issued now. ``peer``: the other rank's place, of those of two."""
-        channel = (op_type, peer) if op_type in PEER_OPS else None
-        number = self._counts.get(channel, 0)
-        self._counts[channel] = number + 1
+        if op_type not in PEER_OPS:
+            self._count = number = self._count + 1
+            return number
+        number = self._counts.get((op_type, peer), 0)
+        self._counts[op_type, peer] = number + 1
         return number
 
     def member(self, place: int) -> int | None:
@@ -55,10 +58,12 @@ class Issue:
     backward; ``bucket``: how many buckets the same backward had reduced before, of one that a reducer issued.
     """
 
-    __slots__ = (
-        "backward", "bucket", "dtype", "entry", "group", "index", "inputs", "module", "number", "op_type", "outputs",
-        "root", "sequence", "start", "stop", "told", "unit",
-    )  # fmt: skip
+    backward: int | None = None
+    sequence: int | None = None
+    entry: Any = None
+    module: str | None = None
+    unit: str | None = None
+    bucket: int | None = None
 
     def __init__(
         self,
@@ -76,13 +81,6 @@ class Issue:
         self.start = self.stop = start
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
         self.root = root
-        self.backward: int | None = None
-        self.sequence: int | None = None
-        self.entry: Any = None
-        self.module: str | None = None
-        self.unit: str | None = None
-        self.bucket: int | None = None
-        self.told = False
 
     def event(self, origin: int) -> ev.Collective:
         """It, in words. ``origin``: the time that counts as zero."""

@@ -9,6 +9,8 @@ part in the dataflow with the tensors that are known. What arrives with it is kn
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
+from operator import attrgetter
+from threading import get_ident
 from time import perf_counter_ns as clock
 from types import FrameType
 from typing import Any
@@ -21,11 +23,11 @@ from recorder.capture.backward_hooks import backward_id
 from recorder.capture.collective_records import ISSUED, carried_record, issued_record
 from recorder.capture.function_mode import Recording
 from recorder.capture.issues import GroupFacts, Issue
-from recorder.capture.mode_stack import on_stack
+from recorder.capture.mode_stack import depth, on_stack
 from recorder.capture.module_hooks import Capture
 from recorder.capture.module_names import ModuleNames
 from recorder.capture.outside_calls import KNOWN
-from recorder.capture.parameter_owners import Unit, bucket_parameters, is_reducer, unit_around
+from recorder.capture.parameter_owners import UNITS, Unit, bucket_parameters, is_reducer, unit_around
 from recorder.capture.raw_records import END, Log
 from recorder.capture.tensor_facts import ACCUMULATES, Reference, quietly
 
@@ -39,6 +41,13 @@ _ONLY = IN_PLACE | {"recv", "send"}
 
 _OF_UNITS = frozenset({"all_gather", "all_reduce", "reduce_scatter"})
 """What FSDP issues."""
+
+_loaded = sys.modules
+
+_shape = attrgetter("shape")
+
+_NOTHING: Log = []
+"""What is to be appended where nothing is. Nobody adds to it."""
 
 _autograd_node: Callable[[], Any] = getattr(torch._C, "_current_autograd_node", lambda: None)
 
@@ -82,17 +91,16 @@ class Operations:
             inputs, outputs = given.input_tensors, given.output_tensors
             first = inputs[0] if inputs else outputs[0] if outputs else None
             issue = Issue(
-                self._next(), group, number, op_type, start,
-                [tensor.shape for tensor in inputs], [tensor.shape for tensor in outputs],
+                self._next(), group, number, op_type, start, [*map(_shape, inputs)], [*map(_shape, outputs)],
                 None if first is None else first.dtype, root,
             )  # fmt: skip
             backward = backward_id()
             if backward != -1:
                 self._in_backward(issue, backward, caller)
-            unit = unit_around(caller) if op_type in _OF_UNITS else None
+            unit = unit_around(caller) if op_type in _OF_UNITS and UNITS in _loaded else None
             if unit is not None:
                 issue.unit = unit.name
-            mine = self._calls.are_mine()
+            mine = get_ident() == self._calls.owner
             if mine and self._stack:
                 issue.entry = self._stack[-1].entry
             self.issues[issue.index] = issue
@@ -100,11 +108,11 @@ class Operations:
                 issue.module = None if issue.entry is None else self.names.name(issue.entry)
                 self.at_once(issue)
             mode: Recording | None = None
-            record: Log = []
+            record: Log = _NOTHING
             if backward != -1 or not mine:
                 self._append(issued_record(issue, self._known(inputs)))
             elif self._is_inside(caller):
-                self._append([ISSUED, issue, END, END])  # as `issued_record` has it, which would be a call more
+                self._append((ISSUED, issue, END, END))  # as `issued_record` has it, which would be a call more
             else:
                 mode, record = self._note(issue, inputs, outputs)
             if unit is not None:
@@ -147,17 +155,17 @@ class Operations:
     def _is_inside(self, caller: FrameType | None) -> bool:
         """Whether what issues an operation inside of a module's call is recorded itself, or nothing is there."""
         mode = self._capture.mode
-        if self._stack and (self._stack[-1].silent or (mode is not None and not on_stack(mode))):
+        if self._stack and (self._stack[-1].silent or (mode is not None and not (depth() and on_stack(mode)))):
             return True
         return _together(caller)
 
     def _note(self, issue: Issue, inputs: list[Tensor], outputs: list[Tensor]) -> tuple[Recording | None, Log]:
         """Append the record; returns who records it as a call of a function, and what is to be appended then."""
-        capture, mode = self._capture, self._capture.mode
+        mode = self._capture.mode
         if self._stack:
-            part = any(tensor in capture.known for tensor in (*inputs, *outputs))
+            part = bool(self._known(inputs) or self._known(outputs))
         else:
-            part = self._outside.consumes((inputs, outputs)) == KNOWN
+            part = self._outside.issues((*inputs, *outputs)) == KNOWN
             if part and mode is not None and not on_stack(mode):  # a function that is recorded issues it
                 self._append(issued_record(issue))
                 return None, []
@@ -184,8 +192,7 @@ class Operations:
 
     def _known(self, tensors: list[Tensor]) -> list[Reference]:
         known = self._capture.known
-        references = (known.reference(id(tensor)) for tensor in tensors)
-        return [reference for reference in references if reference is not None]
+        return [found for tensor in tensors if (found := known.reference(id(tensor))) is not None]
 
     def _carries(self, issue: Issue, unit: Unit, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         shard = min((tensor.numel() for tensor in (*inputs, *outputs)), default=-1)

@@ -3,7 +3,7 @@ does, a data loader does not, and a step of an optimizer is no part of the graph
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import ref
 
@@ -76,22 +76,30 @@ class OutsideCalls:
         buffers of the model alone, or what arrived from other ranks. A penalty on these is part of the computation, a
         copy of them is not.
         """
-        if self.skipping or (
-            self._paused and not (torch.is_grad_enabled() and (self._closure or not self._stepping()))
-        ):
+        if self.skipping or (self._paused and self._is_aside()) or backward_id() != -1:
             return UNKNOWN
-        if backward_id() != -1:
-            return UNKNOWN
-        found = UNKNOWN
         try:
             with quietly():
-                for tensor in (*tensors_in(args), *tensors_in(kwargs)):
-                    if self.is_held(tensor) or self._has_arrived(tensor):
-                        found = HELD
-                    elif tensor in self._known:
-                        return KNOWN
+                return self._among((*tensors_in(args), *tensors_in(kwargs)) if kwargs else tensors_in(args))
         except Exception as error:
             self._failed(error)
+        return UNKNOWN
+
+    def issues(self, tensors: Iterable[Tensor]) -> int:
+        """The same of an operation's tensors. Call it where it is quiet, outside of backward."""
+        return UNKNOWN if self._paused and self._is_aside() else self._among(tensors)
+
+    def _is_aside(self) -> bool:
+        """Whether what happens in an optimizer's step is not the model's doing."""
+        return not (torch.is_grad_enabled() and (self._closure or not self._stepping()))
+
+    def _among(self, tensors: Iterable[Tensor]) -> int:
+        found = UNKNOWN
+        for tensor in tensors:
+            if self.is_held(tensor) or self._has_arrived(tensor):
+                found = HELD
+            elif tensor in self._known:
+                return KNOWN
         return found
 
     def is_held(self, tensor: Tensor) -> bool:

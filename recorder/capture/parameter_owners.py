@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from recorder.capture.issues import Issue
 from recorder.capture.tensor_facts import Reference
 
-__all__ = ["BUCKETS", "Unit", "bucket_parameters", "is_reducer", "unit_around"]
+__all__ = ["BUCKETS", "UNITS", "Unit", "bucket_parameters", "is_reducer", "unit_around"]
 
-_UNITS = "torch.distributed.fsdp._fully_shard._fsdp_param_group"
+UNITS = "torch.distributed.fsdp._fully_shard._fsdp_param_group"
+"""The module that issues FSDP's operations."""
+
 _DEEPEST = 16
 """So many frames above an operation are looked at."""
 
@@ -44,7 +46,7 @@ class Unit:
 
 def unit_around(frame: FrameType | None) -> Unit | None:
     """The unit that is at work in one of these frames. Nothing is looked for where FSDP is not loaded."""
-    module = sys.modules.get(_UNITS)
+    module = sys.modules.get(UNITS)
     file = None if module is None else module.__file__
     for _ in range(_DEEPEST if file else 0):
         if frame is None:

@@ -38,8 +38,8 @@ _NAMES = {
 """What process groups call the operations that they tell of."""
 
 _members: Any = getattr(getattr(torch._C, "_distributed_c10d", None), "HookOpName", None)
-_OPERATIONS = {} if _members is None else {_members.__members__[name]: op for name, op in _NAMES.items()}
-"""The same by the members themselves: to ask one for its name takes longer than all else."""
+_OPERATIONS = {} if _members is None else {_members.__members__[name].value: op for name, op in _NAMES.items()}
+"""The same by the members' numbers: to ask one for its name, or to look it up, takes longer."""
 
 _METHODS = {
     "_allgather_base": "all_gather", "_reduce_scatter_base": "reduce_scatter", "allgather": "all_gather",
@@ -179,7 +179,7 @@ class _Told:
     def before(self, told: Any) -> None:
         """An operation is about to be issued."""
         try:
-            op_type = _OPERATIONS.get(told.name)
+            op_type = _OPERATIONS.get(told.name.value)
             if op_type is not None:
                 facts = self._facts
                 if facts is None:

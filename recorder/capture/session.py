@@ -280,7 +280,7 @@ class Session:
                 sink(event)
 
     def _write_at_once(self, issue: Issue) -> None:
-        self._store.extend(self._collectives.before(issue))
+        self._store.at_once(self._collectives.before(issue))
 
     def _read_autograd(self) -> None:
         assert self._reads is not None

@@ -42,6 +42,9 @@ class Store(Protocol):
     def extend(self, events: Iterable[Event]) -> None:
         """Add events at the end, in order."""
 
+    def at_once(self, lines: bytes) -> None:
+        """Add events, as lines, that cannot wait: where what is stored ``outlives`` the process."""
+
     def end(self, whole: bool) -> None:
         """The recorder is left; ``whole`` if every event was handed over."""
 
@@ -65,6 +68,9 @@ class InMemory:
 
     def extend(self, events: Iterable[Event]) -> None:
         self._stream.extend(events)
+
+    def at_once(self, lines: bytes) -> None:
+        pass
 
     def end(self, whole: bool) -> None:
         pass
@@ -95,6 +101,9 @@ class LastParts:
     def extend(self, events: Iterable[Event]) -> None:
         assert self._parts is not None
         self._parts.extend(events)
+
+    def at_once(self, lines: bytes) -> None:
+        pass
 
     def end(self, whole: bool) -> None:
         pass
@@ -150,6 +159,16 @@ class InFile:
     def extend(self, events: Iterable[Event]) -> None:
         self._write(encode_events(events))
 
+    def at_once(self, lines: bytes) -> None:
+        if not self.open:
+            return
+        try:
+            done = self._file.write(lines)
+            while done < len(lines):
+                done += self._file.write(memoryview(lines)[done:])
+        except OSError as error:
+            self._fail(error)
+
     def end(self, whole: bool) -> None:
         if whole:
             self._write(encode_end())
@@ -176,13 +195,11 @@ class InFile:
         if not self.open or not data:
             return
         try:
-            if os.fstat(self._file.fileno()).st_nlink == 0:
+            if os.fstat(self._file.fileno()).st_nlink == 0:  # not looked for at each line that cannot wait
                 raise FileNotFoundError("the file was removed")
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._fail(error)
+        self.at_once(data)
 
     def _fail(self, error: OSError) -> None:
         self.open = False
