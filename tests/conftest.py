@@ -70,6 +70,16 @@ def nothing_of_ours_is_left() -> Iterator[None]:
     assert _installed() == before
 
 
+@pytest.fixture(autouse=True)
+def errors_are_printed_as_they_were() -> Iterator[None]:
+    """torch prints "[rank0]" before each line of an error from when a process group was made, and goes on when it is no
+    more.
+    """
+    before = sys.excepthook
+    yield
+    sys.excepthook = before
+
+
 def _installed() -> dict[str, Any]:
     # One of asyncio's waits for a process that Playwright has ended to be gone, and then goes by itself.
     threads = {t for t in threading.enumerate() if t.is_alive() and not t.name.startswith("asyncio-waitpid")}
