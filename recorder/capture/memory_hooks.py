@@ -19,7 +19,7 @@ from recorder.capture.backward_hooks import backward_id
 from recorder.capture.call_stack import CallStack
 from recorder.capture.memory_records import memory_record
 from recorder.capture.raw_records import CALL, END, LEAF, LEAVE, MEET, OP, SOURCE, Log
-from recorder.capture.saved_tensors import Checkpoints, kept_by, made_since
+from recorder.capture.saved_tensors import Checkpoints, kept_by, made_since, may_be_number
 from recorder.capture.storages import Storages
 from recorder.capture.tensor_facts import Reference, next_sequence, quietly, tensors_in
 from recorder.capture.written_savings import Savings, savings_of
@@ -145,7 +145,8 @@ class MemoryHooks:
             kept = kept_by(node)
             if kept is not None:
                 for tensor in kept:
-                    found.update(dict.fromkeys(self._storages.see(tensor)))
+                    if self._storages.knows(tensor) or not may_be_number(tensor):
+                        found.update(dict.fromkeys(self._storages.see(tensor)))
             elif written is None:
                 unknown[mine] += 1
             elif written == "result":

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from recorder.capture.tensor_facts import ACCUMULATES, sequence_of, tensors_in
 
-__all__ = ["CAN_LOOK", "Checkpoints", "kept_by", "made_since"]
+__all__ = ["CAN_LOOK", "Checkpoints", "kept_by", "made_since", "may_be_number"]
 
 CAN_LOOK = hasattr(torch._C._autograd.SavedTensor, "data")
 """Whether this torch lets one look at what is saved without unpacking it."""
@@ -63,25 +63,17 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def _tensors_of(saved: Any) -> list[Tensor]:
-    return [tensor for tensor in tensors_in(saved.data) if not _is_number(tensor)]
+    return tensors_in(saved.data)
 
 
-_LOWER = {
-    dtype: torch.zeros((), dtype=lower, device="cpu")
-    for dtype, lower in (
-        (torch.float64, torch.float16), (torch.int64, torch.int8), (torch.complex128, torch.complex64)
-    )
-}  # fmt: skip
-"""A number of a dtype that is less, for each that Python's numbers have."""
+_OF_NUMBERS = (torch.float64, torch.int64, torch.complex128)
 
 
-def _is_number(tensor: Tensor) -> bool:
-    """Whether it is what a number that a function was given is to autograd, of which torch tells no hook either. Such a
-    tensor is known by that it leaves the dtype of a result to others.
+def may_be_number(tensor: Tensor) -> bool:
+    """Whether it may be what a number that a function was given is to autograd, of which torch tells no hook either.
+    Nobody has met it, then.
     """
-    if tensor.dim() or tensor.device.type != "cpu" or tensor.dtype not in _LOWER:
-        return False
-    return torch.result_type(tensor, _LOWER[tensor.dtype]) != tensor.dtype
+    return tensor.dtype in _OF_NUMBERS and not tensor.dim() and tensor.device.type == "cpu"
 
 
 class Checkpoints:

@@ -86,6 +86,10 @@ class Storages:
                 self._say(place, part)
             yield place.number
 
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether its storages were seen before."""
+        return all(_address_of(part) in self._places for part in parts_of(tensor))
+
     def estimate(self, tensor: Tensor) -> int:
         """The number of a storage that nobody sees, of the size of a tensor."""
         number, size = self._count, tensor.numel() * tensor.element_size()
