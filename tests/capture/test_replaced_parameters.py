@@ -14,24 +14,32 @@ from recorder import EventStream, Recorder, assemble
 from recorder.capture.backward_hooks import Gradients
 
 
+KEPT: list[Any] = []
+"""What was replaced: its memory must not be used again, or which tensors share some is a matter of luck."""
+
+
 def doubled(net: Any, x: Tensor) -> Tensor:
+    KEPT.append(net.fc.weight)
     net.fc.weight = nn.Parameter(net.fc.weight.detach() * 2)
     return net.fc(x)
 
 
 def afterwards(net: Any, x: Tensor) -> Tensor:
     y = net.fc(x @ net.fc.weight)
+    KEPT.append(net.fc.weight)
     net.fc.weight = nn.Parameter(torch.ones(4, 4))
     return y
 
 
 def made(net: Any, x: Tensor) -> Tensor:
+    KEPT.append(getattr(net, "w", None))
     net.w = nn.Parameter(torch.ones(4, 4))
     return net.fc(x @ net.w)
 
 
 def another(net: Any, x: Tensor) -> Tensor:
     before = x @ net.fc.weight
+    KEPT.append(net.fc)
     net.fc = nn.Linear(4, 4)
     return net.fc(before)
 
@@ -61,6 +69,7 @@ def between(net: Any) -> None:
     """What the code around the model does."""
     net(x()).sum().backward()
     if isinstance(net, Net):
+        KEPT.append(net.fc.weight)
         net.fc.weight = nn.Parameter(torch.ones(4, 4))
 
 
@@ -82,6 +91,7 @@ def test_a_recording_of_gradients_is_whole(name: str, step: str, tmp_path: Path)
     def run(gradients: Gradients, **options: Any) -> Recorder:
         torch.manual_seed(0)
         net = NETS[name]()
+        KEPT.append(net)
         with Recorder(net, gradients=gradients, **options) as r:
             STEPS[step](net)
             STEPS[step](net)
@@ -99,3 +109,4 @@ def test_a_recording_of_gradients_is_whole(name: str, step: str, tmp_path: Path)
             for part in r.graphs:
                 part.lint()
             str(r.graph.gradient_report())
+    KEPT.clear()
