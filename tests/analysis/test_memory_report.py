@@ -1,5 +1,7 @@
 """The report on memory: its peak against torch's profiler, its advice against what checkpoints save, its words."""
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -11,13 +13,14 @@ from support.memory import needs_memory
 from support.models import Net, linear, tensors, x
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
+from torch.distributed._tools.mem_tracker import MemTracker, _ModState
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import recorder
 from recorder import Graph, GraphError, Recorder
+from recorder.events import Enter, Leave, Module, Op
 
 pytestmark = needs_memory
 
@@ -144,6 +147,54 @@ def test_the_peak_is_what_torchs_own_tracker_says(name: str, fake: bool) -> None
     assert report.at_peak["parameters"] == witness["Parameter"]
     assert report.at_peak["buffers"] == witness["Buffer"]
     assert report.at_peak["gradients"] == witness["Gradient"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRACKED)
+def test_after_each_module_there_is_what_torchs_own_tracker_says(name: str) -> None:
+    """In forward, module by module. What is freed when a function returns has no moment of its own in a recording:
+    after a layer the most counts that was there, after a module with an inside what was there last.
+    """
+
+    def run(net: nn.Module, batch: Tensor) -> None:
+        outputs = tensors(net(batch))
+        outputs[0].float().pow(2).mean().backward()
+
+    with FakeTensorMode():
+        torch.manual_seed(0)
+        net, batch = TRACKED[name]()
+        tracker = MemTracker()
+        tracker.track_external(net)
+        with tracker:
+            run(net, batch)
+        torch.manual_seed(0)
+        twin, batch = TRACKED[name]()
+        with Recorder(twin, memory=True) as r:
+            run(twin, batch)
+    witness = {
+        stats.mod_fqn.partition(".")[2]: [next(iter(snapshot.values()))["Total"] for snapshot in snapshots]
+        for stats in tracker.memory_tracking.values()
+        if (snapshots := stats.snapshots.get(_ModState.POST_FW))
+    }
+    timeline = r.graph.memory_report().timeline
+    times = [moment.ns for moment in timeline]
+    modules: dict[int, str] = {}
+    calls: dict[int, int] = {}
+    found: dict[str, list[int]] = defaultdict(list)
+    for event in r.events:
+        if isinstance(event, Module):
+            modules[event.module] = event.fqn
+        elif isinstance(event, Enter):
+            calls[event.call] = event.module
+        elif isinstance(event, Leave):
+            found[modules[calls[event.call]]].append(timeline[bisect_right(times, event.stop_ns) - 1].total)
+        elif isinstance(event, Op) and event.module is not None:
+            last = times[bisect_right(times, event.stop_ns) - 1]
+            found[modules[event.module]].append(max(m.total for m in timeline if m.ns == last))
+    given = batch.untyped_storage().nbytes()  # which the tracker did not see made
+    away = {found[fqn][i] - size for fqn, sizes in witness.items() for i, size in enumerate(sizes)}
+    assert len(witness) > 20
+    assert away in ({0}, {given}), name
 
 
 def test_the_advice_saves_what_it_says() -> None:

@@ -13,7 +13,6 @@ from torch.nn.utils import parametrizations
 from recorder import EventStream, Recorder, assemble
 from recorder.capture.backward_hooks import Gradients
 
-
 KEPT: list[Any] = []
 """What was replaced: its memory must not be used again, or which tensors share some is a matter of luck."""
 
