@@ -171,7 +171,7 @@ def check_told(graph: Graph) -> None:
             check("node", node.name, node.meta, "source", str)
             check("node", node.name, node.meta, "saved", _Count)
             check("node", node.name, node.meta, "saved_unknown", _Count)
-            check("node", node.name, node.meta, "hook", Literal[True])
+            check("node", node.name, node.meta, "hook", bool)
             check("node", node.name, node.meta, "given", _Given)
             check("node", node.name, node.meta, "divergence", _Divergence)
             check_repetition("node", node.name, node.meta)

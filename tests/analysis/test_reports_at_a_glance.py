@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from IPython.lib.pretty import pretty
 from torch import nn
 
 from recorder import Recorder
@@ -36,5 +35,6 @@ def test_ten_are_read_each() -> None:
 
 
 def test_a_notebook_shows_what_is_printed(deep: Recorder) -> None:
+    pretty = pytest.importorskip("IPython.lib.pretty").pretty
     for report in (deep.graph.gradient_report(), deep.graph.value_report()):
         assert pretty(report) == str(report)

@@ -55,8 +55,8 @@ def test_collectives(tmp_path: Path) -> None:
     graphs, warned = run(tmp_path, "collectives")
     for rank, graph in enumerate(graphs):
         assert not constants(graph)
-        assert not not_followed(graph)
-        assert "not followed" not in warned[rank]
+        assert not_followed(graph) == (set() if TOLD else {"torch.distributed"})  # forward only, below torch 2.14
+        assert ("not followed" in warned[rank]) is not TOLD
         lines = in_words(graph).splitlines()
         for name, call in READS.items():
             (issued,) = [line for line in lines if line.endswith(f" = {call}")]
