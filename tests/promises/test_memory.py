@@ -159,6 +159,7 @@ CPU = [torch.profiler.ProfilerActivity.CPU]
 def allocations(net: nn.Module, batch: Any, block: Block) -> tuple[Allocations, Any]:
     net = deepcopy(net)
     torch.manual_seed(0)
+    gc.collect()  # what other tests left in circles is not to be freed in between
     with (
         torch.profiler.profile(activities=CPU, profile_memory=True) as profile,
         block(net) as r,
