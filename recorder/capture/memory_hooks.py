@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from recorder.capture.backward_hooks import backward_id
 from recorder.capture.call_stack import CallStack
 from recorder.capture.memory_records import memory_record
-from recorder.capture.raw_records import CALL, END, LEAF, LEAVE, MEET, OP, SOURCE, Log
+from recorder.capture.raw_records import CALL, END, LEAF, LEAVE, MEET, OP, SOURCE, Log, made_before
 from recorder.capture.saved_tensors import Checkpoints, kept_by, made_since, may_be_number
 from recorder.capture.storages import Storages
 from recorder.capture.tensor_facts import Reference, next_sequence, quietly, tensors_in
@@ -120,12 +120,12 @@ class MemoryHooks:
                 self._see(tensor)
             return
         if tag is OP:
-            made = list(_outputs(record, len(record) - 1))
+            made = _alive(made_before(record, len(record) - 1))
         elif tag is LEAF:
-            made = list(_outputs(record, len(record) - 2))
+            made = _alive(made_before(record, len(record) - 2))
             key, began = record[at + 2], record[at + 4]
         elif tag is LEAVE:
-            made, key, began = list(_returned(record)), record[at + 1], 0
+            made, key, began = _alive(_returned(record)), record[at + 1], 0
         else:
             return
         for tensor in made:
@@ -252,18 +252,13 @@ _CROWD = 100_000
 """So many autograd nodes are remembered before those of earlier steps are forgotten."""
 
 
-def _outputs(record: Log, end: int) -> Iterator[Tensor]:
-    """The outputs in the record of a call, the last one first: references with facts, between two ENDs."""
-    while record[end - 1] is not END:
-        end -= 8
-        if (tensor := record[end]()) is not None:
-            yield tensor
+def _alive(references: Iterable[Reference]) -> list[Tensor]:
+    return [tensor for reference in references if (tensor := reference()) is not None]
 
 
-def _returned(record: Log) -> Iterator[Tensor]:
+def _returned(record: Log) -> Iterator[Reference]:
     """Those in the record of a call with an inside: references alone."""
     at = len(record) - 3
     while record[at] is not END:
-        if (tensor := record[at]()) is not None:
-            yield tensor
+        yield record[at]
         at -= 1

@@ -72,6 +72,7 @@ __all__ = [
     "gradient_part",
     "leaf_record",
     "leave_record",
+    "made_before",
     "meet_record",
     "members_record",
     "module_record",
@@ -172,6 +173,13 @@ def parameter_record(reference: Reference, time: int, backward: int, measure: An
 def gradient_part(facts: Facts | None) -> Facts:
     """What is said of a gradient; None if there is none."""
     return (None,) if facts is None else facts[:ADDRESS]
+
+
+def made_before(record: Log, end: int) -> Iterator[Reference]:
+    """The outputs in the record of a call, the last one first: references with facts, between END and that place."""
+    while record[end - 1] is not END:
+        end -= 8
+        yield record[end]
 
 
 class Reader:

@@ -12,11 +12,10 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from recorder.capture.tensor_facts import address_of
 from recorder.events.memory import Freed, Storage, StorageKind
 
 __all__ = ["Storages", "parts_of"]
-
-_address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore[attr-defined]
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -75,7 +74,7 @@ class Storages:
     def see(self, tensor: Tensor, kind: StorageKind = "other", *, whole: bool = True) -> Iterator[int]:
         """The numbers of the storages that a tensor is in. ``whole``: count all of them, and not only what it spans."""
         for part in parts_of(tensor):
-            address = _address_of(part)
+            address = address_of(part)
             life = self._lives.get(id(part))
             place = self._places.get(address)
             if life is None or life() is not part or life.address != address or place is None:
@@ -88,7 +87,7 @@ class Storages:
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether its storages were seen before."""
-        return all(_address_of(part) in self._places for part in parts_of(tensor))
+        return all(address_of(part) in self._places for part in parts_of(tensor))
 
     def estimate(self, tensor: Tensor) -> int:
         """The number of a storage that nobody sees, of the size of a tensor."""
@@ -136,7 +135,7 @@ def parts_of(tensor: Tensor) -> list[Tensor]:
     if flatten is not None:
         return [part for name in flatten()[0] for part in parts_of(getattr(tensor, name))]
     try:
-        _address_of(tensor)
+        address_of(tensor)
     except (RuntimeError, TypeError, NotImplementedError):
         return []
     return [tensor]

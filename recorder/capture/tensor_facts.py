@@ -25,6 +25,7 @@ __all__ = [
     "SEQUENCE",
     "Facts",
     "Reference",
+    "address_of",
     "facts",
     "facts_of_gradient",
     "next_sequence",
@@ -56,7 +57,7 @@ ACCUMULATE_GRAD: type = torch._C._functions.AccumulateGrad
 _shapes: dict[Any, Any] = {}
 """Each shape once: most tensors have one of few."""
 
-_address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore[attr-defined]
+address_of: Callable[[Tensor], int] = torch._C._storage_address  # type: ignore[attr-defined]
 """Where a tensor's storage is, without making a Python object of it: a gradient whose storage has one counts as used
 elsewhere, and autograd adds the next gradient to it out of place.
 """
@@ -73,7 +74,7 @@ def facts(tensor: Tensor) -> Facts:
     address: int | Transformed | None
     try:
         shape = _shapes[tensor.shape]
-        address = _address_of(tensor)
+        address = address_of(tensor)
     except (KeyError, TypeError, RuntimeError):
         shape, address = _unusual(tensor)
     if tensor.requires_grad:
@@ -102,7 +103,7 @@ def _unusual(tensor: Tensor) -> tuple[Any, int | Transformed | None]:
     try:
         shape: Any = tensor.shape
         shape = _shapes.setdefault(shape, shape) if all(type(n) is int for n in shape) else tuple(map(_number, shape))
-        return shape, _address_of(tensor)
+        return shape, address_of(tensor)
     except RuntimeError:
         # A nested tensor has no single size in some dimensions; a sparse one has no storage, nor that of a transform.
         return tuple(_size(tensor, dim) for dim in range(tensor.dim())), transformed(tensor)

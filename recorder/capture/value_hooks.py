@@ -8,7 +8,7 @@ Whoever did not ask for this pays nothing: here are a mode, an `append` and hook
 Nothing here keeps a tensor alive but the small ones with the numbers.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any, Literal
 from weakref import WeakMethod, ref
@@ -21,7 +21,7 @@ from recorder.capture.call_stack import CallStack
 from recorder.capture.collectives import COLLECTIVES
 from recorder.capture.function_mode import Watching
 from recorder.capture.held_tensors import HeldTensors
-from recorder.capture.raw_records import CALL, END, LEAF, MEET, OP, SOURCE, Log
+from recorder.capture.raw_records import CALL, LEAF, MEET, OP, SOURCE, Log, made_before
 from recorder.capture.tensor_facts import Reference, quietly, tensors_in
 from recorder.capture.tensor_stats import Measure, Measures, tracing
 from recorder.capture.value_records import measured_record, not_finite_record
@@ -135,9 +135,9 @@ class ValueHooks:
             if tag is MEET:
                 self._met(record[1])
             elif tag is OP:
-                self._made(_outputs(record, len(record) - 1), record[at + 1], record[at + 5 : at + 7])
+                self._made(made_before(record, len(record) - 1), record[at + 1], record[at + 5 : at + 7])
             elif tag is LEAF:
-                self._made(_outputs(record, len(record) - 2))
+                self._made(made_before(record, len(record) - 2))
         except Exception as ours:
             self._fault(ours)
 
@@ -287,13 +287,6 @@ class Measuring(Watching):
 
 def _nothing() -> None:
     pass
-
-
-def _outputs(record: Log, end: int) -> Iterator[Reference]:
-    """The outputs in the record of a call, the last one first: references with facts, between two ENDs."""
-    while record[end - 1] is not END:
-        end -= 8
-        yield record[end]
 
 
 def _crosses(tensor: Tensor, given: Iterable[Any]) -> bool:
